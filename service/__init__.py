@@ -1,0 +1,1 @@
+"""The recommendation service: a bundle on disk in, ranked items over HTTP out."""

@@ -1,0 +1,270 @@
+"""The only code that opens a bundle's files: write, verify, read.
+
+A bundle is written in a hidden folder beside its place, its manifest last, and then renamed: a half-written one is
+never where a whole one is looked for, and would have no manifest if it were. Reading checks in this order: the
+manifest, the set of files, sizes and digests, then what is in them. Nothing is parsed before its digest is right.
+"""
+
+import hashlib
+import os
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundle import contract, graph_file, manifest
+from service.bundle.catalogue import Catalogue, Lines, SeenPairs
+from service.bundle.golden import Golden
+from service.bundle.manifest import FileEntry, Manifest
+from service.bundle.vocabulary import IntegerIds, RowNumbers, StringIds, Vocabulary
+from service.errors import BundleInvalid, ExportRefused
+
+SCAN_ELEMENTS = 1 << 22  # 16 MiB of float32 at a time when tables are searched for NaN
+MANIFEST_BYTES = 64 << 20
+GRAPH_BYTES = 2 << 30  # no protocol buffer can be larger
+
+
+class Draft:
+    """A bundle being written. Leave the block without `publish` and nothing of it remains."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = Path(os.path.abspath(target))
+        if self.target.exists() and not (self.target.is_dir() and not any(self.target.iterdir())):
+            raise ExportRefused(f"{target} already exists; remove it or choose another folder (a new version is NAME/2)")
+        self.folder = self.target.parent / f".{self.target.name}.partial-{os.getpid()}"
+
+    def __enter__(self) -> Self:
+        try:
+            self.folder.mkdir(parents=True)
+        except OSError as error:
+            raise ExportRefused(f"can't write to {self.target.parent}: {error.strerror}") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def add_array(self, name: str, array: NDArray[Any]) -> None:
+        np.save(self.folder / name, array, allow_pickle=False)
+
+    def add_arrays(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
+        with open(self.folder / name, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # the stub takes no mapping of arrays
+
+    def add_lines(self, name: str, lines: Iterable[bytes]) -> None:
+        with open(self.folder / name, "wb") as file:
+            file.writelines(lines)
+
+    def publish(self, **members: Any) -> Manifest:
+        """Seal with a manifest of `members` and the digests of every file, and move into place."""
+        entries = tuple(_entry(path) for path in sorted(self.folder.iterdir()))
+        sealed = Manifest(files=entries, **members)
+        body = manifest.dump(sealed)
+        manifest.parse(body)
+        _write_synced(self.folder / contract.MANIFEST, body)
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.rename(self.target)
+        _sync(self.target.parent)
+        return sealed
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose every file has been checked against its manifest."""
+
+    folder: Path
+    manifest: Manifest
+    users: Vocabulary
+    items: Vocabulary
+    golden: Golden
+    catalogue: Catalogue | None
+    seen: SeenPairs | None
+
+    def graph(self, role: str) -> Path:
+        """The file of a graph, by its role in the manifest."""
+        return self.folder / self.manifest.graphs[role]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest alone, parsed; raises BundleInvalid."""
+    path = folder / contract.MANIFEST
+    if not path.is_file() or path.is_symlink():
+        raise BundleInvalid([f"{folder}: no {contract.MANIFEST} in it, so this is no bundle (or one half-written)"])
+    if path.stat().st_size > MANIFEST_BYTES:
+        raise BundleInvalid([f"{contract.MANIFEST}: larger than {MANIFEST_BYTES >> 20} MiB"])
+    return manifest.parse(path.read_bytes())
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Check a bundle from its manifest to its last tensor and open it; arrays come as memory maps.
+
+    Raises BundleInvalid with every problem that the first failing stage found.
+    """
+    found = read_manifest(folder)
+    for stage in (_wrong_files, _wrong_digests, _wrong_graphs):
+        problems = list(stage(folder, found))
+        if problems:
+            raise BundleInvalid(problems)
+    return Bundle(
+        folder=folder,
+        manifest=found,
+        users=_vocabulary(folder, "user", found.ids["user"], found.users),
+        items=_vocabulary(folder, "item", found.ids["item"], found.items),
+        golden=_golden(folder, found),
+        catalogue=_catalogue(folder, found),
+        seen=_seen(folder, found),
+    )
+
+
+def _wrong_files(folder: Path, found: Manifest) -> Iterator[str]:
+    """Files missing, beyond the manifest, of another size, or anything but plain files."""
+    expected = found.sizes
+    for item in sorted(folder.iterdir()):
+        if item.name == contract.MANIFEST:
+            continue
+        if item.name not in expected:
+            yield f"{item.name}: not in the manifest; a bundle holds nothing else"
+        elif item.is_symlink() or not item.is_file():
+            yield f"{item.name}: must be a plain file, not a link or a folder"
+    for name, size in expected.items():
+        path = folder / name
+        if not path.is_symlink() and not path.exists():
+            yield f"{name}: missing"
+        elif path.is_file() and path.stat().st_size != size:
+            yield f"{name}: {path.stat().st_size} bytes, but the manifest says {size}"
+    needed = set(found.graphs.values()) | {contract.GOLDEN}
+    needed |= {file for side, kind in found.ids.items() if (file := contract.id_file(side, kind))}
+    if found.interactions:
+        needed |= {contract.SEEN_OFFSETS, contract.SEEN_ITEMS}
+    for name in sorted(needed - set(expected)):
+        yield f"{name}: needed, but not in the manifest's list of files"
+
+
+def _wrong_digests(folder: Path, found: Manifest) -> Iterator[str]:
+    for entry in found.files:
+        if _digest(folder / entry.path) != entry.sha256:
+            yield f"{entry.path}: its SHA-256 is not the manifest's; the file was changed or damaged"
+
+
+def _wrong_graphs(folder: Path, found: Manifest) -> Iterator[str]:
+    tables = {contract.USER_TABLE: (found.users, found.dim), contract.ITEM_TABLE: (found.dim, found.items)}
+    scanned: set[tuple[str, int, int]] = set()
+    for name in found.graphs.values():
+        try:
+            graph = graph_file.read(_small(folder / name, GRAPH_BYTES))
+        except ValueError:
+            yield f"{name}: not an ONNX file, or cut off"
+            continue
+        problems = list(graph_file.problems(graph, found.sizes))
+        yield from (f"{name}: {problem}" for problem in problems)
+        for tensor in graph.tensors:
+            if tensor.dims != tables.get(tensor.name, tensor.dims):
+                yield f"{name}: {tensor.name} has shape {tensor.dims}, but the manifest makes it {tables[tensor.name]}"
+            elif tensor.external and not problems and tensor.data_type == graph_file.FLOAT and tensor.span not in scanned:
+                scanned.add(tensor.span)
+                if not _finite(folder, *tensor.span):
+                    yield f"{name}: tensor {tensor.name!r} holds NaN or infinity"
+
+
+def _finite(folder: Path, name: str, offset: int, length: int) -> bool:
+    values = np.memmap(folder / name, np.float32, mode="r", offset=offset, shape=(length // 4,))
+    return all(np.isfinite(values[at : at + SCAN_ELEMENTS]).all() for at in range(0, len(values), SCAN_ELEMENTS))
+
+
+def _vocabulary(folder: Path, side: str, kind: str, count: int) -> Vocabulary:
+    name = contract.id_file(side, kind)
+    if name is None:
+        return RowNumbers(count)
+    try:
+        ids: Vocabulary = IntegerIds(_array(folder, name)) if kind == "integer" else StringIds(_strings(folder, name))
+    except BundleInvalid as error:
+        raise BundleInvalid([f"{name}: {problem}" for problem in error.problems]) from None
+    if len(ids) != count:
+        raise BundleInvalid([f"{name}: {len(ids)} ids for {count} rows"])
+    return ids
+
+
+def _strings(folder: Path, name: str) -> list[str]:
+    lines = _lines(folder, name)
+    try:
+        ids = [lines[row] for row in range(len(lines))]
+    except ValueError:
+        ids = [None]
+    if not all(isinstance(external, str) for external in ids):
+        raise BundleInvalid(["every line must be a JSON string"])
+    return ids
+
+
+def _catalogue(folder: Path, found: Manifest) -> Catalogue | None:
+    if contract.CATALOGUE not in found.sizes:
+        return None
+    catalogue = Catalogue(_lines(folder, contract.CATALOGUE))
+    if len(catalogue) != found.items:
+        raise BundleInvalid([f"{contract.CATALOGUE}: {len(catalogue)} lines for {found.items} items"])
+    return catalogue
+
+
+def _lines(folder: Path, name: str) -> Lines:
+    return Lines(np.memmap(folder / name, np.uint8, mode="r") if (folder / name).stat().st_size else np.zeros(0, np.uint8))
+
+
+def _seen(folder: Path, found: Manifest) -> SeenPairs | None:
+    if not found.interactions:
+        return None
+    seen = SeenPairs(_array(folder, contract.SEEN_OFFSETS), _array(folder, contract.SEEN_ITEMS), found.items)
+    if seen.users != found.users or len(seen) != found.interactions:
+        raise BundleInvalid(
+            [f"seen pairs: {len(seen)} of {seen.users} users; the manifest says {found.interactions} of {found.users}"]
+        )
+    return seen
+
+
+def _golden(folder: Path, found: Manifest) -> Golden:
+    try:
+        with np.load(folder / contract.GOLDEN, allow_pickle=False) as arrays:
+            return Golden.from_arrays(arrays, found.users, found.items)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+        raise BundleInvalid([f"{contract.GOLDEN}: not a NumPy archive of plain arrays"]) from None
+
+
+def _array(folder: Path, name: str) -> NDArray[Any]:
+    try:
+        loaded: NDArray[Any] = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError):
+        raise BundleInvalid([f"{name}: not a NumPy array of plain numbers (a pickled one is never read)"]) from None
+    return loaded
+
+
+def _small(path: Path, limit: int) -> bytes:
+    if path.stat().st_size > limit:
+        raise ValueError("too large")
+    return path.read_bytes()
+
+
+def _entry(path: Path) -> FileEntry:
+    _sync(path)
+    return FileEntry(path.name, path.stat().st_size, _digest(path))
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_synced(path: Path, body: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
