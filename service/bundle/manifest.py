@@ -49,10 +49,14 @@ class Manifest:
         return {entry.path: entry.bytes for entry in self.files}
 
 
+def document(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as its JSON object."""
+    return {"format_version": contract.FORMAT_VERSION, **dataclasses.asdict(manifest)}
+
+
 def dump(manifest: Manifest) -> bytes:
     """The manifest as UTF-8 JSON, made for reading."""
-    document = {"format_version": contract.FORMAT_VERSION, **dataclasses.asdict(manifest)}
-    return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(document(manifest), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def parse(body: bytes) -> Manifest:
@@ -61,28 +65,28 @@ def parse(body: bytes) -> Manifest:
     Raises BundleInvalid with every problem found, not only the first.
     """
     try:
-        document = strict_json.parse(body)
+        found = strict_json.parse(body)
     except MalformedJson as error:
         raise BundleInvalid([f"{contract.MANIFEST}: {error}"]) from None
-    if not isinstance(document, dict):
+    if not isinstance(found, dict):
         raise BundleInvalid([f"{contract.MANIFEST}: must be a JSON object"])
-    version = document.pop("format_version", None)
+    version = found.pop("format_version", None)
     if version != contract.FORMAT_VERSION or isinstance(version, bool):
         raise BundleInvalid(
             [f"{contract.MANIFEST}: format_version must be {contract.FORMAT_VERSION}; a newer one needs a newer recoserve"]
         )
-    problems = [f"{contract.MANIFEST}: {problem}" for problem in _problems(document)]
+    problems = [f"{contract.MANIFEST}: {problem}" for problem in _problems(found)]
     if problems:
         raise BundleInvalid(problems)
-    return Manifest(**{**document, "files": tuple(FileEntry(**entry) for entry in document["files"])})
+    return Manifest(**{**found, "files": tuple(FileEntry(**entry) for entry in found["files"])})
 
 
-def _problems(document: dict[str, Any]) -> list[str]:
+def _problems(members: dict[str, Any]) -> list[str]:
     known = {field.name: field for field in dataclasses.fields(Manifest)}
-    problems = [f"unknown member {name!r}" for name in document if name not in known]
+    problems = [f"unknown member {name!r}" for name in members if name not in known]
     for name, field in known.items():
-        if name in document:
-            if not _RULES[name][1](document[name]):
+        if name in members:
+            if not _RULES[name][1](members[name]):
                 problems.append(f"{name} must be {_RULES[name][0]}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             problems.append(f"{name} is missing")

@@ -1,0 +1,5 @@
+"""`python -m service` is `recoserve`."""
+
+from service.cli import main
+
+main()

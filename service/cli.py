@@ -1,0 +1,226 @@
+"""The command line: `recoserve …`. Exit codes: 0 done, 1 the input is wrong, 2 wrong usage."""
+
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from service import demo
+from service.bundle.archive import read_manifest
+from service.bundle.manifest import Manifest, document
+from service.bundle.shelf import find_bundle
+from service.bundle.vocabulary import ExternalId, Vocabulary
+from service.engine.loading import load_model
+from service.engine.recommender import recommend_now
+from service.errors import AnswerError, BundleInvalid, RecoserveError, SettingsInvalid
+from service.settings import Settings, load_settings
+from service.web import problems
+from service.web.routes import recommendation
+from service.web.schemas import RecommendRequest
+from service.web.server import serve as run_server
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Recommendations in production from a trained user-item embedding model.",
+)
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of NAME/VERSION/ bundles.")]
+Provider = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """The program; a user's mistake ends in one clear message and exit code 1, never in a traceback."""
+    for command in entry_points(group="recoserve.commands"):
+        app.command(command.name)(command.load())
+    try:
+        app()
+    except RecoserveError as error:
+        _fail(error)
+
+
+@app.command()
+def verify(bundle: BundleFolder, provider: Provider = None, as_json: AsJson = False) -> None:
+    """Every check that the service does before it serves; exit 1 and a list of what is wrong."""
+    folder = find_bundle(bundle)
+    settings = load_settings(provider=provider)
+    try:
+        model = load_model(folder, settings.provider, settings.threads)
+    except BundleInvalid as error:
+        if as_json:
+            print(_json({"bundle": str(bundle), "valid": False, "problems": error.problems}))
+            raise typer.Exit(1) from None
+        raise
+    if as_json:
+        print(_json({"bundle": str(bundle), "valid": True, "problems": []}))
+        return
+    info = model.manifest
+    users = len(model.bundle.golden.user_row)
+    out.print(
+        f"ok: {info.name} {info.version}: {len(info.files)} files, {info.users} users, {info.items} items, dimension {info.dim}"
+    )
+    out.print(f"ok: the golden sample of {users} users agrees on {model.provider}")
+
+
+@app.command()
+def inspect(bundle: BundleFolder, as_json: AsJson = False) -> None:
+    """What is inside: counts, dimension, similarity, graphs, sizes, provenance, metrics."""
+    found = read_manifest(find_bundle(bundle))
+    if as_json:
+        print(_json(document(found)))
+        return
+    _print_manifest(found)
+
+
+@app.command()
+def recommend(
+    bundle: BundleFolder,
+    user: Annotated[str, typer.Option(help="The user's id.")],
+    k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
+    exclude_item: Annotated[list[str] | None, typer.Option(help="An item never in the answer; may be given again.")] = None,
+    exclude_seen: Annotated[bool, typer.Option(help="Leave out the user's own interactions.")] = False,
+    candidate_item: Annotated[list[str] | None, typer.Option(help="Rank these items alone; may be given again.")] = None,
+    metadata: Annotated[bool, typer.Option(help="Add each item's metadata.")] = False,
+    provider: Provider = None,
+    as_json: AsJson = False,
+) -> None:
+    """The same answer as the service, without a server."""
+    settings = load_settings(provider=provider)
+    model = load_model(find_bundle(bundle), settings.provider, settings.threads)
+    users, items = model.bundle.users, model.bundle.items
+    wanted = _request(
+        settings,
+        user_id=_external(users, user),
+        k=k,
+        exclude_item_ids=[_external(items, item) for item in exclude_item or []],
+        exclude_seen=exclude_seen,
+        candidate_item_ids=[_external(items, item) for item in candidate_item] if candidate_item else None,
+        include=["metadata"] if metadata or not as_json else [],
+    )
+    answer = recommendation(wanted, recommend_now(model, wanted))
+    if as_json:
+        print(_json(answer))
+        return
+    _print_items(answer)
+
+
+@app.command()
+def serve(
+    models: Annotated[
+        Path | None, typer.Argument(metavar="BUNDLE_OR_FOLDER", help="A bundle, or a folder of NAME/VERSION/ bundles.")
+    ] = None,
+    or_demo: Annotated[bool | None, typer.Option("--or-demo", help="Serve the demo where the folder holds no bundle.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.")] = None,
+    provider: Provider = None,
+    threads: Annotated[int | None, typer.Option(help="Threads for inference; 0: the container's CPU limit.")] = None,
+    max_k: Annotated[int | None, typer.Option(help="Largest k that a request may ask for.")] = None,
+    max_list_ids: Annotated[int | None, typer.Option(help="Most ids in one list of a request.")] = None,
+    max_queue_rows: Annotated[int | None, typer.Option(help="Users waiting or being answered at once.")] = None,
+    max_body_bytes: Annotated[int | None, typer.Option(help="Largest request body.")] = None,
+    request_timeout_ms: Annotated[int | None, typer.Option(help="A request's deadline.")] = None,
+    drain_seconds: Annotated[float | None, typer.Option(help="After SIGTERM: time served on while not ready.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="json or text.")] = None,
+) -> None:
+    """Serve a bundle over HTTP. Each option has an environment variable, RECOSERVE_ and its name."""
+    options = {name: value for name, value in locals().items() if value is not None}
+    settings = load_settings(**options)
+    run_server(settings, _served_folder(settings))
+
+
+@app.command("demo")
+def serve_demo(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.")] = None,
+) -> None:
+    """Serve the built-in bundle: a made-up library of books and its readers."""
+    settings = load_settings(host=host, port=port, log_format="text")
+    run_server(settings, demo.BUNDLE, _invite)
+
+
+def _served_folder(settings: Settings) -> Path:
+    if settings.models is None:
+        raise SettingsInvalid("name a bundle or a models folder: recoserve serve BUNDLE_OR_FOLDER, or set RECOSERVE_MODELS")
+    if settings.or_demo and (not settings.models.exists() or not any(_visible(settings.models))):
+        return demo.BUNDLE
+    return find_bundle(settings.models)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What a person has put there; `.gitkeep` and other hidden files don't count."""
+    return [item for item in folder.iterdir() if item.name[0] != "."]
+
+
+def _invite(url: str) -> None:
+    body = '{"user_id": 42, "k": 10, "include": ["metadata"]}'
+    out.print(f"\nThe demo library answers on {url}. Try:\n", style="bold")
+    print(f"  curl -s {url}/recommend -H 'Content-Type: application/json' -d '{body}'\n", flush=True)
+    out.print(f"Console and API reference: {url}/   Stop: Ctrl-C\n")
+
+
+def _request(settings: Settings, **fields: Any) -> RecommendRequest:
+    try:
+        return RecommendRequest.model_validate(fields, context={"max_k": settings.max_k, "max_list_ids": settings.max_list_ids})
+    except ValidationError as error:
+        raise problems.invalid_request(error) from None
+
+
+def _external(vocabulary: Vocabulary, text: str) -> ExternalId:
+    """A word of the command line as an id: a number where the bundle's ids are numbers."""
+    if vocabulary.id_type is str:
+        return text
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 30 else text
+
+
+def _print_manifest(found: Manifest) -> None:
+    table = Table(show_header=False, box=None)
+    rows: list[tuple[str, object]] = [
+        ("model", f"{found.name} {found.version}, created {found.created}"),
+        ("similarity", f"{found.similarity}, dimension {found.dim}"),
+        ("users", f"{found.users:,} ({found.ids['user']} ids)"),
+        ("items", f"{found.items:,} ({found.ids['item']} ids)"),
+        ("interactions", f"{found.interactions:,}"),
+        ("graphs", ", ".join(f"{role}: {file}" for role, file in found.graphs.items())),
+        *(("source" if not place else "", f"{key}: {value}") for place, (key, value) in enumerate(found.source.items())),
+        *(("parity" if not place else "", f"{key}: {value}") for place, (key, value) in enumerate(found.parity.items())),
+        *(("metrics" if not place else "", f"{key}: {value}") for place, (key, value) in enumerate(found.metrics.items())),
+        *(("files" if not place else "", f"{entry.bytes:>12,} bytes  {entry.path}") for place, entry in enumerate(found.files)),
+    ]
+    for name, value in rows:
+        table.add_row(name, str(value))
+    out.print(table)
+
+
+def _print_items(answer: dict[str, Any]) -> None:
+    columns = list(dict.fromkeys(name for item in answer["items"] for name in item["metadata"]))
+    table = Table("item_id", "score", *columns, box=None)
+    for item in answer["items"]:
+        cells = [item["metadata"].get(name, "") for name in columns]
+        shown = [", ".join(map(str, cell)) if isinstance(cell, list) else str(cell) for cell in cells]
+        table.add_row(str(item["item_id"]), f"{item['score']:.4f}", *shown)
+    out.print(table)
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+def _fail(error: RecoserveError) -> None:
+    """Print the message, and which fields are at fault, and exit with 1."""
+    lines = error.problems if isinstance(error, BundleInvalid) else (str(error),)
+    if isinstance(error, AnswerError):
+        lines += tuple(f"{problems.pointer(field.path)}: {field.detail}" for field in error.fields)
+    for line in lines:
+        err.print("[red]error:[/red]", end=" ")
+        print(line, file=sys.stderr)
+    raise SystemExit(1)

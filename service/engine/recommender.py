@@ -1,0 +1,119 @@
+"""The one border between ids and rows. Ids stay outside it, rows inside; each request takes its model once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service import metrics
+from service.bundle.vocabulary import ExternalId, Vocabulary
+from service.engine.model import NO_ROWS, Model, Query, Ranked
+from service.engine.slot import Slot
+from service.engine.worker import Worker
+from service.errors import AnswerError, FieldError, IdOutOfRange, InvalidRequest, UnknownId
+
+LISTED_ERRORS = 20
+
+
+class Wanted(Protocol):
+    """One user's request in external ids."""
+
+    @property
+    def user_id(self) -> ExternalId: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def exclude_item_ids(self) -> Sequence[ExternalId]: ...
+    @property
+    def exclude_seen(self) -> bool: ...
+    @property
+    def candidate_item_ids(self) -> Sequence[ExternalId] | None: ...
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One answer in external ids, best first, the model that gave it, and where its time went."""
+
+    item_ids: list[ExternalId]
+    scores: NDArray[np.float32]
+    item_rows: NDArray[np.int64]
+    model: Model
+    queue_seconds: float = 0.0
+    run_seconds: float = 0.0
+
+    def metadata(self) -> list[dict[str, Any]]:
+        """The items' metadata, place by place; empty objects where the bundle has none."""
+        catalogue = self.model.bundle.catalogue
+        return [catalogue.metadata(int(row)) if catalogue else {} for row in self.item_rows]
+
+
+class Recommender:
+    """Answers requests with whatever model the slot holds, in the worker's turn."""
+
+    def __init__(self, slot: Slot, worker: Worker) -> None:
+        self.slot = slot
+        self._worker = worker
+
+    async def recommend(self, wanted: Wanted, deadline: float) -> Recommendation:
+        """One user's top-k; `deadline` is on the clock of `time.monotonic`.
+
+        Raises NotReady, InvalidRequest, IdOutOfRange, UnknownId, Overloaded, DeadlineExceeded.
+        """
+        model = self.slot.current()
+        query = to_query(model, wanted)
+        done = await self._worker.run(lambda: model.rank([query]), rows=1, deadline=deadline)
+        info = model.manifest
+        metrics.INFERENCE_DURATION.labels(info.name, info.version, model.provider).observe(done.run_seconds)
+        return to_answer(model, done.result[0], done.queue_seconds, done.run_seconds)
+
+
+def recommend_now(model: Model, wanted: Wanted) -> Recommendation:
+    """The same answer without a queue, for the command line."""
+    return to_answer(model, model.rank([to_query(model, wanted)])[0])
+
+
+def to_query(model: Model, wanted: Wanted) -> Query:
+    """Ids to rows; raises InvalidRequest, IdOutOfRange or UnknownId with each field at fault."""
+    users, items = model.bundle.users, model.bundle.items
+    user_row = int(_rows(users, [wanted.user_id], "user_id", alone=True)[0])
+    excluded = _rows(items, wanted.exclude_item_ids, "exclude_item_ids")
+    if wanted.exclude_seen and model.bundle.seen:
+        excluded = np.concatenate([excluded, model.bundle.seen.of(user_row)])
+    candidates = None if wanted.candidate_item_ids is None else _rows(items, wanted.candidate_item_ids, "candidate_item_ids")
+    return Query(user_row, wanted.k, np.unique(excluded), None if candidates is None else np.unique(candidates))
+
+
+def to_answer(model: Model, ranked: Ranked, queue_seconds: float = 0.0, run_seconds: float = 0.0) -> Recommendation:
+    """Rows to ids."""
+    item_ids = model.bundle.items.external(ranked.item_rows.tolist())
+    return Recommendation(item_ids, ranked.scores, ranked.item_rows, model, queue_seconds, run_seconds)
+
+
+def _rows(vocabulary: Vocabulary, ids: Sequence[ExternalId], field: str, alone: bool = False) -> NDArray[np.int64]:
+    """The rows of `ids`; the fault of a lone id is told by its field, that of a list's by field and index."""
+    if not ids:
+        return NO_ROWS
+    rows = [vocabulary.find(external) for external in ids]
+    bad = [place for place, row in enumerate(rows) if row is None]
+    if bad:
+        raise _fault(vocabulary, ids, bad, field, alone)
+    return np.array(rows, np.int64)
+
+
+def _fault(vocabulary: Vocabulary, ids: Sequence[ExternalId], bad: Sequence[int], field: str, alone: bool) -> AnswerError:
+    kind: type[AnswerError]
+    strangers = [place for place in bad if not isinstance(ids[place], vocabulary.id_type)]
+    bounds, noun = vocabulary.bounds(), "an integer" if vocabulary.id_type is int else "a string"
+    if strangers:
+        kind, rule, bad = InvalidRequest, f"must be {noun}, as this model's ids are", strangers
+    elif vocabulary.kind == "row" and bounds:
+        kind, rule = IdOutOfRange, f"must be in [{bounds[0]}, {bounds[1]}]"
+    else:
+        kind, rule = (
+            UnknownId,
+            "is not an id that this model knows" + (f"; they run from {bounds[0]} to {bounds[1]}" if bounds else ""),
+        )
+    fields = [FieldError((field,) if alone else (field, place), rule) for place in bad[:LISTED_ERRORS]]
+    return kind(f"{field} {rule}" if alone else f"{field}: {len(bad)} of {len(ids)}: each {rule}", fields)

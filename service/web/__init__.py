@@ -1,0 +1,1 @@
+"""HTTP: JSON, external ids, status codes. Nothing inward of this room knows any of them."""

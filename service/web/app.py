@@ -1,0 +1,82 @@
+"""The FastAPI application: rooms wired together, nothing decided here."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from service.engine.model import Model
+from service.engine.recommender import Recommender
+from service.engine.slot import Slot
+from service.engine.worker import Worker
+from service.settings import Settings
+from service.web import operations, problems, routes
+from service.web.context import RequestContext
+
+DESCRIPTION = """Exact top-k recommendations from a trained user-item embedding model.
+
+Every error, of every route, is `application/problem+json` (RFC 9457)."""
+
+
+def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable[[Slot], Awaitable[None]] | None = None) -> FastAPI:
+    """An application that starts loading with `loader` when it starts serving, and calls `loaded` when that has ended.
+
+    Until then `/livez` says 200 and `/readyz` 503. FastAPI's reference page is served from the package, not from a CDN.
+    """
+    worker = Worker(settings.max_queue_rows)
+    recommender = Recommender(Slot(), worker)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        loading = asyncio.create_task(_load(recommender.slot, loader, loaded))
+        yield
+        await loading
+        worker.close()
+
+    app: FastAPI = FastAPIOffline(
+        title="recoserve",
+        version=version("recoserve"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        openapi_tags=None,
+    )
+    app.state.settings = settings
+    app.state.recommender = recommender
+    app.include_router(routes.json_router)
+    app.include_router(routes.router)
+    app.include_router(operations.router)
+    problems.install(app)
+    app.add_middleware(RequestContext)
+    _document_problems(app)
+    return app
+
+
+async def _load(slot: Slot, loader: Callable[[], Model], loaded: Callable[[Slot], Awaitable[None]] | None) -> None:
+    try:
+        await asyncio.to_thread(slot.load, loader)
+    finally:
+        if loaded:
+            await loaded(slot)
+
+
+def _document_problems(app: FastAPI) -> None:
+    """Put the problem document's schema into OpenAPI, and take out FastAPI's own 422, which never occurs."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schemas = plain().setdefault("components", {}).setdefault("schemas", {})
+            definitions = dict(problems.PROBLEM_SCHEMA)
+            schemas.update(definitions.pop("$defs", {}))
+            schemas["Problem"] = definitions
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+        assert app.openapi_schema is not None  # noqa: S101  # `plain` sets it
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend its schema

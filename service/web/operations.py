@@ -1,0 +1,76 @@
+"""For orchestrators and scrapers: health and metrics. They wait behind nothing and need no key."""
+
+from fastapi import APIRouter, Request
+from prometheus_client import REGISTRY, exposition
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+from service import errors
+from service.engine.slot import Slot, State
+from service.errors import NotReady
+from service.web import problems
+from service.web.schemas import Health
+
+router = APIRouter()
+
+NOT_READY = problems.responses(errors.NotReady)
+STATUS = {
+    State.EMPTY: "loading",
+    State.LOADING: "loading",
+    State.READY: "ready",
+    State.FAILED: "failed",
+    State.DRAINING: "draining",
+}
+
+
+@router.get("/livez", response_class=PlainTextResponse, summary="The process answers")
+async def livez() -> str:
+    """No dependency of any kind."""
+    return "ok"
+
+
+@router.get("/startupz", response_class=PlainTextResponse, responses=NOT_READY, summary="The first model is loaded and warm")
+async def startupz(request: Request) -> str:
+    """503 until the first model is loaded; 200 from then on."""
+    if not _slot(request).started:
+        raise NotReady("the first model is still loading")
+    return "ok"
+
+
+@router.get("/readyz", response_class=PlainTextResponse, responses=NOT_READY, summary="A request would be answered now")
+async def readyz(request: Request) -> str:
+    """503 before the first model is loaded and while draining."""
+    _require_ready(request)
+    return "ok"
+
+
+@router.get("/health", response_model_exclude_none=True, responses=NOT_READY, summary="As /readyz, with a JSON body")
+async def health(request: Request) -> Health:
+    """What state the service is in, and which model answers."""
+    _require_ready(request)
+    slot = _slot(request)
+    info = slot.current().manifest
+    return Health.model_validate({"status": STATUS[slot.state], "model": {"name": info.name, "version": info.version}})
+
+
+@router.get("/metrics", response_class=PlainTextResponse, summary="Prometheus metrics")
+async def metrics(request: Request) -> Response:
+    """Prometheus text, or OpenMetrics where the `Accept` header asks for it."""
+    encode, content_type = exposition.choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(REGISTRY), media_type=content_type)
+
+
+@router.get("/", include_in_schema=False)
+async def home() -> Response:
+    """A person's way in."""
+    return RedirectResponse("/docs")
+
+
+def _slot(request: Request) -> Slot:
+    slot: Slot = request.app.state.recommender.slot
+    return slot
+
+
+def _require_ready(request: Request) -> None:
+    slot = _slot(request)
+    if not slot.ready:
+        raise NotReady(f"the service is {STATUS[slot.state]}")

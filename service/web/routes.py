@@ -1,0 +1,91 @@
+"""The recommending endpoints: ids in, ids out."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from service import errors
+from service.bundle.vocabulary import Vocabulary
+from service.engine.model import Model
+from service.engine.recommender import Recommendation, Recommender
+from service.settings import Settings
+from service.web import limits, problems
+from service.web.context import Context
+from service.web.json_route import JsonRoute
+from service.web.schemas import ModelDescription, RecommendRequest, RecommendResponse
+
+router = APIRouter()
+json_router = APIRouter(route_class=JsonRoute)
+
+
+@json_router.post(
+    "/recommend",
+    response_model=RecommendResponse,
+    responses=problems.responses(
+        errors.MalformedJson,
+        problems.BodyTooLarge,
+        problems.UnsupportedMediaType,
+        errors.InvalidRequest,
+        errors.IdOutOfRange,
+        errors.UnknownId,
+        errors.NotReady,
+        errors.Overloaded,
+        errors.DeadlineExceeded,
+    ),
+    summary="One user's best items",
+)
+async def recommend(request: Request, body: RecommendRequest) -> dict[str, Any]:
+    """The user's k items of highest similarity, exactly, best first."""
+    context: Context = request.scope["recoserve"]
+    settings: Settings = request.app.state.settings
+    recommender: Recommender = request.app.state.recommender
+    deadline = limits.deadline(request, context.started, settings.request_timeout_ms)
+    found = await recommender.recommend(body, deadline)
+    context.queue_seconds, context.run_seconds = found.queue_seconds, found.run_seconds
+    return recommendation(body, found)
+
+
+@router.get("/model", responses=problems.responses(errors.NotReady), summary="The model that answers")
+async def describe_model(request: Request) -> ModelDescription:
+    """Name, version, counts, id ranges, limits and held-out measures."""
+    recommender: Recommender = request.app.state.recommender
+    settings: Settings = request.app.state.settings
+    slot = recommender.slot
+    return ModelDescription.model_validate(
+        {
+            **description(slot.current()),
+            "limits": {name: getattr(settings, name) for name in ("max_k", "max_list_ids", "max_body_bytes", "request_timeout_ms")},
+            "loaded_at": datetime.fromtimestamp(slot.loaded_at or 0, UTC).isoformat(timespec="seconds"),
+            "load_seconds": round(slot.load_seconds or 0, 3),
+        }
+    )
+
+
+def recommendation(wanted: RecommendRequest, found: Recommendation) -> dict[str, Any]:
+    """The body of an answer, scores still float32; `recoserve recommend --json` prints the same."""
+    items: list[dict[str, Any]] = [
+        {"item_id": item_id, "score": score} for item_id, score in zip(found.item_ids, found.scores, strict=True)
+    ]
+    if "metadata" in wanted.include:
+        for item, metadata in zip(items, found.metadata(), strict=True):
+            item["metadata"] = metadata
+    info = found.model.manifest
+    return {"user_id": wanted.user_id, "items": items, "model": {"name": info.name, "version": info.version}}
+
+
+def description(model: Model) -> dict[str, Any]:
+    """What `GET /model` says of the bundle itself."""
+    info = model.manifest
+    return {
+        **{name: getattr(info, name) for name in ("name", "version", "created", "similarity", "dim", "interactions", "metrics")},
+        "users": _id_space(model.bundle.users),
+        "items": _id_space(model.bundle.items),
+        "metadata": model.bundle.catalogue is not None,
+        "provider": model.provider,
+    }
+
+
+def _id_space(vocabulary: Vocabulary) -> dict[str, Any]:
+    low, high = vocabulary.bounds() or (None, None)
+    return {"count": len(vocabulary), "type": vocabulary.kind, "min": low, "max": high}

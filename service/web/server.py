@@ -1,0 +1,95 @@
+"""uvicorn, with an end that loses no request.
+
+uvicorn closes its listeners as soon as a signal comes, while a load balancer still sends. So the first SIGTERM only turns
+`/readyz` to 503; listeners close `drain_seconds` later, requests in flight finish, and the exit code is 0. SIGINT (a
+person at a terminal) and a second signal skip the wait.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from service.engine.loading import load_model
+from service.engine.session import resolve_provider
+from service.engine.slot import Slot, State
+from service.settings import Settings
+from service.web import logs
+from service.web.app import create_app
+
+SHUTDOWN_SECONDS = 30  # for requests in flight once the listeners are closed
+KEEP_ALIVE_SECONDS = 5
+
+log = logging.getLogger("recoserve.server")
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that drains its slot before it stops."""
+
+    def __init__(self, config: uvicorn.Config, slot: Slot, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._slot = slot
+        self._drain_seconds = drain_seconds
+
+    def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
+        first = self._slot.state is not State.DRAINING
+        if first:
+            self._slot.drain()
+        if not first or sig == signal.SIGINT or not self._drain_seconds or not self._slot.started:
+            self.should_exit = True
+            return
+        log.info("draining for %g s", self._drain_seconds)
+        self._loop.call_soon_threadsafe(self._loop.call_later, self._drain_seconds, self.stop)
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+    async def serve(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # uvicorn's own is list[socket]
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)  # type: ignore[arg-type]
+
+
+def serve(settings: Settings, folder: Path, announce: Callable[[str], None] | None = None) -> None:
+    """Serve the bundle in `folder` until a signal; `announce` is called with the address once it answers.
+
+    Raises ProviderUnavailable at once, and BundleInvalid after the server has stopped.
+    """
+    logs.configure(settings.log_format)
+    resolve_provider(settings.provider)
+
+    async def loaded(slot: Slot) -> None:
+        if not slot.started:
+            server.stop()
+            return
+        while not server.started and not server.should_exit:  # a small model is loaded before the socket is bound
+            await asyncio.sleep(0.005)
+        log.info("serving %s %s", slot.current().manifest.name, slot.current().manifest.version)
+        if announce:
+            announce(_address(server))
+
+    app = create_app(settings, lambda: load_model(folder, settings.provider, settings.threads), loaded)
+    slot: Slot = app.state.recommender.slot
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    server = Server(config, slot, settings.drain_seconds)
+    server.run()
+    if slot.failure:
+        raise slot.failure
+
+
+def _address(server: Server) -> str:
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
