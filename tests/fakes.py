@@ -1,0 +1,84 @@
+"""Stand-ins behind our own interfaces: a session in NumPy, and a bundle that never touched a disk."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from service.bundle import contract
+from service.bundle.archive import Bundle
+from service.bundle.catalogue import Catalogue, Lines, SeenPairs, lines
+from service.bundle.golden import Golden
+from service.bundle.manifest import Manifest
+from service.bundle.vocabulary import RowNumbers
+from service.engine.model import Model
+
+
+class FakeSession:
+    """What `OnnxSession` answers, from two tables: float32 [U, d] and [N, d]. `seconds` makes every run slow."""
+
+    provider = "cpu"
+
+    def __init__(self, role, users, items, seconds=0.0):
+        self.inputs = frozenset(contract.GRAPH_INPUTS[role])
+        self.outputs = frozenset(contract.GRAPH_OUTPUTS[role])
+        self._users, self._items = users, items
+        self.seconds = seconds
+        self.runs = 0
+
+    def run(self, outputs, feeds):
+        self.runs += 1
+        time.sleep(self.seconds)
+        queries = self._users[feeds[contract.USER_ID]]
+        if contract.ITEM_ID in feeds:
+            return [queries @ self._items[feeds[contract.ITEM_ID]].T]
+        scores = queries @ self._items.T
+        order = np.argsort(-scores, axis=1, kind="stable")[:, : int(feeds[contract.K][0])]
+        found = {contract.ITEM_ID: order.astype(np.int64), contract.SCORE_OUT: np.take_along_axis(scores, order, 1)}
+        return [found[name] for name in outputs]
+
+
+def even_likes_even(users=6, items=8):
+    """Tables whose answer is known by reasoning: even users like even items, odd users odd ones, lower rows more."""
+    user_table = np.zeros((users, 2), np.float32)
+    user_table[np.arange(users), np.arange(users) % 2] = 1
+    item_table = np.zeros((items, 2), np.float32)
+    item_table[np.arange(items), np.arange(items) % 2] = 1 - np.arange(items) / (10 * items)
+    return user_table, item_table
+
+
+def fake_model(users=6, items=8, user_ids=None, item_ids=None, seen=None, metadata=None, seconds=0.0):
+    """A model over `even_likes_even`; ids are row numbers unless vocabularies are given."""
+    user_table, item_table = even_likes_even(users, items)
+    bundle = Bundle(
+        folder=Path("nowhere"),
+        manifest=_manifest(users, items, len(seen or ())),
+        users=user_ids or RowNumbers(users),
+        items=item_ids or RowNumbers(items),
+        golden=_golden(user_table, item_table),
+        catalogue=Catalogue(Lines(np.frombuffer(b"".join(lines(metadata)), np.uint8))) if metadata else None,
+        seen=SeenPairs.from_pairs(*np.array(seen, np.int64).T, users, items) if seen else None,
+    )
+    return Model(bundle, {role: FakeSession(role, user_table, item_table, seconds) for role in contract.GRAPHS})
+
+
+def _manifest(users, items, interactions):
+    return Manifest(
+        name="fake",
+        version="1",
+        created="2026-01-01T00:00:00Z",
+        similarity="cosine",
+        users=users,
+        items=items,
+        dim=2,
+        ids={"user": "row", "item": "row"},
+        graphs=contract.GRAPHS,
+        files=(),
+        interactions=interactions,
+    )
+
+
+def _golden(user_table, item_table):
+    scores = (user_table[:1] @ item_table.T).astype(np.float64)
+    rows = np.argsort(-scores, axis=1, kind="stable")
+    return Golden(np.array([0]), rows, np.take_along_axis(scores, rows, 1), np.arange(len(item_table)), scores)

@@ -1,0 +1,275 @@
+"""Around the endpoints: media types, sizes, paths, request ids, deadlines, overload, health, metrics, defects."""
+
+import json
+import logging
+import re
+import threading
+
+import pytest
+from prometheus_client import REGISTRY
+
+from service import errors
+from service.engine.slot import State
+from service.errors import AnswerError, BundleInvalid
+from service.web import problems
+from tests.fakes import fake_model
+from tests.service.http import Application, assert_problem, item_ids
+
+BODY = b'{"user_id": 1, "k": 1}'
+
+
+@pytest.fixture(scope="module")
+def service():
+    with Application(fake_model, max_body_bytes=1000, request_timeout_ms=2000) as application:
+        yield application.wait_ready()
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp",
+     "application/json; charset=utf-16", "application/json; charset=latin-1"],
+)  # fmt: skip
+def test_another_media_type_is_a_415(service, content_type):
+    """Cases 12 and 16."""
+    assert_problem(service.send(BODY, content_type), 415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON", "application/json; charset=UTF-8", 'application/json;charset="utf-8"'])
+def test_json_is_taken_however_it_is_spelt(service, content_type):
+    assert [1] == item_ids(service.send(BODY, content_type))
+
+
+def test_a_compressed_body_is_a_415(service):
+    """Case 13."""
+    assert_problem(service.send(BODY, **{"Content-Encoding": "gzip"}), 415, "unsupported-media-type")
+
+
+def test_a_body_declared_too_large_is_a_413(service):
+    """Case 1."""
+    assert_problem(service.send(b" " * 1001), 413, "body-too-large")
+    assert [1] == item_ids(service.send(BODY + b" " * (1000 - len(BODY))))
+
+
+def test_a_body_that_grows_too_large_is_a_413_midway(service):
+    """Case 2: the sender has more than the service takes."""
+    taken = []
+
+    async def chunks():
+        for place in range(1000):
+            taken.append(place)
+            yield b" " * 100
+
+    response = service.request("POST", "/recommend", content=chunks(), headers={"Content-Type": "application/json"})
+
+    assert_problem(response, 413, "body-too-large")
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/nope"), ("POST", "/recommend/"), ("GET", "/model/1"), ("GET", "/%2e%2e/etc"), ("GET", "/%1b%5b31m%0a")])
+def test_an_unknown_path_is_a_404_problem(service, method, path):
+    """Case 14."""
+    assert_problem(service.request(method, path), 404, "not-found")
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/recommend"), ("DELETE", "/model"), ("POST", "/livez"), ("BREW", "/recommend")])
+def test_a_wrong_method_is_a_405_problem_with_allow(service, method, path):
+    response = service.request(method, path)
+
+    assert_problem(response, 405, "method-not-allowed")
+    assert response.headers["allow"]
+
+
+@pytest.mark.parametrize("sent", ["abc", "A-b_c.9", "x" * 128])
+def test_a_request_id_is_taken_and_returned(service, sent):
+    assert sent == service.get("/model", headers={"X-Request-ID": sent}).headers["x-request-id"]
+
+
+@pytest.mark.parametrize("sent", ["", "x" * 129, "a b", "a\tb", "é".encode().decode("latin-1"), "<script>"])
+def test_another_request_id_is_replaced(service, sent):
+    """Case 15: nothing that could break a log line comes back."""
+    found = service.get("/model", headers={"X-Request-ID": sent.encode("latin-1")}).headers["x-request-id"]
+
+    assert re.fullmatch(r"[0-9a-f]{32}", found)
+
+
+def test_every_answer_tells_where_its_time_went(service):
+    for response in (service.recommend(user_id=1), service.recommend(user_id=-1), service.get("/nope")):
+        assert re.fullmatch(r"queue;dur=[\d.]+, inference;dur=[\d.]+", response.headers["server-timing"])
+
+
+def test_one_log_line_a_request_with_route_and_ids_but_no_path(service, caplog):
+    """Case 15: the line holds the route's template, never what the client typed."""
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    with caplog.at_level(logging.INFO, "recoserve.access"):
+        service.get("/evil%0apath", headers={"X-Request-ID": "mine", "traceparent": f"00-{trace}-b7ad6b7169203331-01"})
+        service.get("/livez")
+
+    (record,) = caplog.records
+    assert ("unmatched", 404, "mine", trace) == (record.route, record.status, record.request_id, record.trace_id)
+
+
+def test_unknown_paths_share_one_label(service):
+    """Case 14: labels can't be made to grow."""
+    for place in range(5):
+        service.get(f"/nope/{place}")
+        service.request(f"M{place}", "/nope")
+    labels = {sample.labels["route"] for metric in REGISTRY.collect() if metric.name == "recoserve_http_request_duration_seconds"
+              for sample in metric.samples}  # fmt: skip
+
+    assert labels <= {"/recommend", "/model", "unmatched", "/docs", "/openapi.json", "/"}
+
+
+def test_a_spent_deadline_is_a_504_without_inference():
+    """Case 71."""
+    model = fake_model()
+    with Application(lambda: model) as application:
+        application.wait_ready()
+        response = application.send(BODY, **{"X-Request-Timeout-Ms": "0"})
+
+    assert_problem(response, 504, "deadline-exceeded")
+    assert 0 == model._recommend.runs
+
+
+def test_a_deadline_that_passes_in_the_queue_is_a_504():
+    with Application(lambda: fake_model(seconds=0.3)) as application:
+        application.wait_ready()
+        first, second = application.together({"user_id": 1}, {"user_id": 1}, headers={"X-Request-Timeout-Ms": "450"})
+
+    assert 200 == first.status_code
+    assert_problem(second, 504, "deadline-exceeded")
+
+
+@pytest.mark.parametrize("wish", ["-1", "1.5", "soon", "", "9" * 30])
+def test_a_deadline_that_is_no_number_is_refused(service, wish):
+    assert_problem(service.send(BODY, **{"X-Request-Timeout-Ms": wish}), 422, "invalid-request")
+
+
+def test_more_than_the_queue_holds_is_a_503_with_retry_after():
+    """Case 70: refused at once, the rest answered."""
+    with Application(lambda: fake_model(seconds=0.05), max_queue_rows=3) as application:
+        responses = application.wait_ready().together(*[{"user_id": 1}] * 8)
+
+    refused = [response for response in responses if response.status_code != 200]
+    assert 5 == len(refused)
+    for response in refused:
+        assert_problem(response, 503, "overloaded")
+        assert response.headers["retry-after"]
+
+
+def test_before_the_model_is_loaded_only_livez_is_well():
+    """Not ready is a 503 with Retry-After; the process answers all the while."""
+    gate = threading.Event()
+
+    def loader():
+        gate.wait(10)
+        return fake_model()
+
+    with Application(loader) as application:
+        assert 200 == application.get("/livez").status_code
+        for path in ("/readyz", "/startupz", "/health", "/model"):
+            response = application.get(path)
+            assert_problem(response, 503, "not-ready")
+            assert response.headers["retry-after"]
+        assert_problem(application.recommend(user_id=1), 503, "not-ready")
+        gate.set()
+        application.wait_ready()
+        assert [200] * 4 == [application.get(path).status_code for path in ("/livez", "/readyz", "/startupz", "/health")]
+
+
+def test_while_draining_readyz_says_so_and_requests_are_answered():
+    with Application(fake_model) as application:
+        application.wait_ready().slot.drain()
+
+        assert_problem(application.get("/readyz"), 503, "not-ready")
+        assert_problem(application.get("/health"), 503, "not-ready")
+        assert 200 == application.get("/startupz").status_code
+        assert [1] == item_ids(application.recommend(user_id=1, k=1))
+
+
+def test_a_bundle_that_fails_leaves_the_service_not_ready():
+    def loader():
+        raise BundleInvalid(["model.onnx: missing"])
+
+    with Application(loader) as application:
+        while application.slot.state is not State.FAILED:
+            application.get("/livez")
+        assert_problem(application.get("/readyz"), 503, "not-ready")
+
+
+def test_a_defect_is_a_500_problem_and_its_cause_is_logged_with_the_request_id(caplog):
+    """No traceback reaches the client; the next request is answered."""
+
+    def broken(_queries):
+        raise ZeroDivisionError("secret detail")
+
+    model = fake_model()
+    with Application(lambda: model) as application:
+        application.wait_ready()
+        model.rank = broken
+        response = application.recommend(user_id=1)
+        del model.rank
+
+        document = assert_problem(response, 500, "internal")
+        assert "secret" not in response.text
+        assert [1] == item_ids(application.recommend(user_id=1, k=1))
+    (record,) = [record for record in caplog.records if record.name == "recoserve.error"]
+    assert document["request_id"] == record.request_id
+
+
+def test_health_and_model_say_what_answers(service):
+    assert {"status": "ready", "model": {"name": "fake", "version": "1"}} == service.get("/health").json()
+    model = service.get("/model").json()
+    assert {"count": 6, "type": "row", "min": 0, "max": 5} == model["users"]
+    assert ("cosine", 2, "cpu", 1000) == (model["similarity"], model["dim"], model["provider"], model["limits"]["max_k"])
+
+
+def test_metrics_are_prometheus_text_or_openmetrics_when_asked_for(service):
+    service.recommend(user_id=1)
+    plain = service.get("/metrics")
+    openmetrics = service.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+
+    assert plain.headers["content-type"].startswith("text/plain")
+    assert openmetrics.headers["content-type"].startswith("application/openmetrics-text")
+    assert openmetrics.text.rstrip().endswith("# EOF")
+    assert 'recoserve_model_info{name="fake",provider="cpu",similarity="cosine",version="1"} 1.0' in plain.text
+    assert 'le="0.0001"' in plain.text
+    for name in ("http_request_duration_seconds_count", "http_requests_in_flight", "queue_duration_seconds_count", "queue_depth",
+                 "batch_rows_count", "inference_duration_seconds_count", "retrieval_rows_total", "model_load_timestamp_seconds"):  # fmt: skip
+        assert f"\nrecoserve_{name}" in plain.text
+
+
+def test_every_answer_error_has_one_row_in_the_table():
+    """A class without a row would become a 500."""
+
+    def leaves(kind):
+        return {kind}.union(*map(leaves, kind.__subclasses__()))
+
+    assert leaves(AnswerError) - {AnswerError} == set(problems.KINDS)
+    assert {kind.type for kind in problems.KINDS.values()}.isdisjoint({kind.type for kind in problems.BY_STATUS.values()})
+
+
+def test_a_pointer_escapes_its_parts():
+    """RFC 6901."""
+    assert "/a~1b/0/~0" == problems.pointer(("a/b", 0, "~"))
+    assert "" == problems.pointer(())
+
+
+def test_the_schema_is_documented_with_its_problems(service):
+    schema = service.get("/openapi.json").json()
+
+    operation = schema["paths"]["/recommend"]["post"]
+    assert {"200", "400", "413", "415", "422", "500", "503", "504"} == set(operation["responses"])
+    assert "#/components/schemas/RecommendRequest" == operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    assert "Problem" in schema["components"]["schemas"] and "HTTPValidationError" not in json.dumps(schema)
+
+
+def test_the_reference_page_needs_nothing_from_elsewhere(service):
+    """It must work in a closed network."""
+    page = service.get("/docs").text
+
+    assert "swagger" in page and not re.search(r"(src|href)=[\"']?(https?:)?//", page)
+    for asset in re.findall(r"(?:src|href)=[\"'](/[^\"']+)", page):
+        assert 200 == service.get(asset).status_code
+
+
+def test_answer_errors_are_named_by_the_domain_and_not_by_http():
+    assert not any(word in (errors.__doc__ or "") for word in ("404", "422", "503"))

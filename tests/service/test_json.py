@@ -1,0 +1,76 @@
+"""What is not one strict JSON document never gets further (cases 18 to 26)."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service import strict_json
+from service.errors import MalformedJson
+from tests.fakes import fake_model
+from tests.service.http import Application, assert_problem, item_ids
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+BAD = {
+    "empty": b"",
+    "truncated": b'{"user_id": 1',
+    "trailing junk": b'{"user_id": 1} x',
+    "two documents": b'{"user_id": 1}{"user_id": 1}',
+    "deep": b"[" * 100_000,
+    "deep and closed": b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
+    "5,000 digits": b'{"user_id": ' + b"9" * 5000 + b"}",
+    "NaN": b'{"user_id": NaN}',
+    "Infinity": b'{"user_id": -Infinity}',
+    "lone surrogate": b'{"user_id": "\\ud800"}',
+    "lone surrogate in a key": b'{"\\udfff": 1}',
+    "duplicate keys": b'{"user_id": 1, "user_id": 2}',
+    "duplicate keys below": b'{"user_id": {"a": 1, "a": 1}}',
+    "byte order mark": b'\xef\xbb\xbf{"user_id": 1}',
+    "UTF-16": '{"user_id": 1}'.encode("utf-16"),
+    "UTF-16 without mark": '{"user_id": 1}'.encode("utf-16-le"),
+    "Latin-1": '{"user_id": "é"}'.encode("latin-1"),
+    "single quotes": b"{'user_id': 1}",
+    "comment": b'{"user_id": 1 /* me */}',
+    "control character": b'{"user_id": "\x01"}',
+}
+
+
+@pytest.fixture(scope="module")
+def service():
+    with Application(fake_model) as application:
+        yield application.wait_ready()
+
+
+@pytest.mark.parametrize("body", BAD.values(), ids=BAD.keys())
+def test_malformed_json_is_a_400_and_the_next_request_is_answered(service, body):
+    assert_problem(service.send(body), 400, "malformed-json")
+    assert [1] == item_ids(service.recommend(user_id=1, k=1))
+
+
+def test_a_number_beyond_float_is_refused(service):
+    """Case 21: it parses to infinity, which no field takes."""
+    assert_problem(service.send(b'{"user_id": 1e400}'), 422, "invalid-request", "/user_id")
+
+
+def test_a_pair_of_surrogates_is_a_character():
+    assert {"a": "\U0001f600"} == strict_json.parse(b'{"a": "\\ud83d\\ude00"}')
+
+
+@given(JSON)
+def test_whatever_is_json_comes_through_unchanged(document):
+    """Law: parse(dump(x)) == x."""
+    assert document == strict_json.parse(json.dumps(document).encode())
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_but_malformed_json(body):
+    """Law: every byte string parses or is MalformedJson."""
+    try:
+        strict_json.parse(body)
+    except MalformedJson as error:
+        assert str(error)
