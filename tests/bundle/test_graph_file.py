@@ -1,0 +1,46 @@
+"""What an ONNX file says of itself is read before the runtime sees it, whatever the bytes are."""
+
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.bundle import graph_file
+
+
+def test_it_reads_what_the_onnx_package_wrote(bundle):
+    """The package is the oracle: operator sets, tensors, and where they lie."""
+    expected = onnx.load(bundle / "model.onnx", load_external_data=False)
+    found = graph_file.read((bundle / "model.onnx").read_bytes())
+
+    assert {entry.domain: entry.version for entry in expected.opset_import} == found.opsets
+    assert len(expected.graph.node) == found.nodes
+    for tensor, read in zip(expected.graph.initializer, found.tensors[-len(expected.graph.initializer) :], strict=True):
+        assert (tensor.name, tuple(tensor.dims), tensor.data_type) == (read.name, read.dims, read.data_type)
+        assert {entry.key: entry.value for entry in tensor.external_data} == read.external
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_are_a_value_error_or_a_small_graph(body):
+    """Law: no bytes crash the reader, hang it or raise anything but ValueError."""
+    try:
+        list(graph_file.problems(graph_file.read(body), {}))
+    except ValueError as error:
+        assert str(error)
+
+
+@given(st.data())
+def test_a_damaged_graph_never_crashes_the_reader(graph_bytes, data):
+    """The same law, a few bytes away from a real file."""
+    body = bytearray(graph_bytes)
+    for _ in range(data.draw(st.integers(1, 4))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        list(graph_file.problems(graph_file.read(bytes(body)), {"tensors.bin": 10_000}))
+    except ValueError as error:
+        assert str(error)
+
+
+@pytest.fixture(scope="module")
+def graph_bytes(bundle):
+    return (bundle / "model.onnx").read_bytes()
