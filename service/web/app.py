@@ -1,7 +1,7 @@
 """The FastAPI application: rooms wired together, nothing decided here."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -22,7 +22,7 @@ DESCRIPTION = """Exact top-k recommendations from a trained user-item embedding 
 Every error, of every route, is `application/problem+json` (RFC 9457)."""
 
 
-def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable[[Slot], Awaitable[None]] | None = None) -> FastAPI:
+def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable[[Slot], None] | None = None) -> FastAPI:
     """An application that starts loading with `loader` when it starts serving, and calls `loaded` when that has ended.
 
     Until then `/livez` says 200 and `/readyz` 503. FastAPI's reference page is served from the package, not from a CDN.
@@ -56,12 +56,12 @@ def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable
     return app
 
 
-async def _load(slot: Slot, loader: Callable[[], Model], loaded: Callable[[Slot], Awaitable[None]] | None) -> None:
+async def _load(slot: Slot, loader: Callable[[], Model], loaded: Callable[[Slot], None] | None) -> None:
     try:
         await asyncio.to_thread(slot.load, loader)
     finally:
         if loaded:
-            await loaded(slot)
+            loaded(slot)
 
 
 def _document_problems(app: FastAPI) -> None:

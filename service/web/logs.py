@@ -14,7 +14,7 @@ JSON = {
 class TextFormatter(logging.Formatter):
     """`time level message key=value …`, one line a record but for tracebacks."""
 
-    KEYS = ("method", "route", "status", "duration_ms", "request_id", "trace_id")
+    KEYS = ("method", "route", "status", "duration_ms", "request_id", "trace_id", "model", "version", "url")
 
     def format(self, record: logging.LogRecord) -> str:
         extras = " ".join(f"{key}={value}" for key in self.KEYS if (value := getattr(record, key, None)) is not None)

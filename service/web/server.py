@@ -8,6 +8,7 @@ person at a terminal) and a second signal skip the wait.
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -17,12 +18,14 @@ import uvicorn
 from service.engine.loading import load_model
 from service.engine.session import resolve_provider
 from service.engine.slot import Slot, State
+from service.errors import SettingsInvalid
 from service.settings import Settings
 from service.web import logs
 from service.web.app import create_app
 
 SHUTDOWN_SECONDS = 30  # for requests in flight once the listeners are closed
 KEEP_ALIVE_SECONDS = 5
+BACKLOG = 2048
 
 log = logging.getLogger("recoserve.server")
 
@@ -48,35 +51,33 @@ class Server(uvicorn.Server):
     def stop(self) -> None:
         self.should_exit = True
 
-    async def serve(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # uvicorn's own is list[socket]
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        await super().serve(sockets)  # type: ignore[arg-type]
+        await super().serve(sockets)
 
 
 def serve(settings: Settings, folder: Path, announce: Callable[[str], None] | None = None) -> None:
     """Serve the bundle in `folder` until a signal; `announce` is called with the address once it answers.
 
-    Raises ProviderUnavailable at once, and BundleInvalid after the server has stopped.
+    Raises ProviderUnavailable and SettingsInvalid at once, and BundleInvalid after the server has stopped.
     """
     logs.configure(settings.log_format)
     resolve_provider(settings.provider)
+    listener = _listen(settings.host, settings.port)
 
-    async def loaded(slot: Slot) -> None:
+    def loaded(slot: Slot) -> None:
         if not slot.started:
             server.stop()
             return
-        while not server.started and not server.should_exit:  # a small model is loaded before the socket is bound
-            await asyncio.sleep(0.005)
-        log.info("serving %s %s", slot.current().manifest.name, slot.current().manifest.version)
+        info, url = slot.current().manifest, _address(listener)
+        log.info("serving", extra={"model": info.name, "version": info.version, "url": url, "load_seconds": slot.load_seconds})
         if announce:
-            announce(_address(server))
+            announce(url)
 
     app = create_app(settings, lambda: load_model(folder, settings.provider, settings.threads), loaded)
     slot: Slot = app.state.recommender.slot
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -85,11 +86,19 @@ def serve(settings: Settings, folder: Path, announce: Callable[[str], None] | No
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     server = Server(config, slot, settings.drain_seconds)
-    server.run()
+    server.run([listener])
     if slot.failure:
         raise slot.failure
 
 
-def _address(server: Server) -> str:
-    host, port = server.servers[0].sockets[0].getsockname()[:2]
+def _listen(host: str, port: int) -> socket.socket:
+    """Before the model loads, so that a taken port is told at once and the address is known."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG)
+    except OSError as error:
+        raise SettingsInvalid(f"can't listen on {host} port {port}: {error.strerror}; choose another --host or --port") from None
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -41,10 +41,10 @@ def external(model, **members):
 def test_a_whole_bundle_opens_with_all_that_was_put_in(bundle):
     opened = open_bundle(bundle)
 
-    assert FILES == sorted(opened.manifest.sizes)
-    assert (6, 8, 2) == (len(opened.users), len(opened.items), opened.manifest.dim)
-    assert METADATA == [opened.catalogue.metadata(row) for row in range(8)]
-    assert [[0, 4], [], [6]] == [opened.seen.of(row).tolist() for row in range(3)]
+    assert sorted(opened.manifest.sizes) == FILES
+    assert (len(opened.users), len(opened.items), opened.manifest.dim) == (6, 8, 2)
+    assert [opened.catalogue.metadata(row) for row in range(8)] == METADATA
+    assert [opened.seen.of(row).tolist() for row in range(3)] == [[0, 4], [], [6]]
 
 
 @pytest.mark.parametrize("name", [*FILES, "manifest.json"])
@@ -79,7 +79,7 @@ def test_every_wrong_file_is_listed_not_only_the_first(own_bundle):
     (own_bundle / "extra").write_bytes(b"x")
     (own_bundle / "tensors.bin").write_bytes(b"short")
 
-    assert 3 == len(problems(own_bundle).splitlines())
+    assert len(problems(own_bundle).splitlines()) == 3
 
 
 def test_a_folder_without_a_manifest_is_no_bundle(own_bundle):
@@ -118,14 +118,22 @@ def test_external_data_outside_the_bundle_is_refused(own_bundle, location):
 def test_external_data_behind_a_link_is_refused(own_bundle, tmp_path):
     """Case 52: the bytes are the right ones, but not the bundle's."""
     shutil.move(own_bundle / "tensors.bin", tmp_path / "elsewhere.bin")
-    os.symlink(tmp_path / "elsewhere.bin", own_bundle / "tensors.bin")
+    (own_bundle / "tensors.bin").symlink_to(tmp_path / "elsewhere.bin")
 
     assert "tensors.bin: must be a plain file" in problems(own_bundle)
 
 
 @pytest.mark.parametrize(
     "members",
-    [{"offset": "-4096"}, {"offset": "1" + "0" * 18}, {"offset": "9" * 40}, {"length": "-1"}, {"length": "4"}, {"offset": "4000"}, {"length": "1e3"}],
+    [
+        {"offset": "-4096"},
+        {"offset": "1" + "0" * 18},
+        {"offset": "9" * 40},
+        {"length": "-1"},
+        {"length": "4"},
+        {"offset": "4000"},
+        {"length": "1e3"},
+    ],
 )
 def test_a_wrong_offset_or_length_is_refused(own_bundle, members):
     """Case 53. An offset of 4000 lies within the file, but the tensor then ends beyond it."""
@@ -162,8 +170,8 @@ def test_zero_rows_are_accepted_and_score_nothing(tmp_path):
     model = load_model(folder)
 
     rows, scores = model.top(np.array([0, 1, 2]), 3)
-    assert [[0, 1, 2], [0, 1, 2], [0, 1, 2]] == rows.tolist()
-    assert [[1, 0, 0], [0, 0, 0], [0, 0, 0]] == scores.tolist()
+    assert rows.tolist() == [[0, 1, 2], [0, 1, 2], [0, 1, 2]]
+    assert scores.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
 def make_bundle_of(folder, users, items):
@@ -248,7 +256,7 @@ def test_a_draft_left_early_leaves_nothing(tmp_path):
         draft.add_array("a.npy", np.zeros(3))
         raise RuntimeError
 
-    assert [] == list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_draft_never_replaces_what_is_there(bundle, tmp_path):
@@ -257,12 +265,12 @@ def test_a_draft_never_replaces_what_is_there(bundle, tmp_path):
 
     with pytest.raises(ExportRefused, match="already exists"):
         make_bundle(tmp_path / "taken")
-    assert "mine" == (tmp_path / "taken" / "file").read_text()
+    assert (tmp_path / "taken" / "file").read_text() == "mine"
 
 
 def test_the_manifest_of_a_bundle_names_its_origin_and_its_proof(bundle):
     found = manifest.document(manifest.parse((bundle / "manifest.json").read_bytes()))
 
-    assert 1 == found["format_version"]
+    assert found["format_version"] == 1
     assert {"framework", "versions"} <= set(found["source"])
     assert found["parity"] and found["created"].endswith("Z")

@@ -30,7 +30,9 @@ def test_a_user_has_seen_the_items_of_the_pairs_and_no_others(pairs):
     users, items = np.array([pair[0] for pair in pairs], np.int64), np.array([pair[1] for pair in pairs], np.int64)
     seen = SeenPairs.from_pairs(users, items, 5, 7)
 
-    assert [sorted({item for user, item in pairs if user == row}) for row in range(5)] == [seen.of(row).tolist() for row in range(5)]
+    assert [sorted({item for user, item in pairs if user == row}) for row in range(5)] == [
+        seen.of(row).tolist() for row in range(5)
+    ]
 
 
 @pytest.mark.parametrize(

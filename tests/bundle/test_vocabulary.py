@@ -50,5 +50,5 @@ def test_an_id_that_stands_twice_is_named():
 
 
 def test_bounds_are_told_only_where_there_is_no_gap():
-    assert (3, 5) == IntegerIds(np.array([5, 3, 4])).bounds()
+    assert IntegerIds(np.array([5, 3, 4])).bounds() == (3, 5)
     assert IntegerIds(np.array([5, 3])).bounds() is None

@@ -34,9 +34,11 @@ def test_another_media_type_is_a_415(service, content_type):
     assert_problem(service.send(BODY, content_type), 415, "unsupported-media-type")
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON", "application/json; charset=UTF-8", 'application/json;charset="utf-8"'])
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "Application/JSON", "application/json; charset=UTF-8", 'application/json;charset="utf-8"']
+)
 def test_json_is_taken_however_it_is_spelt(service, content_type):
-    assert [1] == item_ids(service.send(BODY, content_type))
+    assert item_ids(service.send(BODY, content_type)) == [1]
 
 
 def test_a_compressed_body_is_a_415(service):
@@ -47,7 +49,7 @@ def test_a_compressed_body_is_a_415(service):
 def test_a_body_declared_too_large_is_a_413(service):
     """Case 1."""
     assert_problem(service.send(b" " * 1001), 413, "body-too-large")
-    assert [1] == item_ids(service.send(BODY + b" " * (1000 - len(BODY))))
+    assert item_ids(service.send(BODY + b" " * (1000 - len(BODY)))) == [1]
 
 
 def test_a_body_that_grows_too_large_is_a_413_midway(service):
@@ -64,13 +66,18 @@ def test_a_body_that_grows_too_large_is_a_413_midway(service):
     assert_problem(response, 413, "body-too-large")
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/nope"), ("POST", "/recommend/"), ("GET", "/model/1"), ("GET", "/%2e%2e/etc"), ("GET", "/%1b%5b31m%0a")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/nope"), ("POST", "/recommend/"), ("GET", "/model/1"), ("GET", "/%2e%2e/etc"), ("GET", "/%1b%5b31m%0a")],
+)
 def test_an_unknown_path_is_a_404_problem(service, method, path):
     """Case 14."""
     assert_problem(service.request(method, path), 404, "not-found")
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/recommend"), ("DELETE", "/model"), ("POST", "/livez"), ("BREW", "/recommend")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/recommend"), ("DELETE", "/model"), ("POST", "/livez"), ("BREW", "/recommend")]
+)
 def test_a_wrong_method_is_a_405_problem_with_allow(service, method, path):
     response = service.request(method, path)
 
@@ -126,7 +133,7 @@ def test_a_spent_deadline_is_a_504_without_inference():
         response = application.send(BODY, **{"X-Request-Timeout-Ms": "0"})
 
     assert_problem(response, 504, "deadline-exceeded")
-    assert 0 == model._recommend.runs
+    assert model._recommend.runs == 0
 
 
 def test_a_deadline_that_passes_in_the_queue_is_a_504():
@@ -134,7 +141,7 @@ def test_a_deadline_that_passes_in_the_queue_is_a_504():
         application.wait_ready()
         first, second = application.together({"user_id": 1}, {"user_id": 1}, headers={"X-Request-Timeout-Ms": "450"})
 
-    assert 200 == first.status_code
+    assert first.status_code == 200
     assert_problem(second, 504, "deadline-exceeded")
 
 
@@ -149,7 +156,7 @@ def test_more_than_the_queue_holds_is_a_503_with_retry_after():
         responses = application.wait_ready().together(*[{"user_id": 1}] * 8)
 
     refused = [response for response in responses if response.status_code != 200]
-    assert 5 == len(refused)
+    assert len(refused) == 5
     for response in refused:
         assert_problem(response, 503, "overloaded")
         assert response.headers["retry-after"]
@@ -164,7 +171,7 @@ def test_before_the_model_is_loaded_only_livez_is_well():
         return fake_model()
 
     with Application(loader) as application:
-        assert 200 == application.get("/livez").status_code
+        assert application.get("/livez").status_code == 200
         for path in ("/readyz", "/startupz", "/health", "/model"):
             response = application.get(path)
             assert_problem(response, 503, "not-ready")
@@ -172,7 +179,7 @@ def test_before_the_model_is_loaded_only_livez_is_well():
         assert_problem(application.recommend(user_id=1), 503, "not-ready")
         gate.set()
         application.wait_ready()
-        assert [200] * 4 == [application.get(path).status_code for path in ("/livez", "/readyz", "/startupz", "/health")]
+        assert [application.get(path).status_code for path in ("/livez", "/readyz", "/startupz", "/health")] == [200] * 4
 
 
 def test_while_draining_readyz_says_so_and_requests_are_answered():
@@ -181,8 +188,8 @@ def test_while_draining_readyz_says_so_and_requests_are_answered():
 
         assert_problem(application.get("/readyz"), 503, "not-ready")
         assert_problem(application.get("/health"), 503, "not-ready")
-        assert 200 == application.get("/startupz").status_code
-        assert [1] == item_ids(application.recommend(user_id=1, k=1))
+        assert application.get("/startupz").status_code == 200
+        assert item_ids(application.recommend(user_id=1, k=1)) == [1]
 
 
 def test_a_bundle_that_fails_leaves_the_service_not_ready():
@@ -210,16 +217,16 @@ def test_a_defect_is_a_500_problem_and_its_cause_is_logged_with_the_request_id(c
 
         document = assert_problem(response, 500, "internal")
         assert "secret" not in response.text
-        assert [1] == item_ids(application.recommend(user_id=1, k=1))
+        assert item_ids(application.recommend(user_id=1, k=1)) == [1]
     (record,) = [record for record in caplog.records if record.name == "recoserve.error"]
     assert document["request_id"] == record.request_id
 
 
 def test_health_and_model_say_what_answers(service):
-    assert {"status": "ready", "model": {"name": "fake", "version": "1"}} == service.get("/health").json()
+    assert service.get("/health").json() == {"status": "ready", "model": {"name": "fake", "version": "1"}}
     model = service.get("/model").json()
-    assert {"count": 6, "type": "row", "min": 0, "max": 5} == model["users"]
-    assert ("cosine", 2, "cpu", 1000) == (model["similarity"], model["dim"], model["provider"], model["limits"]["max_k"])
+    assert model["users"] == {"count": 6, "type": "row", "min": 0, "max": 5}
+    assert (model["similarity"], model["dim"], model["provider"], model["limits"]["max_k"]) == ("cosine", 2, "cpu", 1000)
 
 
 def test_metrics_are_prometheus_text_or_openmetrics_when_asked_for(service):
@@ -249,8 +256,8 @@ def test_every_answer_error_has_one_row_in_the_table():
 
 def test_a_pointer_escapes_its_parts():
     """RFC 6901."""
-    assert "/a~1b/0/~0" == problems.pointer(("a/b", 0, "~"))
-    assert "" == problems.pointer(())
+    assert problems.pointer(("a/b", 0, "~")) == "/a~1b/0/~0"
+    assert problems.pointer(()) == ""
 
 
 def test_the_schema_is_documented_with_its_problems(service):
@@ -258,7 +265,7 @@ def test_the_schema_is_documented_with_its_problems(service):
 
     operation = schema["paths"]["/recommend"]["post"]
     assert {"200", "400", "413", "415", "422", "500", "503", "504"} == set(operation["responses"])
-    assert "#/components/schemas/RecommendRequest" == operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    assert operation["requestBody"]["content"]["application/json"]["schema"]["$ref"] == "#/components/schemas/RecommendRequest"
     assert "Problem" in schema["components"]["schemas"] and "HTTPValidationError" not in json.dumps(schema)
 
 
@@ -268,7 +275,7 @@ def test_the_reference_page_needs_nothing_from_elsewhere(service):
 
     assert "swagger" in page and not re.search(r"(src|href)=[\"']?(https?:)?//", page)
     for asset in re.findall(r"(?:src|href)=[\"'](/[^\"']+)", page):
-        assert 200 == service.get(asset).status_code
+        assert service.get(asset).status_code == 200
 
 
 def test_answer_errors_are_named_by_the_domain_and_not_by_http():

@@ -36,16 +36,16 @@ def test_even_users_get_even_items_first(service):
     """Best first, with the model's name and version, and nothing else in the answer."""
     answer = service.recommend(user_id=0, k=4).json()
 
-    assert [0, 2, 4, 6] == [item["item_id"] for item in answer["items"]]
+    assert [item["item_id"] for item in answer["items"]] == [0, 2, 4, 6]
     assert {"user_id", "items", "model"} == set(answer)
-    assert {"name": "fake", "version": "1"} == answer["model"]
+    assert answer["model"] == {"name": "fake", "version": "1"}
     assert {"item_id", "score"} == set(answer["items"][0])
 
 
 def test_k_is_10_when_left_out_and_all_items_when_larger_than_the_catalogue(service):
     """Case 38."""
-    assert ITEMS == len(item_ids(service.recommend(user_id=0)))
-    assert ITEMS == len(item_ids(service.recommend(user_id=0, k=50)))
+    assert len(item_ids(service.recommend(user_id=0))) == ITEMS
+    assert len(item_ids(service.recommend(user_id=0, k=50))) == ITEMS
 
 
 @pytest.mark.parametrize("user", [0, USERS - 1])
@@ -59,10 +59,12 @@ def test_an_integer_outside_the_rows_is_refused_and_the_range_named(service, use
     """Cases 29, 30, 34, 35: no wrap, never the last row, and a small answer."""
     problem = assert_problem(service.recommend(user_id=user), 422, "id-out-of-range", "/user_id")
 
-    assert "user_id must be in [0, 5]" == problem["detail"]
+    assert problem["detail"] == "user_id must be in [0, 5]"
 
 
-@pytest.mark.parametrize("text", ["true", "1.0", "1e2", '"1"', '" 1 "', '"1_0"', "null", "[1]", "{}", '""', "-0.0", '"' + "x" * 600 + '"'])
+@pytest.mark.parametrize(
+    "text", ["true", "1.0", "1e2", '"1"', '" 1 "', '"1_0"', "null", "[1]", "{}", '""', "-0.0", '"' + "x" * 600 + '"']
+)
 def test_what_is_no_integer_is_not_taken_for_one(service, text):
     """Cases 31 to 33 and 36."""
     assert_problem(service.send(f'{{"user_id": {text}}}'.encode()), 422, "invalid-request", "/user_id")
@@ -83,7 +85,7 @@ def test_equal_scores_come_in_row_order_every_time():
 
 
 def test_equal_candidates_come_in_row_order_whatever_order_they_are_sent_in(service):
-    assert [1, 3, 7] == item_ids(service.recommend(user_id=0, candidate_item_ids=[7, 1, 3]))
+    assert item_ids(service.recommend(user_id=0, candidate_item_ids=[7, 1, 3])) == [1, 3, 7]
 
 
 def test_no_candidates_is_an_error(service):
@@ -98,8 +100,8 @@ def test_an_empty_exclusion_is_no_exclusion(service):
 
 def test_duplicates_change_nothing(service):
     """Case 43: no item twice."""
-    assert [2, 5] == item_ids(service.recommend(user_id=0, candidate_item_ids=[5, 2, 5, 2, 2]))
-    assert [2, 4] == item_ids(service.recommend(user_id=0, k=2, exclude_item_ids=[0, 0, 0]))
+    assert item_ids(service.recommend(user_id=0, candidate_item_ids=[5, 2, 5, 2, 2])) == [2, 5]
+    assert item_ids(service.recommend(user_id=0, k=2, exclude_item_ids=[0, 0, 0])) == [2, 4]
 
 
 @pytest.mark.parametrize("field", ["exclude_item_ids", "candidate_item_ids"])
@@ -107,7 +109,7 @@ def test_a_list_over_the_limit_is_refused_as_a_whole(service, field):
     """Case 44: one finding for the list, not one for each member."""
     problem = assert_problem(service.recommend({"user_id": 0, field: ["no id"] * 21}), 422, "invalid-request", f"/{field}")
 
-    assert 1 == len(problem["errors"])
+    assert len(problem["errors"]) == 1
 
 
 @pytest.mark.parametrize("field", ["exclude_item_ids", "candidate_item_ids"])
@@ -121,34 +123,34 @@ def test_at_most_20_faults_are_listed():
     with Application(fake_model, max_body_bytes=1 << 20) as application:
         response = application.wait_ready().recommend(user_id=0, exclude_item_ids=[-1] * 10_000)
 
-    assert 20 == len(assert_problem(response, 422, "id-out-of-range")["errors"])
+    assert len(assert_problem(response, 422, "id-out-of-range")["errors"]) == 20
 
 
 def test_everything_excluded_is_an_empty_answer(service):
     """Case 46."""
-    assert [] == item_ids(service.recommend(user_id=0, exclude_item_ids=list(range(ITEMS))))
-    assert [] == item_ids(service.recommend(user_id=0, candidate_item_ids=[3], exclude_item_ids=[3]))
+    assert item_ids(service.recommend(user_id=0, exclude_item_ids=list(range(ITEMS)))) == []
+    assert item_ids(service.recommend(user_id=0, candidate_item_ids=[3], exclude_item_ids=[3])) == []
 
 
 def test_fewer_than_k_left_is_a_short_answer(service):
     """Case 47."""
-    assert [6] == item_ids(service.recommend(user_id=0, k=5, exclude_item_ids=[0, 1, 2, 3, 4, 5, 7]))
+    assert item_ids(service.recommend(user_id=0, k=5, exclude_item_ids=[0, 1, 2, 3, 4, 5, 7])) == [6]
 
 
 def test_an_item_in_both_lists_is_excluded(service):
     """Case 48."""
-    assert [2] == item_ids(service.recommend(user_id=0, candidate_item_ids=[0, 2], exclude_item_ids=[0]))
+    assert item_ids(service.recommend(user_id=0, candidate_item_ids=[0, 2], exclude_item_ids=[0])) == [2]
 
 
 def test_exclude_seen_leaves_out_the_users_own_interactions(service):
     """And only that user's."""
-    assert [2, 6] == item_ids(service.recommend(user_id=0, k=2, exclude_seen=True))
-    assert [0, 2, 4] == item_ids(service.recommend(user_id=2, k=3, exclude_seen=True))
-    assert [0, 2, 4] == item_ids(service.recommend(user_id=4, k=3, exclude_seen=True))
+    assert item_ids(service.recommend(user_id=0, k=2, exclude_seen=True)) == [2, 6]
+    assert item_ids(service.recommend(user_id=2, k=3, exclude_seen=True)) == [0, 2, 4]
+    assert item_ids(service.recommend(user_id=4, k=3, exclude_seen=True)) == [0, 2, 4]
 
 
 def test_seen_and_excluded_join(service):
-    assert [6, 1] == item_ids(service.recommend(user_id=0, k=2, exclude_seen=True, exclude_item_ids=[2]))
+    assert item_ids(service.recommend(user_id=0, k=2, exclude_seen=True, exclude_item_ids=[2])) == [6, 1]
 
 
 def test_metadata_comes_when_asked_for(service):
@@ -185,17 +187,19 @@ def test_only_an_object_is_taken(service, body):
 
 
 def test_string_ids_go_in_and_come_out(string_service):
-    assert ["i1", "i3"] == item_ids(string_service.recommend(user_id="u1", k=2))
+    assert item_ids(string_service.recommend(user_id="u1", k=2)) == ["i1", "i3"]
     assert_problem(string_service.recommend(user_id="u99"), 422, "unknown-id", "/user_id")
     assert_problem(string_service.recommend(user_id="U1"), 422, "unknown-id", "/user_id")
     assert_problem(string_service.recommend(user_id=1), 422, "invalid-request", "/user_id")
-    assert_problem(string_service.recommend(user_id="u1", exclude_item_ids=["i1", 1]), 422, "invalid-request", "/exclude_item_ids/1")
+    assert_problem(
+        string_service.recommend(user_id="u1", exclude_item_ids=["i1", 1]), 422, "invalid-request", "/exclude_item_ids/1"
+    )
 
 
 def test_integer_ids_map_to_rows(integer_service):
     """Users 1 to 6; items in no order: user 1 is row 0, whose best item is row 0."""
-    assert [101, 55, 2000, 90] == item_ids(integer_service.recommend(user_id=1, k=4))
-    assert [-4] == item_ids(integer_service.recommend(user_id=2, candidate_item_ids=[-4]))
+    assert item_ids(integer_service.recommend(user_id=1, k=4)) == [101, 55, 2000, 90]
+    assert item_ids(integer_service.recommend(user_id=2, candidate_item_ids=[-4])) == [-4]
     problem = assert_problem(integer_service.recommend(user_id=0), 422, "unknown-id", "/user_id")
     assert "1 to 6" in problem["detail"]
     assert_problem(integer_service.recommend(user_id=1, candidate_item_ids=[101, 102]), 422, "unknown-id", "/candidate_item_ids/1")

@@ -1,0 +1,171 @@
+"""The service as it runs: a process, a socket, signals, logs."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import httpx
+import pytest
+
+from tests.server import serving, until
+from tests.service.http import assert_problem, item_ids
+
+
+@pytest.fixture(scope="module")
+def server(bundle):
+    with serving(bundle) as running:
+        yield running
+
+
+def raw(server, request):
+    """Bytes to the socket, bytes back until the service closes it."""
+    host, port = re.fullmatch(r"http://(.+):(\d+)", server.url).groups()
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(request)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    return answer
+
+
+def test_it_answers_like_the_model(server):
+    assert [0, 2, 4] == item_ids(server.recommend(user_id=0, k=3))
+    assert [1, 3, 5] == item_ids(server.recommend(user_id=1, k=3))
+
+
+def test_health_metrics_and_reference_are_there(server):
+    assert [200] * 7 == [server.get(path).status_code for path in ("/livez", "/readyz", "/startupz", "/health", "/metrics", "/docs", "/model")]
+    assert "process_resident_memory_bytes" in server.get("/metrics").text
+
+
+@pytest.mark.parametrize("path", ["//recommend", "/recommend/", "/..%2f..%2fetc/passwd", "/%2e%2e/model", "/model%00", "/\x01"])
+def test_odd_paths_are_a_404_problem(server, path):
+    """Case 14."""
+    answer = raw(server, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode("latin-1"))
+
+    assert re.match(rb"HTTP/1.1 40[04] ", answer)
+    assert b"Traceback" not in answer
+
+
+def test_a_declared_length_over_the_limit_is_refused_before_the_body_comes(server):
+    """Case 1: the answer arrives although nothing of the body was sent."""
+    head = b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"
+
+    answer = raw(server, head)
+    assert answer.startswith(b"HTTP/1.1 413 ") and b"/problems/body-too-large" in answer
+
+
+def test_a_chunked_body_over_the_limit_is_refused_midway(server):
+    """Case 2."""
+
+    def chunks():
+        for _ in range(64):
+            yield b" " * 65536
+
+    with httpx.Client() as client:
+        response = client.post(server.url + "/recommend", content=chunks(), headers={"Content-Type": "application/json"})
+    assert_problem(response, 413, "body-too-large")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: -1\r\n",
+        b"Content-Length: abc\r\n",
+        b"Content-Length: 2\r\nContent-Length: 3\r\n",
+        b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+    ],
+)
+def test_a_body_whose_length_is_in_doubt_is_a_400_and_the_connection_closes(server, head):
+    """Cases 4 and 6; and the service lives on."""
+    answer = raw(server, b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + head + b"\r\n{}")
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert 200 == server.get("/livez").status_code
+
+
+def test_a_client_that_leaves_midway_is_no_defect(server):
+    """The log says 499, not error."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n{")
+
+    counted = 'recoserve_http_request_duration_seconds_count{method="POST",route="/recommend",status="499"} 1.0'
+    until(lambda: counted in server.get("/metrics").text)
+    assert 200 == server.get("/readyz").status_code
+
+
+def test_pipelined_requests_are_answered_in_order(server):
+    """Case 11."""
+    one = b"GET /model HTTP/1.1\r\nHost: x\r\nX-Request-ID: %d\r\nConnection: %s\r\n\r\n"
+    answer = raw(server, b"".join(one % (place, b"close" if place == 99 else b"keep-alive") for place in range(100)))
+
+    assert [str(place).encode() for place in range(100)] == re.findall(rb"(?i)x-request-id: (\d+)", answer)
+
+
+def test_sigterm_drains_and_exits_with_0(bundle):
+    """Case 74: not ready first, every request answered until the end, no connection reset, exit code 0."""
+    with serving(bundle) as server:
+        failures, answered, stop = [], [], threading.Event()
+
+        def ask():
+            with httpx.Client() as client:
+                while not stop.is_set():
+                    try:
+                        answered.append(client.post(server.url + "/recommend", json={"user_id": 1}, timeout=10).status_code)
+                    except httpx.ConnectError:
+                        return  # the listeners are closed: the balancer would have left long ago
+                    except httpx.HTTPError as error:
+                        failures.append(repr(error))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(answered) > 20)
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: server.get("/readyz").status_code == 503)
+        before = len(answered)
+        until(lambda: len(answered) > before + 10)
+        assert 0 == server.process.wait(timeout=30)
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+    assert {200} == set(answered)
+    assert [] == failures
+
+
+def test_a_second_signal_ends_it_at_once(bundle):
+    with serving(bundle, RECOSERVE_DRAIN_SECONDS="600") as server:
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: server.get("/readyz").status_code == 503)
+
+        assert 0 == server.stop()
+
+
+def test_ctrl_c_ends_it_at_once(bundle):
+    with serving(bundle, RECOSERVE_DRAIN_SECONDS="600") as server:
+        assert 0 == server.stop(signal.SIGINT)
+
+
+def test_every_log_line_is_json_without_what_the_client_typed(bundle):
+    """Case 15."""
+    with serving(bundle) as server:
+        raw(server, b"GET /evil%0a%1b[31m HTTP/1.1\r\nHost: x\r\nX-Request-ID: ok-1\r\nConnection: close\r\n\r\n")
+        assert 0 == server.stop()
+
+    (line,) = [record for record in server.log if record.get("logger") == "recoserve.access"]
+    assert ("unmatched", 404, "ok-1", "INFO") == (line["route"], line["status"], line["request_id"], line["level"])
+    assert "evil" not in str(server.log)
+
+
+def test_a_port_that_is_taken_is_said_so(server, bundle):
+    port = server.url.rsplit(":", 1)[1]
+    command = [sys.executable, "-m", "service", "serve", str(bundle), "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert 1 == done.returncode
+    assert "Address already in use" in done.stderr and "Traceback" not in done.stderr
