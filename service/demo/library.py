@@ -4,7 +4,7 @@ The bundle beside this file is made again, from nothing, by
 
     python -m service.demo.library build/library
     recoserve train --ratings build/library/ratings.csv --items build/library/books.csv \\
-        --architecture torch-dot --dim 24 -o service/demo/bundle --name library
+        --architecture torch-dot --dim 24 --temperature 0.3 -o service/demo/bundle --name library
 
 Every reader loves one or two genres, and two authors of each; most of what a reader reads is of those genres. Only
 `Random.random` is drawn from, whose sequence Python keeps from one version to the next, so that a seed gives the same bytes.

@@ -43,27 +43,27 @@ def pairs(dataset: Dataset) -> list[tuple[int | str, int | str]]:
 def test_the_same_two_ratings_are_read_from_every_usual_layout(read, ratings):
     dataset = read(ratings)
 
-    assert [(7, 20), (3, 10)] == pairs(dataset)
-    assert [5, 6] == dataset.timestamp.tolist()
+    assert pairs(dataset) == [(7, 20), (3, 10)]
+    assert dataset.timestamp.tolist() == [5, 6]
     assert dataset.timed
 
 
 def test_users_are_those_who_rated_and_items_are_all_that_are_known(read):
     dataset = read("userId,movieId\n9,99\n2,20\n")
 
-    assert [2, 9] == dataset.user_ids
-    assert [10, 20, 30, 99] == dataset.item_ids
+    assert dataset.user_ids == [2, 9]
+    assert dataset.item_ids == [10, 20, 30, 99]
 
 
 def test_integer_ids_sort_as_numbers(read):
-    assert [2, 10, 100] == read("user,item\n100,10\n10,10\n2,10\n").user_ids
+    assert read("user,item\n100,10\n10,10\n2,10\n").user_ids == [2, 10, 100]
 
 
 def test_one_id_that_is_no_integer_makes_that_side_strings_and_leaves_the_other_side_alone(read):
     dataset = read("user,item\n10,10\nann,20\n2,30\n")
 
-    assert ["10", "2", "ann"] == dataset.user_ids
-    assert [10, 20, 30] == dataset.item_ids
+    assert dataset.user_ids == ["10", "2", "ann"]
+    assert dataset.item_ids == [10, 20, 30]
 
 
 @pytest.mark.parametrize("user", ["007", "+7", "-0", "7.0", "9223372036854775808"])
@@ -74,15 +74,15 @@ def test_an_id_that_would_not_survive_as_an_integer_stays_a_string(read, user):
 def test_without_a_time_column_the_place_in_the_file_is_the_time(read):
     dataset = read("user,item\n1,30\n1,10\n")
 
-    assert [0, 1] == dataset.timestamp.tolist()
+    assert dataset.timestamp.tolist() == [0, 1]
     assert not dataset.timed
 
 
 def test_of_a_repeated_pair_the_latest_stays_and_of_equally_late_ones_the_last_in_the_file(read):
     dataset = read("user,item,rating,timestamp\n1,10,1,50\n1,20,1,7\n1,10,2,40\n1,20,3,7\n")
 
-    assert [(1, 10), (1, 20)] == pairs(dataset)
-    assert [50, 7] == dataset.timestamp.tolist()
+    assert pairs(dataset) == [(1, 10), (1, 20)]
+    assert dataset.timestamp.tolist() == [50, 7]
 
 
 def test_the_last_fifth_of_each_user_by_time_is_held_out(read):
@@ -90,25 +90,27 @@ def test_the_last_fifth_of_each_user_by_time_is_held_out(read):
     split = read("user,item,rating,timestamp\n" + rows + "2,4,3,1\n2,5,3,2\n3,6,3,1\n", "item\n0\n").split(0.2)
 
     late = sorted(zip(split.held_out.user.tolist(), split.held_out.item.tolist(), strict=True))
-    assert [(0, 0), (0, 1), (1, 5)] == late
+    assert late == [(0, 0), (0, 1), (1, 5)]
 
 
 def test_of_two_interactions_at_the_same_second_the_later_in_the_file_is_held_out(read):
     split = read("user,item,rating,timestamp\n1,30,3,8\n1,10,3,8\n").split(0.5)
 
-    assert [0] == split.held_out.item.tolist()
-    assert [2] == split.train.item.tolist()
+    assert split.held_out.item.tolist() == [0]
+    assert split.train.item.tolist() == [2]
 
 
 def test_one_interaction_is_never_held_out_and_one_is_always_left_to_learn_from():
     counts = np.array([1, 2, 3, 5, 10, 15, 100])
 
-    assert [0, 1, 1, 1, 2, 3, 20] == held_out_counts(counts, 0.2).tolist()
-    assert [0, 1, 2, 4, 9, 14, 99] == held_out_counts(counts, 0.999).tolist()
-    assert [29] == held_out_counts(np.array([100]), 0.29).tolist(), "0.29 · 100 is 28.999… in binary"
+    assert held_out_counts(counts, 0.2).tolist() == [0, 1, 1, 1, 2, 3, 20]
+    assert held_out_counts(counts, 0.999).tolist() == [0, 1, 2, 4, 9, 14, 99]
+    assert held_out_counts(np.array([100]), 0.29).tolist() == [29], "0.29 · 100 is 28.999… in binary"
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30), st.integers(0, 9)), min_size=1, max_size=80), st.floats(0.01, 0.99))
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30), st.integers(0, 9)), min_size=1, max_size=80), st.floats(0.01, 0.99)
+)
 def test_a_split_loses_nothing_repeats_nothing_and_never_holds_out_the_earlier_of_two(triples, share):
     triples = list({(user, item): (user, item, time) for user, item, time in triples}.values())
     user, item, time = (np.array(column, np.int64) for column in zip(*triples, strict=True))
@@ -166,8 +168,8 @@ def test_an_items_file_that_cannot_be_used_is_refused_with_its_line_and_the_way_
 
 
 def test_the_item_id_column_is_found_by_name_and_is_the_first_where_no_name_is_known(read):
-    assert [10, 20] == read("user,item\n1,10\n", "title,id\nTen,10\nTwenty,20\n").item_ids
-    assert [10, 20] == read("user,item\n1,10\n", "number,title\n10,Ten\n20,Twenty\n").item_ids
+    assert read("user,item\n1,10\n", "title,id\nTen,10\nTwenty,20\n").item_ids == [10, 20]
+    assert read("user,item\n1,10\n", "number,title\n10,Ten\n20,Twenty\n").item_ids == [10, 20]
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -25,20 +25,20 @@ def test_a_ranking_that_puts_all_held_out_items_first_has_recall_and_ndcg_one():
     split = Split(pairs((0, 0)), pairs((0, 1), (0, 2)))
     metrics = evaluate(scored([[9, 8, 7, 1, 0]]), split, 5, 3)
 
-    assert (1.0, 1.0) == (metrics.recall, metrics.ndcg)
-    assert 3 / 5 == metrics.coverage
+    assert (metrics.recall, metrics.ndcg) == (1.0, 1.0)
+    assert metrics.coverage == 3 / 5
 
 
 def test_a_ranking_that_shows_no_held_out_item_has_recall_and_ndcg_zero():
     metrics = evaluate(scored([[0, 1, 2, 3]]), Split(pairs(), pairs((0, 0))), 4, 2)
 
-    assert (0.0, 0.0) == (metrics.recall, metrics.ndcg)
+    assert (metrics.recall, metrics.ndcg) == (0.0, 0.0)
 
 
 def test_a_single_held_out_item_in_second_place_has_recall_one_and_ndcg_one_over_log2_of_3():
     metrics = evaluate(scored([[5, 4, 3]]), Split(pairs(), pairs((0, 1))), 3, 2)
 
-    assert 1.0 == metrics.recall
+    assert metrics.recall == 1.0
     assert 1 / math.log2(3) == pytest.approx(metrics.ndcg)
 
 
@@ -46,51 +46,51 @@ def test_recall_is_of_what_k_places_can_hold():
     held_out = pairs(*[(0, item) for item in range(8)])
     metrics = evaluate(scored([list(range(10))]), Split(pairs(), held_out), 10, 4)
 
-    assert 2 / 4 == metrics.recall, "items 9 and 8 are misses, 7 and 6 hits; eight are held out, and four can be shown"
+    assert metrics.recall == 2 / 4, "items 9 and 8 are misses, 7 and 6 hits; eight are held out, and four can be shown"
 
 
 def test_figures_are_means_over_the_users_who_have_held_out_items():
     split = Split(pairs((2, 0)), pairs((0, 0), (1, 1)))
     metrics = evaluate(scored([[1, 0], [1, 0], [1, 0]]), split, 2, 1)
 
-    assert 0.5 == metrics.recall
-    assert 0.5 == metrics.coverage, "user 2 was shown nothing"
+    assert metrics.recall == 0.5
+    assert metrics.coverage == 0.5, "user 2 was shown nothing"
 
 
 def test_items_from_training_are_never_shown():
     split = Split(pairs((0, 0), (0, 1)), pairs((0, 3)))
 
-    assert [2, 3] == top(np.array([9, 8, 2, 1], np.float32), split.train.item, 10).tolist()
+    assert top(np.array([9, 8, 2, 1], np.float32), split.train.item, 10).tolist() == [2, 3]
 
 
 def test_equal_scores_rank_by_row():
-    assert [1, 2, 0, 3] == top(np.array([1, 2, 2, 1, 1], np.float32), np.array([], np.int64), 4).tolist()
+    assert top(np.array([1, 2, 2, 1, 1], np.float32), np.array([], np.int64), 4).tolist() == [1, 2, 0, 3]
 
 
 def test_a_user_who_touched_everything_is_shown_nothing():
-    assert [] == top(np.array([1, 2], np.float32), np.array([0, 1]), 5).tolist()
+    assert top(np.array([1, 2], np.float32), np.array([0, 1]), 5).tolist() == []
 
 
 def test_the_baseline_shows_what_most_users_touched_in_training():
     train = pairs((0, 3), (1, 3), (2, 3), (0, 1), (1, 1), (2, 0))
     metrics = evaluate_popularity(Split(train, pairs((3, 3), (4, 0))), 5, 2)
 
-    assert 0.5 == metrics.recall, "everyone is shown 3 and 1"
-    assert 2 / 5 == metrics.coverage
+    assert metrics.recall == 0.5, "everyone is shown 3 and 1"
+    assert metrics.coverage == 2 / 5
 
 
 def test_tables_are_ranked_by_direction_under_cosine_and_by_length_too_under_dot():
     users, items = np.array([[1, 0]], np.float32), np.array([[0.1, 0], [5, 5], [0, 0]], np.float32)
     split = Split(pairs(), pairs((0, 0)))
 
-    assert 1.0 == evaluate_tables(users, items, split, 1, "cosine").recall
-    assert 0.0 == evaluate_tables(users, items, split, 1, "dot").recall
+    assert evaluate_tables(users, items, split, 1, "cosine").recall == 1.0
+    assert evaluate_tables(users, items, split, 1, "dot").recall == 0.0
 
 
 def test_figures_are_named_as_the_manifest_names_them():
     metrics = evaluate(scored([[1, 0]]), Split(pairs(), pairs((0, 0))), 2, 1)
 
-    assert {"recall@1": 1.0, "ndcg@1": 1.0, "coverage@1": 0.5} == metrics.named()
+    assert metrics.named() == {"recall@1": 1.0, "ndcg@1": 1.0, "coverage@1": 0.5}
 
 
 def slow_figures(scores, train, held_out, k):

@@ -1,0 +1,20 @@
+"""Progress of a training run on stderr: a bar on a terminal, one line an epoch elsewhere."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+@contextmanager
+def epochs_shown(total: int) -> Iterator[Callable[[int, float], None]]:
+    """A function to call with each finished epoch, from 1, and its mean loss."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda epoch, loss: console.print(f"epoch {epoch}/{total} loss {loss:.4f}", highlight=False)
+        return
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task("training", total=total, loss="…")
+        yield lambda epoch, loss: bar.update(task, completed=epoch, loss=f"{loss:.4f}")

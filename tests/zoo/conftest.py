@@ -1,0 +1,21 @@
+"""Files with an answer by reasoning: even users touch even items, odd users odd ones."""
+
+from pathlib import Path
+
+import pytest
+
+USERS, ITEMS = 12, 20
+
+
+@pytest.fixture
+def even_odd(tmp_path: Path) -> Path:
+    """A folder with `ratings.csv`, in which every user u has touched 8 of the 10 items of u's own kind, and `items.csv`.
+
+    Ids are row numbers + 100. The id column of the items file is not its first.
+    """
+    pairs = [(user, (2 * step + user) % ITEMS) for user in range(USERS) for step in range(user, user + 8)]
+    ratings = "".join(f"{100 + user},{100 + item},5,{time}\n" for time, (user, item) in enumerate(pairs))
+    (tmp_path / "ratings.csv").write_text("userId,itemId,rating,timestamp\n" + ratings)
+    kinds = "".join(f"Item {row},{100 + row},{('even', 'odd')[row % 2]}|any\n" for row in range(ITEMS))
+    (tmp_path / "items.csv").write_text("title,item_id,kinds\n" + kinds)
+    return tmp_path
