@@ -61,7 +61,8 @@ class Golden:
 def tolerance(expected: NDArray[np.float64]) -> NDArray[np.float64]:
     """The largest difference from each expected score that float32 arithmetic can explain."""
     magnitude = np.abs(expected)
-    return ABSOLUTE + RELATIVE * magnitude + OF_LARGEST * magnitude.max(initial=0.0)
+    bound: NDArray[np.float64] = ABSOLUTE + RELATIVE * magnitude + OF_LARGEST * magnitude.max(initial=0.0)
+    return bound
 
 
 def score_difference(expected: NDArray[np.float64], found: NDArray[np.floating[Any]]) -> tuple[float, bool]:
