@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MODULES = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): path
-           for package in ("service", "model_export") for path in sorted((ROOT / package).rglob("*.py"))}  # fmt: skip
+MODULES = {
+    path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): path
+    for package in ("service", "model_export")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
 
 # Left may import right, never back. A module belongs to the first prefix that it starts with.
 LEAVES = ["service.errors", "service.settings", "service.metrics", "service.strict_json", "service.demo"]
@@ -17,8 +20,16 @@ LAYERS = [
     ["service.cli"],
     ["service.web.server"],
     ["service.web.app"],
-    ["service.web.routes", "service.web.operations", "service.web.json_route", "service.web.limits", "service.web.context",
-     "service.web.problems", "service.web.schemas", "service.web.logs"],
+    [
+        "service.web.routes",
+        "service.web.operations",
+        "service.web.json_route",
+        "service.web.limits",
+        "service.web.context",
+        "service.web.problems",
+        "service.web.schemas",
+        "service.web.logs",
+    ],
     ["service.engine.recommender"],
     ["service.engine.slot", "service.engine.worker"],
     ["service.engine.loading"],
@@ -26,7 +37,7 @@ LAYERS = [
     ["service.engine.ranking", "service.engine.session", "service.engine.cpu"],
     ["service.bundle"],
     LEAVES,
-]  # fmt: skip
+]
 
 ONE_FILE = {
     "onnxruntime": {"service.engine.session", "model_export.parity"},
@@ -98,7 +109,9 @@ def test_the_bundle_room_needs_the_standard_library_and_numpy_alone(module):
     assert tops <= set(sys.stdlib_module_names) | {"numpy", "service"}
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("service.bundle") and not name.endswith(("archive", "shelf"))])
+@pytest.mark.parametrize(
+    "module", [name for name in MODULES if name.startswith("service.bundle") and not name.endswith(("archive", "shelf"))]
+)
 def test_only_the_archive_touches_the_disk(module):
     """`shelf` looks which folders there are; nothing else in the room knows a path."""
     assert "pathlib" not in {imported for imported, _ in imports(MODULES[module])}
@@ -133,7 +146,10 @@ def test_init_files_hold_a_docstring_and_little_else():
 
 
 def test_no_import_cycle():
-    graph = {module: {imported for imported, at_once in imports(path) if at_once and imported in MODULES} for module, path in MODULES.items()}
+    graph = {
+        module: {imported for imported, at_once in imports(path) if at_once and imported in MODULES}
+        for module, path in MODULES.items()
+    }
 
     def visit(module, way):
         assert module not in way, f"cycle: {' -> '.join([*way, module])}"

@@ -63,13 +63,31 @@ def test_a_missing_member_is_named(name):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("name", "../up"), ("name", ""), ("name", "a" * 129), ("version", 1), ("similarity", "euclid"), ("users", 0), ("users", True),
-        ("items", -1), ("items", 1.5), ("dim", 2**50), ("ids", {"user": "row"}), ("ids", {"user": "row", "item": "uuid"}),
-        ("graphs", {"recommend": "model.onnx"}), ("graphs", {**contract.GRAPHS, "score": "../x"}), ("files", {}), ("files", [ENTRY, ENTRY]),
-        ("files", [{**ENTRY, "path": "a/b"}]), ("files", [{**ENTRY, "path": ".."}]), ("files", [{**ENTRY, "bytes": -1}]),
-        ("files", [{**ENTRY, "sha256": "1" * 63}]), ("files", [{**ENTRY, "path": "manifest.json"}]), ("interactions", -1), ("source", []),
+        ("name", "../up"),
+        ("name", ""),
+        ("name", "a" * 129),
+        ("version", 1),
+        ("similarity", "euclid"),
+        ("users", 0),
+        ("users", True),
+        ("items", -1),
+        ("items", 1.5),
+        ("dim", 2**50),
+        ("ids", {"user": "row"}),
+        ("ids", {"user": "row", "item": "uuid"}),
+        ("graphs", {"recommend": "model.onnx"}),
+        ("graphs", {**contract.GRAPHS, "score": "../x"}),
+        ("files", {}),
+        ("files", [ENTRY, ENTRY]),
+        ("files", [{**ENTRY, "path": "a/b"}]),
+        ("files", [{**ENTRY, "path": ".."}]),
+        ("files", [{**ENTRY, "bytes": -1}]),
+        ("files", [{**ENTRY, "sha256": "1" * 63}]),
+        ("files", [{**ENTRY, "path": "manifest.json"}]),
+        ("interactions", -1),
+        ("source", []),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_member_is_named(name, value):
     assert f"{name} must be" in problems(**{name: value})
 

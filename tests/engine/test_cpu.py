@@ -17,8 +17,18 @@ def cgroup(folder, **files):
     return folder
 
 
-@pytest.mark.parametrize(("text", "limit"), [("100000 100000\n", 1), ("50000 100000", 1), ("max 100000", PINNED), ("", PINNED),
-                                             ("100000000 100000", PINNED), ("nonsense", PINNED), ("100 0", PINNED)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("100000 100000\n", 1),
+        ("50000 100000", 1),
+        ("max 100000", PINNED),
+        ("", PINNED),
+        ("100000000 100000", PINNED),
+        ("nonsense", PINNED),
+        ("100 0", PINNED),
+    ],
+)
 def test_version_2_quota(tmp_path, text, limit):
     assert limit == cpu_limit(cgroup(tmp_path, cpu_max=text))
 

@@ -9,9 +9,14 @@ from service.errors import BundleInvalid, NotReady
 from tests.fakes import fake_model
 
 LEGAL = {
-    (State.EMPTY, State.LOADING), (State.LOADING, State.READY), (State.LOADING, State.FAILED),
-    (State.EMPTY, State.DRAINING), (State.LOADING, State.DRAINING), (State.READY, State.DRAINING), (State.FAILED, State.DRAINING),
-}  # fmt: skip
+    (State.EMPTY, State.LOADING),
+    (State.LOADING, State.READY),
+    (State.LOADING, State.FAILED),
+    (State.EMPTY, State.DRAINING),
+    (State.LOADING, State.DRAINING),
+    (State.READY, State.DRAINING),
+    (State.FAILED, State.DRAINING),
+}
 
 
 def failing():

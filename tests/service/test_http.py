@@ -26,9 +26,16 @@ def service():
 
 @pytest.mark.parametrize(
     "content_type",
-    ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp",
-     "application/json; charset=utf-16", "application/json; charset=latin-1"],
-)  # fmt: skip
+    [
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/jsonp",
+        "application/json; charset=utf-16",
+        "application/json; charset=latin-1",
+    ],
+)
 def test_another_media_type_is_a_415(service, content_type):
     """Cases 12 and 16."""
     assert_problem(service.send(BODY, content_type), 415, "unsupported-media-type")
@@ -119,8 +126,12 @@ def test_unknown_paths_share_one_label(service):
     for place in range(5):
         service.get(f"/nope/{place}")
         service.request(f"M{place}", "/nope")
-    labels = {sample.labels["route"] for metric in REGISTRY.collect() if metric.name == "recoserve_http_request_duration_seconds"
-              for sample in metric.samples}  # fmt: skip
+    labels = {
+        sample.labels["route"]
+        for metric in REGISTRY.collect()
+        if metric.name == "recoserve_http_request_duration_seconds"
+        for sample in metric.samples
+    }
 
     assert labels <= {"/recommend", "/model", "unmatched", "/docs", "/openapi.json", "/"}
 
@@ -239,8 +250,16 @@ def test_metrics_are_prometheus_text_or_openmetrics_when_asked_for(service):
     assert openmetrics.text.rstrip().endswith("# EOF")
     assert 'recoserve_model_info{name="fake",provider="cpu",similarity="cosine",version="1"} 1.0' in plain.text
     assert 'le="0.0001"' in plain.text
-    for name in ("http_request_duration_seconds_count", "http_requests_in_flight", "queue_duration_seconds_count", "queue_depth",
-                 "batch_rows_count", "inference_duration_seconds_count", "retrieval_rows_total", "model_load_timestamp_seconds"):  # fmt: skip
+    for name in (
+        "http_request_duration_seconds_count",
+        "http_requests_in_flight",
+        "queue_duration_seconds_count",
+        "queue_depth",
+        "batch_rows_count",
+        "inference_duration_seconds_count",
+        "retrieval_rows_total",
+        "model_load_timestamp_seconds",
+    ):
         assert f"\nrecoserve_{name}" in plain.text
 
 

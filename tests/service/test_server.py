@@ -32,12 +32,14 @@ def raw(server, request):
 
 
 def test_it_answers_like_the_model(server):
-    assert [0, 2, 4] == item_ids(server.recommend(user_id=0, k=3))
-    assert [1, 3, 5] == item_ids(server.recommend(user_id=1, k=3))
+    assert item_ids(server.recommend(user_id=0, k=3)) == [0, 2, 4]
+    assert item_ids(server.recommend(user_id=1, k=3)) == [1, 3, 5]
 
 
 def test_health_metrics_and_reference_are_there(server):
-    assert [200] * 7 == [server.get(path).status_code for path in ("/livez", "/readyz", "/startupz", "/health", "/metrics", "/docs", "/model")]
+    assert [
+        server.get(path).status_code for path in ("/livez", "/readyz", "/startupz", "/health", "/metrics", "/docs", "/model")
+    ] == [200] * 7
     assert "process_resident_memory_bytes" in server.get("/metrics").text
 
 
@@ -84,7 +86,7 @@ def test_a_body_whose_length_is_in_doubt_is_a_400_and_the_connection_closes(serv
     answer = raw(server, b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + head + b"\r\n{}")
 
     assert answer.startswith(b"HTTP/1.1 400 ")
-    assert 200 == server.get("/livez").status_code
+    assert server.get("/livez").status_code == 200
 
 
 def test_a_client_that_leaves_midway_is_no_defect(server):
@@ -95,7 +97,7 @@ def test_a_client_that_leaves_midway_is_no_defect(server):
 
     counted = 'recoserve_http_request_duration_seconds_count{method="POST",route="/recommend",status="499"} 1.0'
     until(lambda: counted in server.get("/metrics").text)
-    assert 200 == server.get("/readyz").status_code
+    assert server.get("/readyz").status_code == 200
 
 
 def test_pipelined_requests_are_answered_in_order(server):
@@ -129,13 +131,13 @@ def test_sigterm_drains_and_exits_with_0(bundle):
         until(lambda: server.get("/readyz").status_code == 503)
         before = len(answered)
         until(lambda: len(answered) > before + 10)
-        assert 0 == server.process.wait(timeout=30)
+        assert server.process.wait(timeout=30) == 0
         stop.set()
         for thread in threads:
             thread.join()
 
     assert {200} == set(answered)
-    assert [] == failures
+    assert failures == []
 
 
 def test_a_second_signal_ends_it_at_once(bundle):
@@ -143,22 +145,22 @@ def test_a_second_signal_ends_it_at_once(bundle):
         server.process.send_signal(signal.SIGTERM)
         until(lambda: server.get("/readyz").status_code == 503)
 
-        assert 0 == server.stop()
+        assert server.stop() == 0
 
 
 def test_ctrl_c_ends_it_at_once(bundle):
     with serving(bundle, RECOSERVE_DRAIN_SECONDS="600") as server:
-        assert 0 == server.stop(signal.SIGINT)
+        assert server.stop(signal.SIGINT) == 0
 
 
 def test_every_log_line_is_json_without_what_the_client_typed(bundle):
     """Case 15."""
     with serving(bundle) as server:
         raw(server, b"GET /evil%0a%1b[31m HTTP/1.1\r\nHost: x\r\nX-Request-ID: ok-1\r\nConnection: close\r\n\r\n")
-        assert 0 == server.stop()
+        assert server.stop() == 0
 
     (line,) = [record for record in server.log if record.get("logger") == "recoserve.access"]
-    assert ("unmatched", 404, "ok-1", "INFO") == (line["route"], line["status"], line["request_id"], line["level"])
+    assert (line["route"], line["status"], line["request_id"], line["level"]) == ("unmatched", 404, "ok-1", "INFO")
     assert "evil" not in str(server.log)
 
 
@@ -167,5 +169,5 @@ def test_a_port_that_is_taken_is_said_so(server, bundle):
     command = [sys.executable, "-m", "service", "serve", str(bundle), "--port", port]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
 
-    assert 1 == done.returncode
+    assert done.returncode == 1
     assert "Address already in use" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,54 @@
+"""`recoserve export`: the command line over `export_model`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Similarity = StrEnum("Similarity", ["cosine", "dot", "model"])
+
+
+def export(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="BUNDLE", help="Folder to write, for instance models/NAME/VERSION.")],
+    source: Annotated[Path | None, typer.Argument(help="A .keras, .h5, .pt, .pth or .safetensors file.")] = None,
+    user_embeddings: Annotated[Path | None, typer.Option(help="User table, .npy of floats, users x width.")] = None,
+    item_embeddings: Annotated[Path | None, typer.Option(help="Item table, .npy of floats, items x width.")] = None,
+    architecture: Annotated[
+        str | None, typer.Option(metavar="PACKAGE.MODULE:CALLABLE", help="Builds the module of a state_dict, without arguments.")
+    ] = None,
+    user_input: Annotated[str | None, typer.Option(metavar="NAME", help="The model's user input; default: by its name.")] = None,
+    item_input: Annotated[str | None, typer.Option(metavar="NAME", help="The model's item input; default: by its name.")] = None,
+    similarity: Annotated[
+        Similarity | None, typer.Option(help="cosine (default): normalised dot product; dot: raw; model: the model's own score.")
+    ] = None,
+    user_ids: Annotated[Path | None, typer.Option(help="External user ids, one per row: .txt, .csv, .json or .npy.")] = None,
+    item_ids: Annotated[Path | None, typer.Option(help="External item ids, one per row: .txt, .csv, .json or .npy.")] = None,
+    items: Annotated[Path | None, typer.Option(help="Item metadata, a CSV file joined on the external id.")] = None,
+    interactions: Annotated[Path | None, typer.Option(help="Pairs already seen, a CSV file of user and item ids.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Model name; default: from a BUNDLE like NAME/VERSION, or the file's stem.")
+    ] = None,
+    version: Annotated[str | None, typer.Option(help="Model version; default: from a BUNDLE like NAME/VERSION, or 1.")] = None,
+) -> None:
+    """Export a trained model as a bundle, after checking that it answers as the model does."""
+    tables = [path for path in (user_embeddings, item_embeddings) if path is not None]
+    if len(tables) == 1 or (source is None) == (not tables):
+        raise typer.BadParameter("give SOURCE, or both --user-embeddings and --item-embeddings in its place")
+    from model_export.publish import export_model
+
+    report = export_model(
+        source or (user_embeddings, item_embeddings),
+        out,
+        similarity=similarity.value if similarity else None,
+        user_input=user_input,
+        item_input=item_input,
+        user_ids=user_ids,
+        item_ids=item_ids,
+        items=items,
+        interactions=interactions,
+        name=name,
+        version=version,
+        architecture=architecture,
+    )
+    typer.echo(str(report))

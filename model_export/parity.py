@@ -1,0 +1,189 @@
+"""The gate: the written graphs, run in a fresh process, against the framework's own tables.
+
+`python -m model_export.parity FOLDER` compares a folder's graphs with its golden sample and prints what it found as JSON.
+With a request file and an answer file behind it, it also answers the request's users and items for the exporter to judge.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_export.formula import Reference, Rows, sample_rows
+from service.bundle import contract
+from service.bundle.golden import ABSOLUTE, OF_LARGEST, RELATIVE, Golden, same_top, score_difference
+from service.errors import ExportRefused
+
+ALL_PAIRS = 2_000_000
+USERS, ITEMS, TOP = 64, 8192, 100
+BATCH_SCORES = 1 << 22  # 16 MiB of float32 scores per run of a graph
+ALONE = "import sys; sys.path.append(sys.argv.pop(1)); from model_export.parity import main; main()"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the graphs said: `rows` int64 and `scores` float32 [S, K], best first; `paired` float32 [S, M]."""
+
+    rows: Rows
+    scores: NDArray[np.float32]
+    paired: NDArray[np.float32]
+
+
+def check(folder: Path, reference: Reference) -> dict[str, Any]:
+    """Compare the graphs in `folder` with the reference; returns the manifest's figures, raises ExportRefused where they differ."""
+    users, items = reference.users.rows, reference.items.rows
+    every = users * items <= ALL_PAIRS
+    user_rows = sample_rows(users, users if every else USERS, seed=3)
+    item_rows = sample_rows(items, items if every else ITEMS, seed=4)
+    answers, golden = _ask(folder, user_rows, item_rows, min(items, TOP))
+    found = _judge(reference, user_rows, item_rows, answers)
+    figures = {"pairs": len(user_rows) * len(item_rows), "users": len(user_rows), "k": answers.rows.shape[1], **found}
+    if not (figures.pop("passed") and golden["passed"] and not golden["unguarded"]):
+        raise ExportRefused(f"parity failed, so no bundle was written: {json.dumps({**figures, 'golden': golden})}")
+    return figures
+
+
+def _judge(reference: Reference, user_rows: Rows, item_rows: Rows, answers: Answers) -> dict[str, Any]:
+    """Largest difference of any score, and the share of users whose top-k agrees, ties allowed for."""
+    difference, within, agreeing = 0.0, True, 0
+    finish = reference.formula.finish
+    for part in _batches(len(user_rows), max(len(item_rows), answers.rows.shape[1] * reference.items.width)):
+        users, rows = user_rows[part], answers.rows[part]
+        best_rows, best = reference.top(users, rows.shape[1])
+        # Ranks are compared before the sigmoid, for where it saturates every item would tie with every other; and as
+        # shares of what each user's vector can reach, for a tolerance means nothing to scores of 1e-6 or of 1e6.
+        own, reach = reference.paired(users, rows), reference.reach(users)
+        agreeing += sum(same_top(*each) for each in zip(best_rows, best / reach, rows, own / reach, strict=True))
+        scale = 1.0 if reference.formula.sigmoid else reach
+        for expected, found in (
+            (finish(own), answers.scores[part]),
+            (finish(reference.products(users, item_rows)), answers.paired[part]),
+        ):
+            difference = max(difference, score_difference(expected, found)[0])
+            within = within and score_difference(expected / scale, found / scale)[1]
+    agreement = agreeing / len(user_rows)
+    return {"largest_difference": difference, "top_k_agreement": agreement, "passed": within and agreement == 1.0}
+
+
+def _batches(rows: int, width: int) -> Iterator[slice]:
+    step = max(1, BATCH_SCORES // width)
+    return (slice(at, min(at + step, rows)) for at in range(0, rows, step))
+
+
+def _ask(folder: Path, user_rows: Rows, item_rows: Rows, k: int) -> tuple[Answers, dict[str, Any]]:
+    """Run the graphs on these rows in a process of its own, which has never seen the model."""
+    with tempfile.TemporaryDirectory() as room:
+        request, answers = Path(room, "request.npz"), Path(room, "answers.npz")
+        np.savez(request, users=user_rows, items=item_rows, k=np.array([k]))
+        home = str(Path(__file__).resolve().parent.parent)
+        command = [sys.executable, "-P", "-c", ALONE, home, str(folder), str(request), str(answers)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own interpreter and arguments
+        if not answers.exists():
+            raise ExportRefused(f"parity failed: the graphs can't be run: {done.stderr.strip()[-2000:]}")
+        with np.load(answers) as arrays:
+            return Answers(**arrays), json.loads(done.stdout)
+
+
+class Graphs:
+    """The graphs of a folder, as any program with onnxruntime would open them."""
+
+    def __init__(self, folder: Path) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # a refused row is an exception here, and no news for the log
+        options.add_session_config_entry("session.disable_prepacking", "1")  # else large tables are copied, not mapped
+        state = onnxruntime.capi.onnxruntime_pybind11_state
+        self._errors: tuple[type[Exception], ...] = (state.Fail, state.RuntimeException, state.InvalidArgument)
+        self._sessions = {
+            role: onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
+            for role, name in contract.GRAPHS.items()
+        }
+
+    def recommend(self, users: Rows, k: int) -> tuple[Rows, NDArray[np.float32]]:
+        feed = {contract.USER_ID: users, contract.K: np.array([k])}
+        rows, scores = self._sessions[contract.RECOMMEND].run([contract.ITEM_ID, contract.SCORE_OUT], feed)
+        return rows, scores
+
+    def score(self, users: Rows, items: Rows) -> NDArray[np.float32]:
+        feed = {contract.USER_ID: users, contract.ITEM_ID: items}
+        scores: NDArray[np.float32] = self._sessions[contract.SCORE].run([contract.SCORE_OUT], feed)[0]
+        return scores
+
+    def answers(self, users: Rows, items: Rows, k: int, catalogue: int) -> Answers:
+        """Everything asked for, in batches of bounded size."""
+        parts = [users[part] for part in _batches(len(users), max(catalogue, len(items)))]
+        tops = [self.recommend(part, k) for part in parts]
+        rows, scores = (np.concatenate(each) for each in zip(*tops, strict=True))
+        return Answers(rows, scores, np.concatenate([self.score(part, items) for part in parts]))
+
+    def unguarded(self, users: int, items: int) -> list[str]:
+        """The inputs that a row outside the table gets an answer for: there must be none."""
+        fine = np.zeros(1, np.int64)
+        trials = [(contract.USER_ID, np.array([row]), fine) for row in (-1, users)]
+        trials += [(contract.ITEM_ID, fine, np.array([row])) for row in (-1, items)]
+        found = {f"{name} of {contract.GRAPHS[contract.SCORE]}" for name, *rows in trials if not self._refuses(self.score, *rows)}
+        if not all(self._refuses(self.recommend, row, 1) for _, row, _ in trials[:2]):
+            found.add(f"{contract.USER_ID} of {contract.GRAPHS[contract.RECOMMEND]}")
+        return sorted(found)
+
+    def _refuses(self, run: Any, *arguments: Any) -> bool:
+        try:
+            run(*arguments)
+        except self._errors:
+            return True
+        return False
+
+
+def compare_golden(graphs: Graphs, golden: Golden, catalogue: int) -> dict[str, Any]:
+    """The golden sample against what the graphs say here and now."""
+    found = graphs.answers(golden.user_row, golden.sample_item, golden.item_row.shape[1], catalogue)
+    tops = zip(golden.item_row, golden.score, found.rows, found.scores, strict=True)
+    agreement = float(np.mean([same_top(*each) for each in tops]))
+    top_gap, _ = score_difference(golden.score, found.scores)
+    gap, close = score_difference(golden.sample_score, found.paired)
+    return {"largest_difference": max(gap, top_gap), "top_k_agreement": agreement, "passed": close and agreement == 1.0}
+
+
+def main() -> None:
+    """Print what the golden sample shows; exit 1 where it disagrees."""
+    folder, *files = (Path(argument) for argument in sys.argv[1:])
+    graphs = Graphs(folder)
+    users, items = _counts(folder)
+    with np.load(folder / contract.GOLDEN, allow_pickle=False) as arrays:
+        golden = Golden.from_arrays(arrays, users, items)
+    report = {**compare_golden(graphs, golden, items), "unguarded": graphs.unguarded(users, items)}
+    sys.stdout.write(json.dumps(report) + os.linesep)
+    if files:
+        request, target = files
+        with np.load(request) as asked:
+            answers = graphs.answers(asked["users"], asked["items"], int(asked["k"][0]), items)
+        np.savez(target, rows=answers.rows, scores=answers.scores, paired=answers.paired)
+    elif not report["passed"] or report["unguarded"]:
+        sys.exit(1)
+
+
+def _counts(folder: Path) -> tuple[int, int]:
+    """Rows of both tables, as the graph that ranks declares them."""
+    from service.bundle import graph_file
+
+    tensors = graph_file.read((folder / contract.GRAPHS[contract.RECOMMEND]).read_bytes()).tensors
+    shapes = {tensor.name: tensor.dims for tensor in tensors}
+    return shapes[contract.USER_TABLE][0], shapes[contract.ITEM_TABLE][1]
+
+
+def tolerance() -> dict[str, float]:
+    """What a score may differ by, as the manifest records it."""
+    return {"absolute": ABSOLUTE, "relative": RELATIVE, "of_largest": OF_LARGEST}
+
+
+if __name__ == "__main__":
+    main()
