@@ -51,7 +51,7 @@ def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable
     app.include_router(routes.router)
     app.include_router(operations.router)
     problems.install(app)
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, slot=recommender.slot)
     _document_problems(app)
     return app
 

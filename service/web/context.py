@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import metrics
+from service.engine.slot import Slot, State
 from service.web import problems
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -37,8 +38,9 @@ class Context:
 class RequestContext:
     """The outermost layer."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, slot: Slot) -> None:
         self._app = app
+        self._slot = slot
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,7 +51,10 @@ class RequestContext:
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 context.status = message["status"]
-                _name(MutableHeaders(scope=message), context)
+                headers = MutableHeaders(scope=message)
+                _name(headers, context)
+                if self._slot.state is State.DRAINING:
+                    headers["Connection"] = "close"  # else a kept-alive connection is closed under the next request
             await send(message)
 
         if scope["path"] in QUIET:
