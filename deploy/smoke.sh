@@ -5,6 +5,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export RECOSERVE_PUBLISH=${RECOSERVE_PUBLISH:-127.0.0.1:18000} PROMETHEUS_PUBLISH=${PROMETHEUS_PUBLISH:-127.0.0.1:19090}
+# An empty folder in place of ./models: the demo is asked for, whatever bundles lie here.
+MODELS_FOLDER=$(mktemp -d)
+export MODELS_FOLDER
+chmod 755 "$MODELS_FOLDER"
 service=http://$RECOSERVE_PUBLISH
 prometheus=http://$PROMETHEUS_PUBLISH
 compose() { docker compose --project-name recoserve-smoke --profile monitoring "$@"; }
@@ -17,7 +21,7 @@ fail() {
   echo "smoke: $passed passed, 1 failed"
   exit 1
 }
-trap 'compose down --volumes --timeout 20 >/dev/null 2>&1 || true' EXIT
+trap 'compose down --volumes --timeout 20 >/dev/null 2>&1 || true; rmdir "$MODELS_FOLDER"' EXIT
 inside() { compose exec -T recoserve "$@"; }
 # until_true SECONDS COMMAND…: the command, twice a second, until it succeeds.
 until_true() {
@@ -28,8 +32,14 @@ until_true() {
 compose build --quiet || fail "the image builds"
 ok "image built, $(docker image inspect recoserve:0.1.0 --format '{{.Size}}' | awk '{printf "%.0f MB", $1 / 1e6}')"
 
+# seconds_since START: with one decimal; START is an $EPOCHREALTIME.
+seconds_since() { awk -v from="${1/,/.}" -v to="${EPOCHREALTIME/,/.}" 'BEGIN { printf "%.1f", to - from }'; }
+start=$EPOCHREALTIME
+compose up --detach recoserve >/dev/null 2>&1 || fail "compose up"
+until_true 60 curl -sSf "$service/readyz" || fail "ready within 60 s"
+ready=$(seconds_since "$start")
 compose up --detach --wait --wait-timeout 120 >/dev/null 2>&1 || fail "compose up until healthy"
-ok "healthy"
+ok "ready after $ready s, healthy with its Prometheus after $(seconds_since "$start") s"
 
 curl -sSf "$service/recommend" -H 'Content-Type: application/json' -d '{"user_id": 42, "k": 10, "include": ["metadata"]}' |
   python3 -c '
@@ -45,7 +55,8 @@ status=$(curl -s -o /dev/null -w '%{http_code} %{content_type}' "$service/recomm
 [ "$status" = "422 application/problem+json" ] || fail "a bad id is a problem document, not $status"
 ok "a bad id is a problem document"
 
-curl -sSf "$service/metrics" | grep -q '^recoserve_http_request_duration_seconds_count{.*route="/recommend".*status="200"' || fail "metrics count the request"
+metrics=$(curl -sSf "$service/metrics") || fail "metrics answer"
+grep -q '^recoserve_http_request_duration_seconds_count{.*route="/recommend".*status="200"' <<<"$metrics" || fail "metrics count the request"
 ok "metrics count the request"
 
 # `query EXPRESSION`: succeeds when Prometheus has a non-zero answer.
@@ -60,10 +71,17 @@ ok "scraped by Prometheus"
 
 [ "$(inside id -u)" = 10001 ] || fail "runs as uid 10001"
 ok "runs as uid 10001"
-if inside sh -c 'echo x > /opt/recoserve/x' 2>/dev/null || inside sh -c 'echo x > /models/x' 2>/dev/null; then fail "the root file system is read-only"; fi
+# As root, who owns these folders: the service's own user couldn't write there on a writable root either.
+for folder in /opt/recoserve /models; do
+  refused=$(compose exec -T --user 0 recoserve sh -c "echo x > $folder/x" 2>&1) && fail "$folder is read-only"
+  [[ $refused = *"Read-only file system"* ]] || fail "$folder is read-only, not: $refused"
+done
 inside sh -c 'touch /tmp/x' || fail "/tmp can be written"
 ok "read-only root, models read-only, /tmp writable"
-inside sh -c 'grep -q "^CapEff:[[:space:]]*0*$" /proc/1/status && grep -q "^NoNewPrivs:[[:space:]]*1$" /proc/1/status' || fail "no capabilities, no new privileges"
+# CapEff is empty for every non-root process; CapBnd is empty only where all of them were dropped.
+for line in 'CapEff:[[:space:]]*0*' 'CapBnd:[[:space:]]*0*' 'NoNewPrivs:[[:space:]]*1'; do
+  inside grep -qx "$line" /proc/1/status || fail "no capabilities, no new privileges: $line"
+done
 ok "no capabilities, no new privileges"
 inside python -c '
 import importlib.util, sys
@@ -72,10 +90,10 @@ sys.exit(f"inside the image: {found}" if found else 0)' || fail "no frameworks i
 ok "no frameworks inside"
 inside python -c '
 import os
-print("    resident", round(int(open("/proc/1/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20), "MiB")'
+print("    resident", round(int(open("/proc/1/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20), "MiB")' || fail "resident memory is read"
 
 container=$(compose ps --quiet recoserve)
-compose stop --timeout 40 recoserve >/dev/null 2>&1
+compose stop --timeout 40 recoserve >/dev/null 2>&1 || fail "compose stop"
 [ "$(docker inspect "$container" --format '{{.State.ExitCode}}')" = 0 ] || fail "SIGTERM ends it with exit code 0"
 ok "SIGTERM ends it with exit code 0"
 

@@ -3,7 +3,7 @@
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 import typer
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service import demo
+from service.bundle import contract
 from service.bundle.archive import read_manifest
 from service.bundle.manifest import Manifest, document
 from service.bundle.shelf import find_bundle
@@ -34,7 +35,7 @@ app = typer.Typer(
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of NAME/VERSION/ bundles.")]
-Provider = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+Provider = Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="ONNX Runtime execution provider.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -129,7 +130,7 @@ def serve(
     max_body_bytes: Annotated[int | None, typer.Option(help="Largest request body.")] = None,
     request_timeout_ms: Annotated[int | None, typer.Option(help="A request's deadline.")] = None,
     drain_seconds: Annotated[float | None, typer.Option(help="After SIGTERM: time served on while not ready.")] = None,
-    log_format: Annotated[str | None, typer.Option(help="json or text.")] = None,
+    log_format: Annotated[Literal["json", "text"] | None, typer.Option(help="For machines or for people.")] = None,
 ) -> None:
     """Serve a bundle over HTTP. Each option has an environment variable, RECOSERVE_ and its name."""
     options = {name: value for name, value in locals().items() if value is not None}
@@ -150,21 +151,23 @@ def serve_demo(
 def _served_folder(settings: Settings) -> Path:
     if settings.models is None:
         raise SettingsInvalid("name a bundle or a models folder: recoserve serve BUNDLE_OR_FOLDER, or set RECOSERVE_MODELS")
-    if settings.or_demo and (not settings.models.exists() or not any(_visible(settings.models))):
+    if settings.or_demo and not _holds_folders(settings.models):
         return demo.BUNDLE
     return find_bundle(settings.models)
 
 
-def _visible(folder: Path) -> list[Path]:
-    """What a person has put there; `.gitkeep` and other hidden files don't count."""
-    return [item for item in folder.iterdir() if item.name[0] != "."]
+def _holds_folders(path: Path) -> bool:
+    """Whether somebody has put a model there. A broken one counts: it must be an error, never the demo in its place."""
+    return path.is_dir() and any(
+        item.name == contract.MANIFEST or (item.is_dir() and item.name[0] != ".") for item in path.iterdir()
+    )
 
 
 def _invite(url: str) -> None:
     body = '{"user_id": 42, "k": 10, "include": ["metadata"]}'
     out.print(f"\nThe demo library answers on {url}. Try:\n", style="bold")
     print(f"  curl -s {url}/recommend -H 'Content-Type: application/json' -d '{body}'\n", flush=True)
-    out.print(f"Console and API reference: {url}/   Stop: Ctrl-C\n")
+    out.print(f"In a browser: {url}/   Stop: Ctrl-C\n")
 
 
 def _request(settings: Settings, **fields: Any) -> RecommendRequest:

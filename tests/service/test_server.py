@@ -171,3 +171,21 @@ def test_a_port_that_is_taken_is_said_so(server, bundle):
 
     assert done.returncode == 1
     assert "Address already in use" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_or_demo_serves_the_demo_only_where_nobody_put_a_model(bundle, tmp_path):
+    """A models folder without a model: the demo. With one: that one. With a broken one: an error, never the demo in its place."""
+    empty, whole, broken = (tmp_path / name for name in ("empty", "whole", "broken"))
+    (empty / ".hidden").mkdir(parents=True)
+    (empty / "README").write_text("put bundles here")
+    (whole / "evens").mkdir(parents=True)
+    (whole / "evens" / "1").symlink_to(bundle)
+    (broken / "evens" / "1").mkdir(parents=True)
+
+    for folder, name in ((empty, "library"), (tmp_path / "nowhere", "library"), (whole, "evens")):
+        with serving(folder, "--or-demo") as server:
+            assert server.get("/model").json()["name"] == name
+    command = [sys.executable, "-m", "service", "serve", str(broken), "--or-demo"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "neither a bundle" in done.stderr
