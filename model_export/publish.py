@@ -72,7 +72,14 @@ def export_model(
     source_file: str | Path | None = None,
     architecture: str | None = None,
 ) -> Report:
-    """What `model_export.export_model` says, step by step; raises ExportRefused, and then nothing is left behind."""
+    """Export a trained model as a bundle in the folder `out`, after a parity check in a process of its own.
+
+    `model` is a live keras.Model or torch.nn.Module, a path, or a pair of arrays (users float [U, d], items float [N, d]).
+    `similarity` is cosine (default), dot or model. `user_ids` and `item_ids` are a path, a list or an array, one id per row;
+    `items` a CSV path or a list of dicts in row order; `interactions` a CSV path or a pair (user rows, item rows).
+    `source_file` is the file a live model came from; `architecture` package.module:callable, that builds a state_dict's module.
+    Raises ExportRefused, and writes nothing, where the model is not a dot model or anything fails a check.
+    """
     draft = Draft(Path(out))
     name, version = _identity(draft.target, name, version)
     _check_metrics(metrics)

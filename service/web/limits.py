@@ -7,6 +7,24 @@ from service.web.problems import BodyTooLarge, UnsupportedMediaType
 
 LONGEST_TIMEOUT_DIGITS = 9
 
+# The same, for the OpenAPI schema.
+HEADERS = [
+    {
+        "name": "X-Request-Timeout-Ms",
+        "in": "header",
+        "required": False,
+        "description": "This request's deadline; not beyond the service's own.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 10**LONGEST_TIMEOUT_DIGITS - 1},
+    },
+    {
+        "name": "X-Request-ID",
+        "in": "header",
+        "required": False,
+        "description": "Taken if it matches, otherwise made; returned and logged.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+    },
+]
+
 
 def require_json(request: Request) -> None:
     """Raises UnsupportedMediaType unless the body is declared as plain JSON in UTF-8."""

@@ -34,6 +34,7 @@ json_router = APIRouter(route_class=JsonRoute)
         errors.DeadlineExceeded,
     ),
     summary="One user's best items",
+    openapi_extra={"parameters": limits.HEADERS},
 )
 async def recommend(request: Request, body: RecommendRequest) -> dict[str, Any]:
     """The user's k items of highest similarity, exactly, best first."""

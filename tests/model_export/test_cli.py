@@ -1,6 +1,5 @@
 """`recoserve export`, the command, and what importing the package costs."""
 
-import inspect
 import subprocess
 import sys
 
@@ -9,8 +8,6 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import model_export
-from model_export import publish
 from model_export.cli import export
 from service.bundle.archive import open_bundle
 from service.errors import ExportRefused
@@ -51,13 +48,6 @@ def test_a_source_is_one_thing_or_the_other(arguments, recoserve, target):
 def test_a_refusal_reaches_the_program_as_its_own_error(recoserve, target):
     """No traceback for a user's mistake: the program prints the message."""
     assert isinstance(recoserve("absent.keras", "-o", target).exception, ExportRefused)
-
-
-def test_the_public_function_takes_what_the_exporter_takes():
-    """It only delays the import: names, order and defaults are the same."""
-    public, inner = (inspect.signature(each.export_model).parameters.values() for each in (model_export, publish))
-
-    assert [(each.name, each.kind, each.default) for each in public] == [(each.name, each.kind, each.default) for each in inner]
 
 
 def test_importing_the_package_imports_no_framework():

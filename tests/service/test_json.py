@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service import strict_json
@@ -74,3 +74,28 @@ def test_no_bytes_raise_anything_but_malformed_json(body):
         strict_json.parse(body)
     except MalformedJson as error:
         assert str(error)
+
+
+FIELDS = ["user_id", "k", "exclude_item_ids", "exclude_seen", "candidate_item_ids", "include", "surprise"]
+IDS = st.integers(-2, 10) | st.integers() | JSON
+NEARLY = st.fixed_dictionaries({"user_id": st.integers(0, 5)}) | st.dictionaries(
+    st.sampled_from(FIELDS), JSON | st.lists(IDS) | IDS
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(JSON | NEARLY)
+def test_no_json_document_gives_a_500(service, document):
+    """Law: whatever a client sends is answered with 200 or a problem of its own making."""
+    response = service.recommend(document)
+
+    assert response.status_code in (200, 422)
+    if response.status_code == 422:
+        assert_problem(response, 422, json.loads(response.content)["type"].rsplit("/", 1)[1])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=300))
+def test_no_bytes_give_a_500(service, body):
+    """The same law below JSON."""
+    assert service.send(body).status_code in (200, 400, 422)
