@@ -21,7 +21,7 @@ fail() {
   echo "smoke: $passed passed, 1 failed"
   exit 1
 }
-trap 'compose down --volumes --timeout 20 >/dev/null 2>&1 || true; rmdir "$MODELS_FOLDER"' EXIT
+trap 'compose down --volumes --timeout 20 >/dev/null 2>&1 || true; rm -rf "$MODELS_FOLDER"' EXIT
 inside() { compose exec -T recoserve "$@"; }
 # until_true SECONDS COMMAND…: the command, twice a second, until it succeeds.
 until_true() {

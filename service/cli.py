@@ -47,6 +47,8 @@ def main() -> None:
         app()
     except RecoserveError as error:
         _fail(error)
+    except OSError as error:
+        _fail(RecoserveError(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
 
 
 @app.command()

@@ -7,6 +7,7 @@ manifest, the set of files, sizes and digests, then what is in them. Nothing is 
 
 import hashlib
 import os
+import secrets
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -36,7 +37,7 @@ class Draft:
         self.target = Path(os.path.abspath(target))
         if self.target.exists() and not (self.target.is_dir() and not any(self.target.iterdir())):
             raise ExportRefused(f"{target} already exists; remove it or choose another folder (a new version is NAME/2)")
-        self.folder = self.target.parent / f".{self.target.name}.partial-{os.getpid()}"
+        self.folder = self.target.parent / f".{self.target.name}.partial-{secrets.token_hex(4)}"
 
     def __enter__(self) -> Self:
         try:
@@ -104,7 +105,13 @@ def open_bundle(folder: Path) -> Bundle:
 
     Raises BundleInvalid with every problem that the first failing stage found.
     """
-    found = read_manifest(folder)
+    try:
+        return _open_checked(folder, read_manifest(folder))
+    except OSError as error:
+        raise BundleInvalid([f"{error.filename or folder}: {error.strerror}"]) from None
+
+
+def _open_checked(folder: Path, found: Manifest) -> Bundle:
     for stage in (_wrong_files, _wrong_digests, _wrong_graphs):
         problems = list(stage(folder, found))
         if problems:

@@ -17,7 +17,7 @@ def find_bundle(path: Path) -> Path:
         raise BundleInvalid([f"{path}: no such folder"])
     if (path / contract.MANIFEST).exists():
         return path
-    models = {model.name: chosen for model in sorted(path.iterdir()) if model.is_dir() and (chosen := _chosen(model))}
+    models = {model.name: chosen for model in _visible(path) if (chosen := _chosen(model))}
     if not models:
         raise BundleInvalid([f"{path}: neither a bundle (no {contract.MANIFEST}) nor a folder of NAME/VERSION/ bundles"])
     if len(models) > 1:
@@ -33,8 +33,13 @@ def _chosen(model: Path) -> Path | None:
         return current.resolve()
     if (model / contract.MANIFEST).exists():
         return model
-    versions = [version for version in model.iterdir() if (version / contract.MANIFEST).exists() and version.name[0] != "."]
+    versions = [version for version in _visible(model) if (version / contract.MANIFEST).exists()]
     return max(versions, key=_order, default=None)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Folders that are meant to be seen: a bundle being written is hidden until it is whole."""
+    return sorted(inner for inner in folder.iterdir() if inner.is_dir() and inner.name[0] != ".")
 
 
 def _order(version: Path) -> list[tuple[int, int, str]]:

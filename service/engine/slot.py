@@ -14,7 +14,7 @@ from enum import Enum
 
 from service import metrics
 from service.engine.model import Model
-from service.errors import NotReady, OperatorError
+from service.errors import NotReady
 
 
 class State(Enum):
@@ -30,7 +30,7 @@ class Slot:
 
     def __init__(self) -> None:
         self.state = State.EMPTY
-        self.failure: OperatorError | None = None
+        self.failure: Exception | None = None
         self.loaded_at: float | None = None  # seconds since the epoch
         self.load_seconds: float | None = None
         self._model: Model | None = None
@@ -53,12 +53,12 @@ class Slot:
         return self._model
 
     def load(self, loader: Callable[[], Model]) -> None:
-        """Load the first model; blocks, so call it off the event loop. An OperatorError is kept as `failure`."""
+        """Load the first model; blocks, so call it off the event loop. Whatever the loader raises is kept as `failure`."""
         self._step(State.LOADING, {State.EMPTY})
         began = time.monotonic()
         try:
             model = loader()
-        except OperatorError as error:
+        except Exception as error:  # noqa: BLE001  # nothing is lost: whoever runs the service raises it again
             self.failure = error
             self._settle(State.FAILED)
             return

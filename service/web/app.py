@@ -43,7 +43,6 @@ def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable
         description=DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
-        openapi_tags=None,
     )
     app.state.settings = settings
     app.state.recommender = recommender
@@ -57,11 +56,9 @@ def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable
 
 
 async def _load(slot: Slot, loader: Callable[[], Model], loaded: Callable[[Slot], None] | None) -> None:
-    try:
-        await asyncio.to_thread(slot.load, loader)
-    finally:
-        if loaded:
-            loaded(slot)
+    await asyncio.to_thread(slot.load, loader)
+    if loaded:
+        loaded(slot)
 
 
 def _document_problems(app: FastAPI) -> None:

@@ -10,7 +10,7 @@ from service.errors import NotReady
 from service.web import problems
 from service.web.schemas import Health
 
-router = APIRouter()
+router = APIRouter(tags=["operations"])
 
 NOT_READY = problems.responses(errors.NotReady)
 STATUS = {

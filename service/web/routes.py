@@ -15,8 +15,8 @@ from service.web.context import Context
 from service.web.json_route import JsonRoute
 from service.web.schemas import ModelDescription, RecommendRequest, RecommendResponse
 
-router = APIRouter()
-json_router = APIRouter(route_class=JsonRoute)
+router = APIRouter(tags=["recommend"])
+json_router = APIRouter(route_class=JsonRoute, tags=["recommend"])
 
 
 @json_router.post(

@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import onnx
@@ -9,9 +12,11 @@ import pytest
 
 from service.bundle import contract, manifest
 from service.bundle.archive import Draft, open_bundle
+from service.bundle.shelf import find_bundle
 from service.engine.loading import load_model
 from service.errors import BundleInvalid, ExportRefused
 from tests.bundles import METADATA, make_bundle, reseal
+from tests.server import until
 
 FILES = ["golden.npz", "items.jsonl", "model.onnx", "score.onnx", "seen_items.npy", "seen_offsets.npy", "tensors.bin"]
 
@@ -64,6 +69,14 @@ def test_a_missing_file_is_named(own_bundle, name):
     (own_bundle / name).unlink()
 
     assert f"{name}: missing" in problems(own_bundle)
+
+
+def test_a_file_that_cannot_be_read_is_named(own_bundle):
+    """Whatever the system says of it; here a folder that loops stands in for a refused permission."""
+    (own_bundle / "items.jsonl").unlink()
+    (own_bundle / "items.jsonl").symlink_to("items.jsonl")
+
+    assert "items.jsonl" in problems(own_bundle)
 
 
 @pytest.mark.parametrize("name", ["extra.bin", ".hidden", "model.onnx.data"])
@@ -274,3 +287,34 @@ def test_the_manifest_of_a_bundle_names_its_origin_and_its_proof(bundle):
     assert found["format_version"] == 1
     assert {"framework", "versions"} <= set(found["source"])
     assert found["parity"] and found["created"].endswith("Z")
+
+
+WRITE_MANY = """
+import shutil, sys
+from pathlib import Path
+from service.bundle import archive
+source, models = map(Path, sys.argv[1:])
+found = archive.read_manifest(source)
+members = {name: getattr(found, name) for name in found.__dataclass_fields__ if name != "files"}
+for version in range(1, 10_000):
+    with archive.Draft(models / str(version)) as draft:
+        for name in found.sizes:
+            shutil.copy(source / name, draft.folder)
+        draft.publish(**{**members, "version": str(version)})
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.31, 0.42, 0.53, 0.64])
+def test_a_writer_that_is_killed_leaves_whole_bundles_and_no_others(bundle, tmp_path, seconds):
+    """kill -9 at any step: what can be seen is whole, and the highest version is served."""
+    writer = subprocess.Popen([sys.executable, "-c", WRITE_MANY, bundle, tmp_path / "evens"])
+    until(lambda: (tmp_path / "evens" / "3").exists())
+    time.sleep(seconds)
+    writer.kill()
+    writer.wait()
+
+    versions = sorted(int(folder.name) for folder in (tmp_path / "evens").iterdir() if folder.name[0] != ".")
+    assert versions == list(range(1, len(versions) + 1))
+    assert find_bundle(tmp_path).name == str(versions[-1])
+    for version in versions[-20:]:
+        assert open_bundle(tmp_path / "evens" / str(version)).manifest.version == str(version)

@@ -97,3 +97,12 @@ def test_a_drain_that_overtakes_a_load_wins(loader):
 
     slot.load(overtaken)
     assert State.DRAINING is slot.state
+
+
+def test_a_defect_in_the_loader_is_a_failure_too():
+    """The process that runs the service raises it, with its traceback; nothing waits for a model that never comes."""
+    slot = Slot()
+    slot.load(lambda: 1 // 0)
+
+    assert slot.state is State.FAILED
+    assert isinstance(slot.failure, ZeroDivisionError)
