@@ -21,7 +21,9 @@ LABEL org.opencontainers.image.title="recoserve" \
 RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin recoserve \
  && mkdir /models
 COPY --from=build /opt/recoserve /opt/recoserve
+# ONNX Runtime's own wheels report to Microsoft unless this is set before they load.
 ENV PATH=/opt/recoserve/bin:$PATH \
+    ORT_DISABLE_TELEMETRY=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     RECOSERVE_HOST=0.0.0.0 \

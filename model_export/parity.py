@@ -96,6 +96,7 @@ class Graphs:
     """The graphs of a folder, as any program with onnxruntime would open them."""
 
     def __init__(self, folder: Path) -> None:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the library is loaded
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

@@ -1,6 +1,9 @@
+import os
 import shutil
 
 import pytest
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for the tests that use the runtime themselves
 
 from tests.bundles import make_bundle
 

@@ -1,14 +1,19 @@
 """ONNX Runtime, and the only place that imports it: providers, threads, run."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from service.errors import BundleInvalid, ProviderUnavailable
+
+# The runtime's own wheels report to their maker from 1.29 on; this is read when the library is loaded, not later.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

@@ -114,6 +114,10 @@ def test_image_starts_the_product_without_a_shell():
     assert f":{argument('EXPOSE')}/readyz" in argument("HEALTHCHECK")
 
 
+def test_image_turns_the_runtimes_telemetry_off():
+    assert "ORT_DISABLE_TELEMETRY=1" in argument("ENV").split()
+
+
 def test_image_is_built_from_plain_tags_and_hashed_packages():
     text = read("Dockerfile")
     assert re.findall(r"^FROM (\S+)", text, re.M) == ["python:3.12-slim-bookworm"] * 2

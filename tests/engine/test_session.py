@@ -1,5 +1,9 @@
 """ONNX Runtime behind its own door: providers by name, and refusals in our words."""
 
+import os
+import subprocess
+import sys
+
 import onnxruntime
 import pytest
 
@@ -27,3 +31,14 @@ def test_a_file_that_the_runtime_refuses_is_a_bundle_error(tmp_path):
 
     with pytest.raises(BundleInvalid, match=r"model\.onnx: ONNX Runtime refuses it"):
         OnnxSession(tmp_path / "model.onnx", "cpu", 1)
+
+
+def test_the_runtime_keeps_no_device_id_and_so_reports_nothing(bundle, tmp_path):
+    """Its telemetry writes one under the home folder as soon as it starts, network or not."""
+    keep = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "CI")}
+    done = subprocess.run(
+        [sys.executable, "-m", "service", "verify", bundle], env={**keep, "HOME": str(tmp_path)}, capture_output=True
+    )
+
+    assert done.returncode == 0
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

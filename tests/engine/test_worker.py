@@ -73,6 +73,7 @@ def test_a_caller_that_leaves_is_dropped_and_its_neighbours_answered():
         stayer = asyncio.create_task(worker.run(lambda: ran.append("stayer"), 1, soon()))
         await asyncio.sleep(0.01)
         leaver.cancel()
+        await asyncio.sleep(0.01)  # the cancellation reaches the queue before the thread goes on
         gate.set()
         await asyncio.gather(blocker, stayer)
         return ran
