@@ -31,7 +31,7 @@ def recommend(users: Span, items: Span, formula: Formula) -> onnx.GraphProto:
     nodes = [
         *_guard(contract.USER_ID),
         helper.make_node("Gather", [users.name, "user_id_checked"], ["user"], axis=0),
-        helper.make_node("MatMul", ["user", items.name], ["products"]),
+        helper.make_node("Gemm", ["user", items.name], ["products"], transB=1),
         helper.make_node("Min", [contract.K, "item_id_rows"], ["k_held"]),
         helper.make_node("TopK", ["products", "k_held"], [ranked, contract.ITEM_ID], axis=1),
         *_tail(formula, "product"),
@@ -47,8 +47,8 @@ def score(users: Span, items: Span, formula: Formula) -> onnx.GraphProto:
         *_guard(contract.USER_ID),
         *_guard(contract.ITEM_ID),
         helper.make_node("Gather", [users.name, "user_id_checked"], ["user"], axis=0),
-        helper.make_node("Gather", [items.name, "item_id_checked"], ["item"], axis=1),
-        helper.make_node("MatMul", ["user", "item"], ["product" if formula.sigmoid else contract.SCORE_OUT]),
+        helper.make_node("Gather", [items.name, "item_id_checked"], ["item"], axis=0),
+        helper.make_node("Gemm", ["user", "item"], ["product" if formula.sigmoid else contract.SCORE_OUT], transB=1),
         *_tail(formula, "product"),
     ]
     inputs = [_value(contract.USER_ID, INT, ["batch"]), _value(contract.ITEM_ID, INT, ["candidates"])]
@@ -79,7 +79,7 @@ def _tail(formula: Formula, product: str) -> list[onnx.NodeProto]:
 
 
 def _constants(users: Span, items: Span) -> list[TensorProto]:
-    sizes = {"zero": 0, "user_id_rows": users.dims[0], "item_id_rows": items.dims[1]}
+    sizes = {"zero": 0, "user_id_rows": users.dims[0], "item_id_rows": items.dims[0]}
     return [_external(users), _external(items), *(numpy_helper.from_array(np.array([n]), name) for name, n in sizes.items())]
 
 

@@ -178,7 +178,7 @@ def _counts(folder: Path) -> tuple[int, int]:
 
     tensors = graph_file.read((folder / contract.GRAPHS[contract.RECOMMEND]).read_bytes()).tensors
     shapes = {tensor.name: tensor.dims for tensor in tensors}
-    return shapes[contract.USER_TABLE][0], shapes[contract.ITEM_TABLE][1]
+    return shapes[contract.USER_TABLE][0], shapes[contract.ITEM_TABLE][0]
 
 
 def tolerance() -> dict[str, float]:

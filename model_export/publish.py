@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from model_export import parity, tensors
+from model_export import tensors
 from model_export.companions import Ids, read_ids, read_interactions, read_items
 from model_export.formula import DotSource, Formula, Reference, recognise, sample_rows
 from service.bundle import contract
@@ -80,6 +80,8 @@ def export_model(
     `source_file` is the file a live model came from; `architecture` package.module:callable, that builds a state_dict's module.
     Raises ExportRefused, and writes nothing, where the model is not a dot model or anything fails a check.
     """
+    from model_export import parity  # not at the top: it is a program too, and the package would import it before it runs
+
     draft = Draft(Path(out))
     name, version = _identity(draft.target, name, version)
     _check_metrics(metrics)

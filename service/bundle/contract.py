@@ -16,7 +16,7 @@ GRAPH_OUTPUTS = {RECOMMEND: {ITEM_ID, SCORE_OUT}, SCORE: {SCORE_OUT}}
 # Tensors that the graphs share, in one file beside them.
 TENSORS = "tensors.bin"
 USER_TABLE = "user_table"  # float32 [U, d], one row a user
-ITEM_TABLE = "item_table"  # float32 [d, N], one column an item: the layout that MatMul reads in order
+ITEM_TABLE = "item_table"  # float32 [N, d], one row an item
 PAGE = 4096  # tensors start on a page, so that the runtime can map them
 
 GOLDEN = "golden.npz"
