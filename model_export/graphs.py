@@ -15,48 +15,51 @@ INT, FLOAT = TensorProto.INT64, TensorProto.FLOAT
 
 
 def write(folder: Path, users: Span, items: Span, formula: Formula) -> None:
-    """Write every graph of the contract beside the tensors; a sigmoid stands behind the ranking, where it changes no order."""
-    for role, graph in ((contract.RECOMMEND, recommend(users, items, formula)), (contract.SCORE, score(users, items, formula))):
-        model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="recoserve"
-        )
-        path = folder / contract.GRAPHS[role]
-        path.write_bytes(model.SerializeToString())
-        onnx.checker.check_model(str(path))
+    """Write the graphs that every bundle has beside the tensors; a sigmoid stands behind the ranking, where it changes no order."""
+    save(folder / contract.GRAPHS[contract.RECOMMEND], recommend(users, items, formula))
+    save(folder / contract.GRAPHS[contract.SCORE], score(users, items, formula))
+
+
+def save(path: Path, graph: onnx.GraphProto) -> None:
+    """Write one graph as a model file, and check it."""
+    versions = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=versions, ir_version=IR_VERSION, producer_name="recoserve")
+    path.write_bytes(model.SerializeToString())
+    onnx.checker.check_model(str(path))
 
 
 def recommend(users: Span, items: Span, formula: Formula) -> onnx.GraphProto:
     """user_id int64 [B], k int64 [1] -> item_id int64 [B, min(k, N)], score float32 [B, min(k, N)], best first."""
     ranked = "product" if formula.sigmoid else contract.SCORE_OUT
     nodes = [
-        *_guard(contract.USER_ID),
+        *guard(contract.USER_ID),
         helper.make_node("Gather", [users.name, "user_id_checked"], ["user"], axis=0),
         helper.make_node("Gemm", ["user", items.name], ["products"], transB=1),
         helper.make_node("Min", [contract.K, "item_id_rows"], ["k_held"]),
         helper.make_node("TopK", ["products", "k_held"], [ranked, contract.ITEM_ID], axis=1),
         *_tail(formula, "product"),
     ]
-    inputs = [_value(contract.USER_ID, INT, ["batch"]), _value(contract.K, INT, [1])]
-    outputs = [_value(contract.ITEM_ID, INT, ["batch", "k"]), _value(contract.SCORE_OUT, FLOAT, ["batch", "k"])]
+    inputs = [value(contract.USER_ID, INT, ["batch"]), value(contract.K, INT, [1])]
+    outputs = [value(contract.ITEM_ID, INT, ["batch", "k"]), value(contract.SCORE_OUT, FLOAT, ["batch", "k"])]
     return helper.make_graph(nodes, contract.RECOMMEND, inputs, outputs, _constants(users, items))
 
 
 def score(users: Span, items: Span, formula: Formula) -> onnx.GraphProto:
     """user_id int64 [B], item_id int64 [M] -> score float32 [B, M]."""
     nodes = [
-        *_guard(contract.USER_ID),
-        *_guard(contract.ITEM_ID),
+        *guard(contract.USER_ID),
+        *guard(contract.ITEM_ID),
         helper.make_node("Gather", [users.name, "user_id_checked"], ["user"], axis=0),
         helper.make_node("Gather", [items.name, "item_id_checked"], ["item"], axis=0),
         helper.make_node("Gemm", ["user", "item"], ["product" if formula.sigmoid else contract.SCORE_OUT], transB=1),
         *_tail(formula, "product"),
     ]
-    inputs = [_value(contract.USER_ID, INT, ["batch"]), _value(contract.ITEM_ID, INT, ["candidates"])]
-    outputs = [_value(contract.SCORE_OUT, FLOAT, ["batch", "candidates"])]
+    inputs = [value(contract.USER_ID, INT, ["batch"]), value(contract.ITEM_ID, INT, ["candidates"])]
+    outputs = [value(contract.SCORE_OUT, FLOAT, ["batch", "candidates"])]
     return helper.make_graph(nodes, contract.SCORE, inputs, outputs, _constants(users, items))
 
 
-def _guard(rows: str) -> list[onnx.NodeProto]:
+def guard(rows: str) -> list[onnx.NodeProto]:
     """Make a row outside the table an error, by reshaping to one element too many for each.
 
     Gather itself takes -1 for the last row on CPU, and answers with zeros on CUDA. A shape is read on the host by every
@@ -80,15 +83,17 @@ def _tail(formula: Formula, product: str) -> list[onnx.NodeProto]:
 
 def _constants(users: Span, items: Span) -> list[TensorProto]:
     sizes = {"zero": 0, "user_id_rows": users.dims[0], "item_id_rows": items.dims[0]}
-    return [_external(users), _external(items), *(numpy_helper.from_array(np.array([n]), name) for name, n in sizes.items())]
+    return [external(users), external(items), *(numpy_helper.from_array(np.array([n]), name) for name, n in sizes.items())]
 
 
-def _external(span: Span) -> TensorProto:
-    tensor = TensorProto(name=span.name, data_type=FLOAT, dims=span.dims, data_location=TensorProto.EXTERNAL)
-    for key, value in (("location", contract.TENSORS), ("offset", span.offset), ("length", span.length)):
-        tensor.external_data.add(key=key, value=str(value))
+def external(span: Span, file: str = contract.TENSORS, dtype: int = FLOAT) -> TensorProto:
+    """A tensor that lies in a file beside the graph."""
+    tensor = TensorProto(name=span.name, data_type=dtype, dims=span.dims, data_location=TensorProto.EXTERNAL)
+    for key, number in (("location", file), ("offset", span.offset), ("length", span.length)):
+        tensor.external_data.add(key=key, value=str(number))
     return tensor
 
 
-def _value(name: str, dtype: int, shape: list[int | str]) -> onnx.ValueInfoProto:
+def value(name: str, dtype: int, shape: list[int | str]) -> onnx.ValueInfoProto:
+    """An input or output of a graph."""
     return helper.make_tensor_value_info(name, dtype, shape)

@@ -24,17 +24,22 @@ from service.errors import ExportRefused
 
 ALL_PAIRS = 2_000_000
 USERS, ITEMS, TOP = 64, 8192, 100
+BOUND_USERS = 8
 BATCH_SCORES = 1 << 22  # 16 MiB of float32 scores per run of a graph
 ALONE = "import sys; sys.path.append(sys.argv.pop(1)); from model_export.parity import main; main()"
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the graphs said: `rows` int64 and `scores` float32 [S, K], best first; `paired` float32 [S, M]."""
+    """What the graphs said: `rows` int64 and `scores` float32 [S, K], best first; `paired` float32 [S, M].
+
+    `bounds` float32 [few, blocks] are the screen's, of the first users.
+    """
 
     rows: Rows
     scores: NDArray[np.float32]
     paired: NDArray[np.float32]
+    bounds: NDArray[np.float32]
 
 
 def check(folder: Path, reference: Reference) -> dict[str, Any]:
@@ -45,6 +50,9 @@ def check(folder: Path, reference: Reference) -> dict[str, Any]:
     item_rows = sample_rows(items, items if every else ITEMS, seed=4)
     answers, golden = _ask(folder, user_rows, item_rows, min(items, TOP))
     found = _judge(reference, user_rows, item_rows, answers)
+    beaten = _beaten(reference, user_rows, answers.bounds)
+    if beaten:
+        raise ExportRefused(f"parity failed, so no bundle was written: {beaten} blocks hold an item that beats their bound")
     figures = {"pairs": len(user_rows) * len(item_rows), "users": len(user_rows), "k": answers.rows.shape[1], **found}
     if not (figures.pop("passed") and golden["passed"] and not golden["unguarded"]):
         raise ExportRefused(f"parity failed, so no bundle was written: {json.dumps({**figures, 'golden': golden})}")
@@ -71,6 +79,18 @@ def _judge(reference: Reference, user_rows: Rows, item_rows: Rows, answers: Answ
             within = within and score_difference(expected / scale, found / scale)[1]
     agreement = agreeing / len(user_rows)
     return {"largest_difference": difference, "top_k_agreement": agreement, "passed": within and agreement == 1.0}
+
+
+def _beaten(reference: Reference, user_rows: Rows, bounds: NDArray[np.float32]) -> int:
+    """How many blocks hold an item whose float64 product is above the screen's bound: there must be none."""
+    users, beaten = user_rows[: len(bounds)], 0
+    step = max(1, BATCH_SCORES // len(users) // contract.BLOCK) * contract.BLOCK
+    for at in range(0, reference.items.rows, step):
+        rows = np.arange(at, min(at + step, reference.items.rows))
+        products = reference.products(users, rows)
+        largest = np.maximum.reduceat(products, np.arange(0, len(rows), contract.BLOCK), axis=1)
+        beaten += int((largest > bounds[:, at // contract.BLOCK :][:, : largest.shape[1]]).sum())
+    return beaten
 
 
 def _batches(rows: int, width: int) -> Iterator[slice]:
@@ -106,7 +126,7 @@ class Graphs:
         self._errors: tuple[type[Exception], ...] = (state.Fail, state.RuntimeException, state.InvalidArgument)
         self._sessions = {
             role: onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
-            for role, name in contract.GRAPHS.items()
+            for role, name in {**contract.GRAPHS, **contract.SCREEN_GRAPHS}.items()
         }
 
     def recommend(self, users: Rows, k: int) -> tuple[Rows, NDArray[np.float32]]:
@@ -124,7 +144,15 @@ class Graphs:
         parts = [users[part] for part in _batches(len(users), max(catalogue, len(items)))]
         tops = [self.recommend(part, k) for part in parts]
         rows, scores = (np.concatenate(each) for each in zip(*tops, strict=True))
-        return Answers(rows, scores, np.concatenate([self.score(part, items) for part in parts]))
+        paired = np.concatenate([self.score(part, items) for part in parts])
+        return Answers(rows, scores, paired, self.bounds(users[:BOUND_USERS]))
+
+    def bounds(self, users: Rows) -> NDArray[np.float32]:
+        """The screen's bounds of every block, with queries of 7 bits, which are exact on every processor."""
+        (vectors,) = self._sessions[contract.USER].run([contract.QUERY], {contract.USER_ID: users})
+        feed = {contract.QUERY: vectors, contract.LEVELS: np.array([63], np.float32), contract.BLOCKS: np.array([1])}
+        bounds: NDArray[np.float32] = self._sessions[contract.SCREEN].run([contract.BOUND], feed)[0]
+        return bounds
 
     def unguarded(self, users: int, items: int) -> list[str]:
         """The inputs that a row outside the table gets an answer for: there must be none."""
@@ -167,7 +195,7 @@ def main() -> None:
         request, target = files
         with np.load(request) as asked:
             answers = graphs.answers(asked["users"], asked["items"], int(asked["k"][0]), items)
-        np.savez(target, rows=answers.rows, scores=answers.scores, paired=answers.paired)
+        np.savez(target, **vars(answers))
     elif not report["passed"] or report["unguarded"]:
         sys.exit(1)
 

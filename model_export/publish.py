@@ -107,7 +107,7 @@ def export_model(
             items=source.items.rows,
             dim=source.users.width,
             ids={side: each.kind for side, each in ids.items()},
-            graphs=contract.GRAPHS,
+            graphs={**contract.GRAPHS, **contract.SCREEN_GRAPHS},
             interactions=len(seen) if seen else 0,
             source=_provenance(source, own, source_file),
             parity=figures,
@@ -210,7 +210,7 @@ def _choose(similarity: str | None, own: Formula | None) -> tuple[str, Formula]:
 
 def _write_graphs(draft: Draft, source: DotSource, formula: Formula) -> None:
     try:
-        from model_export import graphs
+        from model_export import graphs, screen
     except ImportError as error:
         raise ExportRefused(f"needs onnx ({error}): pip install 'recoserve[export]'") from None
     try:
@@ -218,6 +218,7 @@ def _write_graphs(draft: Draft, source: DotSource, formula: Formula) -> None:
     except OSError as error:
         raise ExportRefused(f"can't write the tables: {error.strerror}") from None
     graphs.write(draft.folder, *spans, formula)
+    screen.write(draft.folder, *spans, source.items, formula)
 
 
 def _golden(source: DotSource, reference: Reference, kind: str) -> Golden:

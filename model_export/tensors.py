@@ -18,7 +18,10 @@ class Span:
 
 
 def write(path: Path, users: Table, items: Table, formula: Formula) -> tuple[Span, Span]:
-    """Write `user_table` float32 [U, d] and `item_table` float32 [N, d], each from a page's start, as `formula` multiplies them."""
+    """Write `user_table` float32 [U, d] and `item_table` float32 [N, d], each from a page's start, as `formula` multiplies them.
+
+    Zeros fill the last block of items, so that a graph may read whole blocks.
+    """
     user_span = _span(contract.USER_TABLE, users, 0)
     item_span = _span(contract.ITEM_TABLE, items, -(-user_span.length // contract.PAGE) * contract.PAGE)
     with open(path, "wb") as file:
@@ -26,7 +29,13 @@ def write(path: Path, users: Table, items: Table, formula: Formula) -> tuple[Spa
             file.seek(span.offset)
             for _, block in table.blocks():
                 file.write(formula.vectors(block).astype("<f4").tobytes())
+        file.truncate(item_span.offset + 4 * items.width * padded(items.rows))
     return user_span, item_span
+
+
+def padded(rows: int) -> int:
+    """Rows up to the end of the last block."""
+    return -(-rows // contract.BLOCK) * contract.BLOCK
 
 
 def _span(name: str, table: Table, offset: int) -> Span:

@@ -57,7 +57,7 @@ def verify(bundle: BundleFolder, provider: Provider = None, as_json: AsJson = Fa
     folder = find_bundle(bundle)
     settings = load_settings(provider=provider)
     try:
-        model = load_model(folder, settings.provider, settings.threads)
+        model = load_model(folder, settings.provider, settings.threads, settings.retrieval)
     except BundleInvalid as error:
         if as_json:
             print(_json({"bundle": str(bundle), "valid": False, "problems": error.problems}))
@@ -98,7 +98,7 @@ def recommend(
 ) -> None:
     """The same answer as the service, without a server."""
     settings = load_settings(provider=provider)
-    model = load_model(find_bundle(bundle), settings.provider, settings.threads)
+    model = load_model(find_bundle(bundle), settings.provider, settings.threads, settings.retrieval)
     users, items = model.bundle.users, model.bundle.items
     wanted = _request(
         settings,
@@ -126,6 +126,9 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.")] = None,
     provider: Provider = None,
     threads: Annotated[int | None, typer.Option(help="Threads for inference; 0: the container's CPU limit.")] = None,
+    retrieval: Annotated[
+        Literal["exact", "plain"] | None, typer.Option(help="By proved bounds, or by a full scan; the same answers.")
+    ] = None,
     max_k: Annotated[int | None, typer.Option(help="Largest k that a request may ask for.")] = None,
     max_list_ids: Annotated[int | None, typer.Option(help="Most ids in one list of a request.")] = None,
     max_queue_rows: Annotated[int | None, typer.Option(help="Users waiting or being answered at once.")] = None,

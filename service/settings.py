@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     provider: Literal["auto", "cpu", "cuda"] = Field("auto", description="ONNX Runtime execution provider.")
     threads: int = Field(0, ge=0, le=1024, description="Threads for inference; 0: the container's CPU limit.")
+    retrieval: Literal["exact", "plain"] = Field(
+        "exact", description="How the top-k is found: exact, by proved bounds; plain, by a full scan. Both give the same answers."
+    )
     max_k: int = Field(1000, ge=1, le=1_000_000, description="Largest k that a request may ask for.")
     max_list_ids: int = Field(10_000, ge=1, le=10_000_000, description="Most ids in one list of a request.")
     max_queue_rows: int = Field(1024, ge=1, description="Users waiting or being answered at once; more are refused with 503.")

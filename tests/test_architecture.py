@@ -34,14 +34,15 @@ LAYERS = [
     ["service.engine.slot", "service.engine.worker"],
     ["service.engine.loading"],
     ["service.engine.model"],
-    ["service.engine.ranking", "service.engine.session", "service.engine.cpu"],
+    ["service.engine.retrieval"],
+    ["service.engine.ranking", "service.engine.session", "service.engine.cpu", "service.engine.query"],
     ["service.bundle"],
     LEAVES,
 ]
 
 ONE_FILE = {
     "onnxruntime": {"service.engine.session", "model_export.parity"},
-    "onnx": {"model_export.graphs"},
+    "onnx": {"model_export.graphs", "model_export.screen"},
     "keras": {"model_export.sources.keras", "model_export.zoo.keras_dot"},
     "torch": {"model_export.sources.torch", "model_export.zoo.torch_dot", "model_export.zoo.trainer"},
     "safetensors": {"model_export.sources.tables"},

@@ -158,7 +158,11 @@ def _wrong_digests(folder: Path, found: Manifest) -> Iterator[str]:
 
 
 def _wrong_graphs(folder: Path, found: Manifest) -> Iterator[str]:
-    tables = {contract.USER_TABLE: (found.users, found.dim), contract.ITEM_TABLE: (found.items, found.dim)}
+    tables: dict[str, tuple[int, ...]] = {
+        contract.USER_TABLE: (found.users, found.dim),
+        contract.ITEM_TABLE: (found.items, found.dim),
+        contract.ITEM_BLOCKS: (-(-found.items // contract.BLOCK), contract.BLOCK, found.dim),
+    }
     scanned: set[tuple[str, int, int]] = set()
     for name in found.graphs.values():
         try:

@@ -3,20 +3,43 @@
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 
-# Graphs: role in the manifest -> file.
+# Graphs: role in the manifest -> file. Every bundle has the first two; one of a dot product has the screen's three as well.
 RECOMMEND, SCORE = "recommend", "score"
+USER, SCREEN, RESCORE = "user", "screen", "rescore"
 GRAPHS = {RECOMMEND: "model.onnx", SCORE: "score.onnx"}
+SCREEN_GRAPHS = {USER: "user.onnx", SCREEN: "screen.onnx", RESCORE: "rescore.onnx"}
 
-# recommend: user_id int64 [B], k int64 [1]       -> item_id int64 [B, min(k, N)], score float32, best first
-# score:     user_id int64 [B], item_id int64 [M] -> score float32 [B, M]
+# recommend: user_id int64 [B], k int64 [1]          -> item_id int64 [B, min(k, N)], score float32, best first
+# score:     user_id int64 [B], item_id int64 [M]    -> score float32 [B, M]
+# user:      user_id int64 [B]                       -> query float32 [B, d]
+# screen:    query float32 [B, d], levels float32 [1], blocks int64 [1] -> bound float32 [B, N / BLOCK], and the largest `blocks`
+#            of them, best first: best_bound float32, best_block int64 [B, blocks]. The query is rounded to -levels ... levels.
+# rescore:   query float32 [B, d], block int64 [B, m] -> product and score float32 [B, m * BLOCK]; ranks are those of the product
 USER_ID, ITEM_ID, K, SCORE_OUT = "user_id", "item_id", "k", "score"
-GRAPH_INPUTS = {RECOMMEND: {USER_ID, K}, SCORE: {USER_ID, ITEM_ID}}
-GRAPH_OUTPUTS = {RECOMMEND: {ITEM_ID, SCORE_OUT}, SCORE: {SCORE_OUT}}
+QUERY, LEVELS, BLOCKS, BLOCK_ROW, PRODUCT = "query", "levels", "blocks", "block", "product"
+BOUND, BEST_BOUND, BEST_BLOCK = "bound", "best_bound", "best_block"
+GRAPH_INPUTS = {
+    RECOMMEND: {USER_ID, K},
+    SCORE: {USER_ID, ITEM_ID},
+    USER: {USER_ID},
+    SCREEN: {QUERY, LEVELS, BLOCKS},
+    RESCORE: {QUERY, BLOCK_ROW},
+}
+GRAPH_OUTPUTS = {
+    RECOMMEND: {ITEM_ID, SCORE_OUT},
+    SCORE: {SCORE_OUT},
+    USER: {QUERY},
+    SCREEN: {BOUND, BEST_BOUND, BEST_BLOCK},
+    RESCORE: {PRODUCT, SCORE_OUT},
+}
 
 # Tensors that the graphs share, in one file beside them.
 TENSORS = "tensors.bin"
 USER_TABLE = "user_table"  # float32 [U, d], one row a user
 ITEM_TABLE = "item_table"  # float32 [N, d], one row an item
+ITEM_BLOCKS = "item_blocks"  # the same bytes and the zeros behind them, [N / BLOCK, BLOCK, d]
+BLOCK = 32  # items that share one bound; the item table is padded with zeros to whole blocks
+SCREEN_TENSORS = "screen.bin"  # the int8 copy of the items, [d, items] a piece, and what its bounds need
 PAGE = 4096  # tensors start on a page, so that the runtime can map them
 
 GOLDEN = "golden.npz"

@@ -81,6 +81,8 @@ def same_top(
     All of shape [K], best first. Scores must agree place by place; an item that is not expected must tie with the last
     expected one, and none may stand twice.
     """
+    if rows.shape != expected_rows.shape:
+        return False
     agrees = score_difference(expected, scores)[1] and len(set(rows.tolist())) == len(rows)
     strangers = ~np.isin(rows, expected_rows)
     return agrees and bool(np.all(np.abs(scores[strangers] - expected[-1]) <= tolerance(expected)[-1]))

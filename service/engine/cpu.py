@@ -2,6 +2,7 @@
 
 import math
 import os
+import platform
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -17,6 +18,17 @@ def cpu_limit(cgroup: Path = CGROUP) -> int:
     if quota is None:
         quota = _quota(f"{_read(cgroup / 'cpu/cpu.cfs_quota_us')} {_read(cgroup / 'cpu/cpu.cfs_period_us')}")
     return max(1, min(pinned, math.ceil(quota))) if quota else pinned
+
+
+def query_levels(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
+    """How finely an int8 product may round its query and still be exact on this machine: 127 steps to each side, or 63.
+
+    An x86 processor without VNNI adds pairs of products in 16 bits, which saturate, without a word, beyond 63 * 127 * 2 + ...;
+    a bound made of them would be none. Where nothing is known, the smaller number is right everywhere.
+    """
+    words = set(_read(cpuinfo).replace("\t", " ").split())
+    exact = {"avx512_vnni", "avx_vnni"} & words or platform.machine() in ("aarch64", "arm64")
+    return 127 if exact else 63
 
 
 def _quota(text: str) -> float | None:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from service import metrics
 from service.bundle.vocabulary import ExternalId, Vocabulary
-from service.engine.model import NO_ROWS, Model, Query, Ranked
+from service.engine.model import Model
+from service.engine.query import NO_ROWS, Query, Ranked
 from service.engine.slot import Slot
 from service.engine.worker import Worker
 from service.errors import AnswerError, FieldError, IdOutOfRange, InvalidRequest, UnknownId

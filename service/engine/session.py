@@ -45,15 +45,18 @@ def resolve_provider(wanted: str) -> str:
 class OnnxSession:
     """A graph in ONNX Runtime, its large tensors mapped from the bundle's file rather than copied.
 
+    `prepack` copies them into the order that products read: more memory, and a faster int8 scan.
     Raises BundleInvalid where the runtime refuses the file, ProviderUnavailable where it falls back from CUDA.
     """
 
-    def __init__(self, path: Path, provider: str, threads: int) -> None:
+    def __init__(self, path: Path, provider: str, threads: int, prepack: bool = False) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        # A pool that spins after its session has run takes the cores from the next session.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4
-        options.add_session_config_entry("session.disable_prepacking", "1")  # prepacked weights are a second copy
+        options.add_session_config_entry("session.disable_prepacking", "0" if prepack else "1")
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=[CUDA, CPU] if provider == "cuda" else [CPU])
         except Exception as error:  # noqa: BLE001  # the runtime raises a dozen classes without a common base of its own

@@ -84,6 +84,7 @@ def description(model: Model) -> dict[str, Any]:
         "items": _id_space(model.bundle.items),
         "metadata": model.bundle.catalogue is not None,
         "provider": model.provider,
+        "retrieval": model.retrieval,
     }
 
 

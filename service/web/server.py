@@ -74,7 +74,7 @@ def serve(settings: Settings, folder: Path, announce: Callable[[str], None] | No
         if announce:
             announce(url)
 
-    app = create_app(settings, lambda: load_model(folder, settings.provider, settings.threads), loaded)
+    app = create_app(settings, lambda: load_model(folder, settings.provider, settings.threads, settings.retrieval), loaded)
     slot: Slot = app.state.recommender.slot
     config = uvicorn.Config(
         app,

@@ -14,11 +14,13 @@ from service.bundle import contract, manifest
 from service.bundle.archive import Draft, open_bundle
 from service.bundle.shelf import find_bundle
 from service.engine.loading import load_model
+from service.engine.query import Query
 from service.errors import BundleInvalid, ExportRefused
 from tests.bundles import METADATA, make_bundle, reseal
 from tests.server import until
 
-FILES = ["golden.npz", "items.jsonl", "model.onnx", "score.onnx", "seen_items.npy", "seen_offsets.npy", "tensors.bin"]
+GRAPHS = ["model.onnx", "rescore.onnx", "score.onnx", "screen.onnx", "user.onnx"]
+FILES = sorted([*GRAPHS, "golden.npz", "items.jsonl", "screen.bin", "seen_items.npy", "seen_offsets.npy", "tensors.bin"])
 
 
 def problems(folder):
@@ -182,9 +184,9 @@ def test_zero_rows_are_accepted_and_score_nothing(tmp_path):
     folder = make_bundle_of(tmp_path / "b", users, items)
     model = load_model(folder)
 
-    rows, scores = model.top(np.array([0, 1, 2]), 3)
-    assert rows.tolist() == [[0, 1, 2], [0, 1, 2], [0, 1, 2]]
-    assert scores.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
+    answers = model.rank([Query(user, 3) for user in range(3)])
+    assert [answer.item_rows.tolist() for answer in answers] == [[0, 1, 2], [0, 1, 2], [0, 1, 2]]
+    assert [answer.scores.tolist() for answer in answers] == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
 def make_bundle_of(folder, users, items):

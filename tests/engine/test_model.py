@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.engine.loading import load_model
-from service.engine.model import Query
+from service.engine.query import Query
 from tests.fakes import even_likes_even
 
 ROWS = st.lists(st.integers(0, 7), max_size=8).map(lambda rows: np.unique(np.array(rows, np.int64)))

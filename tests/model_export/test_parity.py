@@ -57,7 +57,9 @@ def test_a_saturated_sigmoid_hides_no_wrong_ranking(tmp_path):
     saturated = Formula(cosine=False, sigmoid=True)
     rows = np.arange(20)
     wrong = Reference(Table("u", users), Table("i", items[::-1]), saturated)
-    answers = parity.Answers(*wrong.top(rows, 30)[:1], np.ones((20, 30), np.float32), np.ones((20, 30), np.float32))
+    answers = parity.Answers(
+        *wrong.top(rows, 30)[:1], np.ones((20, 30), np.float32), np.ones((20, 30), np.float32), np.ones((1, 1), np.float32)
+    )
 
     found = parity._judge(Reference(Table("u", users), Table("i", items), saturated), rows, np.arange(30), answers)
 

@@ -144,7 +144,7 @@ def test_a_spent_deadline_is_a_504_without_inference():
         response = application.send(BODY, **{"X-Request-Timeout-Ms": "0"})
 
     assert_problem(response, 504, "deadline-exceeded")
-    assert model._recommend.runs == 0
+    assert model._retrieval._recommend.runs == 0
 
 
 def test_a_deadline_that_passes_in_the_queue_is_a_504():

@@ -1,0 +1,231 @@
+"""The screen: an int8 copy of the catalogue that gives every block of items an upper bound, and the graphs that use it.
+
+For a query q and an item v, with q' and v' what is left of them after rounding,
+
+    q·v = q'·v' + (q - q')·v' + q·(v - v')  <=  q'·v' + |q - q'| |v'| + |q| |v - v'|        (Cauchy-Schwarz)
+
+so the largest q'·v' in a block, plus |q - q'| times the block's largest |v'|, plus |q| times its largest |v - v'|, is a
+bound that no item in it can beat. Both sides are turned by one random orthogonal matrix first, which changes no product and
+spreads the energy evenly over the dimensions, so that rounding to int8 loses less.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from model_export import graphs
+from model_export.formula import Formula, Scores, Table
+from model_export.tensors import Span, padded
+from service.bundle import contract
+
+CHUNK = 1 << 16  # items per product: its int32 scores for a batch of 64 fit the third-level cache
+LEVELS = 127  # of int8, for items
+SMALLEST = 1e-30  # the least a step may be
+EPSILON = float(np.finfo(np.float32).eps)
+INT8, UINT8, INT32, INT64, FLOAT = TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64, TensorProto.FLOAT
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One chunk of the int8 copy: where it lies, [d, items]."""
+
+    dims: tuple[int, int]
+    offset: int
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What the bounds are made of: `step`, `error` and `norm` float32 [blocks], `rotation` float32 [d, d]."""
+
+    pieces: list[Piece]
+    step: NDArray[np.float32]
+    error: NDArray[np.float32]
+    norm: NDArray[np.float32]
+    rotation: NDArray[np.float32]
+
+
+def write(folder: Path, users: Span, items: Span, table: Table, formula: Formula) -> None:
+    """Write `screen.bin` and the three graphs beside the tables that `users` and `items` describe."""
+    screen = _write_pieces(folder / contract.SCREEN_TENSORS, table, formula)
+    blocks = Span(contract.ITEM_BLOCKS, (padded(table.rows), table.width), items.offset, 4 * padded(table.rows) * table.width)
+    graphs.save(folder / contract.SCREEN_GRAPHS[contract.USER], _user(users))
+    graphs.save(folder / contract.SCREEN_GRAPHS[contract.SCREEN], _screen(screen))
+    graphs.save(folder / contract.SCREEN_GRAPHS[contract.RESCORE], _rescore(blocks, formula))
+
+
+def _write_pieces(path: Path, table: Table, formula: Formula) -> Screen:
+    rotation = random_rotation(table.width)
+    pieces, steps, errors, norms = [], [], [], []
+    with open(path, "wb") as file:
+        for rows in _chunks(table, formula):
+            turned = rows @ rotation
+            steps.append(_steps(turned))
+            scale = np.repeat(steps[-1].astype(np.float64), contract.BLOCK)[:, None]
+            small = np.clip(np.round(turned / scale), -LEVELS, LEVELS)
+            pieces.append(_append(file, small.astype(np.int8)))
+            kept = small * scale
+            errors.append(_largest(turned - kept) + _slack(table.width) * _largest(rows))
+            norms.append(_largest(kept))
+    bounds = _round_up(np.concatenate(errors)), _round_up(np.concatenate(norms))
+    return Screen(pieces, np.concatenate(steps), *bounds, rotation.astype(np.float32))
+
+
+def _chunks(table: Table, formula: Formula) -> Iterator[Scores]:
+    """The items as the graphs read them, float64 of float32 values, in whole blocks, zeros behind the last."""
+    for at in range(0, table.rows, CHUNK):
+        rows = formula.vectors(np.asarray(table.values[at : at + CHUNK])).astype(np.float32).astype(np.float64)
+        yield np.pad(rows, ((0, padded(len(rows)) - len(rows)), (0, 0)))
+
+
+def _steps(turned: Scores) -> NDArray[np.float32]:
+    """The size of each block's steps, exactly as the graph has it; where a float32 has no digits left, rows round to nothing."""
+    peaks = np.abs(turned).reshape(-1, contract.BLOCK * turned.shape[1]).max(axis=1)
+    steps = (peaks / LEVELS).astype(np.float32)
+    return np.where(steps > SMALLEST, steps, np.float32(1))
+
+
+def random_rotation(dim: int) -> Scores:
+    """A random orthogonal matrix, the same for every bundle of one dimension; float64 [d, d]."""
+    return np.linalg.qr(np.random.default_rng(dim).standard_normal((dim, dim)))[0]
+
+
+def _slack(dim: int) -> float:
+    """What float32 arithmetic may add to a product of vectors of length 1: in the rotation, the bound, and the rescoring."""
+    return 2 * (dim + 16) * EPSILON
+
+
+def _largest(rows: Scores) -> Scores:
+    """The largest length in each block: [n * BLOCK, d] -> [n]."""
+    lengths: Scores = np.linalg.norm(rows, axis=1).reshape(-1, contract.BLOCK).max(axis=1)
+    return lengths
+
+
+def _round_up(values: Scores) -> NDArray[np.float32]:
+    return np.nextafter(values.astype(np.float32), np.float32(np.inf))
+
+
+def _append(file: BinaryIO, small: NDArray[np.int8]) -> Piece:
+    offset = -(-file.tell() // contract.PAGE) * contract.PAGE
+    file.seek(offset)
+    file.write(np.ascontiguousarray(small.T).tobytes())
+    return Piece((small.shape[1], small.shape[0]), offset)
+
+
+def _user(users: Span) -> onnx.GraphProto:
+    """user_id int64 [B] -> query float32 [B, d]."""
+    nodes = [*graphs.guard(contract.USER_ID), helper.make_node("Gather", [users.name, "user_id_checked"], [contract.QUERY])]
+    inputs = [graphs.value(contract.USER_ID, INT64, ["batch"])]
+    outputs = [graphs.value(contract.QUERY, FLOAT, ["batch", users.dims[1]])]
+    constants = [graphs.external(users), _constant("zero", 0), _constant("user_id_rows", [users.dims[0]])]
+    return helper.make_graph(nodes, contract.USER, inputs, outputs, constants)
+
+
+def _rescore(blocks: Span, formula: Formula) -> onnx.GraphProto:
+    """query float32 [B, d], block int64 [B, m] -> product and score float32 [B, m * BLOCK]."""
+    rows, width = blocks.dims
+    nodes = [
+        helper.make_node("Gather", [blocks.name, contract.BLOCK_ROW], ["gathered"]),
+        helper.make_node("Reshape", ["gathered", "rows_shape"], ["rows"]),
+        helper.make_node("Unsqueeze", [contract.QUERY, "two"], ["column"]),
+        helper.make_node("MatMul", ["rows", "column"], ["products"]),
+        helper.make_node("Squeeze", ["products", "two"], [contract.PRODUCT]),
+        helper.make_node("Sigmoid" if formula.sigmoid else "Identity", [contract.PRODUCT], [contract.SCORE_OUT]),
+    ]
+    inputs = [graphs.value(contract.QUERY, FLOAT, ["batch", width]), graphs.value(contract.BLOCK_ROW, INT64, ["batch", "blocks"])]
+    outputs = [graphs.value(name, FLOAT, ["batch", "items"]) for name in (contract.PRODUCT, contract.SCORE_OUT)]
+    table = graphs.external(blocks)
+    del table.dims[:]
+    table.dims.extend((rows // contract.BLOCK, contract.BLOCK, width))
+    constants = [table, _constant("two", [2]), _constant("rows_shape", [0, -1, width])]
+    return helper.make_graph(nodes, contract.RESCORE, inputs, outputs, constants)
+
+
+def _screen(screen: Screen) -> onnx.GraphProto:
+    """query float32 [B, d], levels float32 [1], blocks int64 [1] -> what `contract` says; the n blocks of the catalogue."""
+    width, count = len(screen.rotation), len(screen.error)
+    scans = [node for number in range(len(screen.pieces)) for node in _scan(number)]
+    maxima = [f"units_{number}" for number in range(len(screen.pieces))]
+    nodes = [*_rounded_query(), *scans, helper.make_node("Concat", maxima, ["units"], axis=1), *_bounds()]
+    inputs = [
+        graphs.value(contract.QUERY, FLOAT, ["batch", width]),
+        graphs.value(contract.LEVELS, FLOAT, [1]),
+        graphs.value(contract.BLOCKS, INT64, [1]),
+    ]
+    outputs = [
+        graphs.value(contract.BOUND, FLOAT, ["batch", count]),
+        graphs.value(contract.BEST_BOUND, FLOAT, ["batch", "blocks"]),
+        graphs.value(contract.BEST_BLOCK, INT64, ["batch", "blocks"]),
+    ]
+    return helper.make_graph(nodes, contract.SCREEN, inputs, outputs, [*_screen_constants(screen), *_items8(screen)])
+
+
+def _rounded_query() -> list[onnx.NodeProto]:
+    """The turned query in whole steps around a zero of `levels` + 1, and the lengths of the query and of what rounding lost."""
+    return [
+        helper.make_node("Add", [contract.LEVELS, "one_float"], ["zero_float"]),
+        helper.make_node("Squeeze", ["zero_float"], ["zero_scalar"]),
+        helper.make_node("Cast", ["zero_scalar"], ["query_zero"], to=UINT8),
+        helper.make_node("MatMul", [contract.QUERY, "rotation"], ["turned"]),
+        helper.make_node("Abs", ["turned"], ["magnitude"]),
+        helper.make_node("ReduceMax", ["magnitude", "one"], ["peak"], keepdims=1),
+        helper.make_node("Max", ["peak", "smallest"], ["peak_held"]),
+        helper.make_node("Div", ["peak_held", contract.LEVELS], ["scale"]),
+        helper.make_node("Div", ["turned", "scale"], ["steps"]),
+        helper.make_node("Round", ["steps"], ["whole"]),
+        helper.make_node("Add", ["whole", "zero_float"], ["shifted"]),
+        helper.make_node("Cast", ["shifted"], ["query8"], to=UINT8),
+        helper.make_node("Mul", ["whole", "scale"], ["kept"]),
+        helper.make_node("Sub", ["turned", "kept"], ["lost"]),
+        helper.make_node("ReduceL2", ["lost", "one"], ["query_error"], keepdims=1),
+        helper.make_node("ReduceL2", [contract.QUERY, "one"], ["query_norm"], keepdims=1),
+    ]
+
+
+def _scan(number: int) -> list[onnx.NodeProto]:
+    """The largest product of each block of one chunk, in units of both scales."""
+    dots, blocked, best = (f"{name}_{number}" for name in ("dots", "blocked", "best"))
+    return [
+        helper.make_node("MatMulInteger", ["query8", f"items8_{number}", "query_zero"], [dots]),
+        helper.make_node("Reshape", [dots, "per_block"], [blocked]),
+        helper.make_node("ReduceMax", [blocked, "two"], [best], keepdims=0),
+        helper.make_node("Cast", [best], [f"units_{number}"], to=FLOAT),
+    ]
+
+
+def _bounds() -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Mul", ["units", "block_step"], ["of_block"]),
+        helper.make_node("Mul", ["of_block", "scale"], ["approximate"]),
+        helper.make_node("Mul", ["query_norm", "block_error"], ["of_items"]),
+        helper.make_node("Mul", ["query_error", "block_norm"], ["of_query"]),
+        helper.make_node("Add", ["approximate", "of_items"], ["partial"]),
+        helper.make_node("Add", ["partial", "of_query"], [contract.BOUND]),
+        helper.make_node("Min", [contract.BLOCKS, "block_count"], ["blocks_held"]),
+        helper.make_node("TopK", [contract.BOUND, "blocks_held"], [contract.BEST_BOUND, contract.BEST_BLOCK], axis=1),
+    ]
+
+
+def _screen_constants(screen: Screen) -> Iterator[TensorProto]:
+    yield from (_constant("one", [1]), _constant("two", [2]), _constant("per_block", [0, -1, contract.BLOCK]))
+    yield _constant("block_count", [len(screen.error)])
+    floats = {"one_float": 1.0, "smallest": SMALLEST}
+    yield from (numpy_helper.from_array(np.array(number, np.float32), name) for name, number in floats.items())
+    arrays = {"rotation": screen.rotation, "block_step": screen.step[None]}
+    arrays |= {"block_error": screen.error[None], "block_norm": screen.norm[None]}
+    yield from (numpy_helper.from_array(array, name) for name, array in arrays.items())
+
+
+def _items8(screen: Screen) -> Iterator[TensorProto]:
+    for number, piece in enumerate(screen.pieces):
+        span = Span(f"items8_{number}", piece.dims, piece.offset, piece.dims[0] * piece.dims[1])
+        yield graphs.external(span, contract.SCREEN_TENSORS, INT8)
+
+
+def _constant(name: str, values: int | list[int]) -> TensorProto:
+    return numpy_helper.from_array(np.array(values, np.int64), name)
