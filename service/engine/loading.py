@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from service.bundle import contract
-from service.bundle.archive import open_bundle
+from service.bundle.archive import Bundle, open_bundle
 from service.bundle.golden import Golden, same_top, score_difference
 from service.engine.cpu import cpu_limit
 from service.engine.model import Model
 from service.engine.query import Query
+from service.engine.retrieval import worth_screening
 from service.engine.session import OnnxSession, Session, resolve_provider
 from service.errors import BundleInvalid
 
@@ -21,7 +22,7 @@ def load_model(folder: Path, provider: str = "auto", threads: int = 0, retrieval
     """
     chosen = resolve_provider(provider)
     bundle = open_bundle(folder)
-    screened = retrieval == "exact" and chosen == "cpu" and contract.SCREEN_GRAPHS.keys() <= bundle.manifest.graphs.keys()
+    screened = retrieval == "exact" and chosen == "cpu" and _has_screen(bundle)
     roles = [*contract.GRAPHS, *(contract.SCREEN_GRAPHS if screened else ())]
     sessions: dict[str, Session] = {
         role: OnnxSession(bundle.graph(role), chosen, threads or cpu_limit(), prepack=role == contract.SCREEN) for role in roles
@@ -34,6 +35,10 @@ def load_model(folder: Path, provider: str = "auto", threads: int = 0, retrieval
     if problems:
         raise BundleInvalid(problems)
     return model
+
+
+def _has_screen(bundle: Bundle) -> bool:
+    return contract.SCREEN_GRAPHS.keys() <= bundle.manifest.graphs.keys() and worth_screening(bundle.manifest.items)
 
 
 def contract_problems(sessions: dict[str, Session]) -> Iterator[str]:

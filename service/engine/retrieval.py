@@ -29,6 +29,11 @@ FULL_SCAN_SHARE = 4  # a plain scan is cheaper than scoring a quarter of all blo
 UNSEEN = -np.inf
 
 
+def worth_screening(items: int) -> bool:
+    """Whether a catalogue is large enough for the screen to be used at all; a smaller one is scanned faster than screened."""
+    return items >= FIRST_BLOCKS * FULL_SCAN_SHARE * contract.BLOCK
+
+
 class Retrieval(Protocol):
     """Ranks whole-catalogue queries, each as if it were alone, in the order asked."""
 

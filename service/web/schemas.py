@@ -112,7 +112,9 @@ class ModelDescription(BaseModel):
     interactions: int = Field(description="Seen pairs that `exclude_seen` knows.")
     metadata: bool = Field(description="Whether the bundle holds item metadata.")
     provider: Literal["cpu", "cuda"]
-    retrieval: Literal["exact", "plain"] = Field(description="By proved bounds, or by a full scan; the same answers.")
+    retrieval: Literal["exact", "plain"] = Field(
+        description="By proved bounds, or by a full scan (small catalogues, CUDA); the same answers."
+    )
     limits: Limits
     loaded_at: str = Field(description="UTC, ISO 8601.")
     load_seconds: float

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_export import graphs, screen, tensors
+from model_export import export_model, graphs, screen, tensors
 from model_export.formula import Formula, Table
 from service.bundle import contract
 from service.engine.cpu import query_levels
+from service.engine.loading import load_model
 from service.engine.query import Query
 from service.engine.retrieval import Plain, Screened
 from service.engine.session import OnnxSession
@@ -190,3 +191,17 @@ def test_everything_excluded_is_an_empty_answer(tmp_path):
 
     (ranked,) = retrieval.top([Query(0, 10, np.arange(ITEMS))])
     assert ranked.item_rows.tolist() == []
+
+
+def test_a_bundle_is_screened_where_that_pays_and_scanned_where_it_is_asked_for(bundle, tmp_path):
+    """8,192 items are 256 blocks, of which the first 64 are a quarter."""
+    rng = np.random.default_rng(4)
+    tables = clustered(rng, 30, 8).astype(np.float32), clustered(rng, 8192, 8).astype(np.float32)
+    export_model(tables, tmp_path / "large")
+    exact, plain = (load_model(tmp_path / "large", retrieval=name) for name in ("exact", "plain"))
+
+    assert [load_model(bundle).retrieval, exact.retrieval, plain.retrieval] == ["plain", "exact", "plain"]
+    queries = [Query(user, 10, np.arange(user)) for user in range(30)]
+    for one, other in zip(exact.rank(queries), plain.rank(queries), strict=True):
+        assert one.item_rows.tolist() == other.item_rows.tolist()
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
