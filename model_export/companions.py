@@ -1,6 +1,5 @@
 """The files that come with a model: external ids, item metadata, and the pairs that users have already seen."""
 
-import csv
 import json
 import math
 import re
@@ -8,21 +7,19 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model_export.table_file import DELIMITERS, ITEM_KEYS, Line, cells_of, is_integer, named, ratings_columns, read_lines
 from service.bundle.catalogue import SeenPairs
-from service.errors import ExportRefused
+from service.errors import ExportRefused, FileInvalid
 
-INTEGER = re.compile(r"0|-?[1-9]\d{0,18}")
 DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 HEADER = re.compile(r"(?i:ids?)|.*[_ -](?i:ids?)|.*[a-z](Ids?|ID)|(?i:(user|item|movie|book|product)id)")
-INT64 = range(-(2**63), 2**63)
-USER_COLUMNS = ("userid", "user")
-ITEM_COLUMNS = ("itemid", "movieid", "bookid", "productid", "item", "movie", "book", "product")
 TEXT_COLUMNS = ("title", "name", "description", "summary", "overview")  # a "|" in these is punctuation
 NO_GENRES = "(no genres listed)"
 
@@ -40,7 +37,7 @@ class Ids:
     def find(self, text: str) -> int | None:
         """The row of an id as it is written in a file."""
         if self.values is None:
-            return int(text) if INTEGER.fullmatch(text) and 0 <= int(text) < self.count else None
+            return int(text) if is_integer(text) and 0 <= int(text) < self.count else None
         return self.rows.get(text)
 
 
@@ -59,15 +56,11 @@ def read_ids(side: str, given: str | Path | Sequence[Any] | NDArray[Any] | None,
     texts = [_id_text(source, place, each) for place, each in enumerate(found, first)]
     rows = _unique(source, texts, first)
     _check_count(side, source, texts, count)
-    integers = all((in_file or not isinstance(each, str)) and _is_integer(text) for each, text in zip(found, texts, strict=True))
+    integers = all((in_file or not isinstance(each, str)) and is_integer(text) for each, text in zip(found, texts, strict=True))
     if not integers:
         return Ids(side, "string", count, texts, rows)
     values = np.array([int(text) for text in texts], np.int64)
     return Ids(side, "row", count) if np.array_equal(values, np.arange(count)) else Ids(side, "integer", count, values, rows)
-
-
-def _is_integer(text: str) -> bool:
-    return INTEGER.fullmatch(text) is not None and int(text) in INT64
 
 
 def _id_list(path: Path) -> tuple[list[Any], int]:
@@ -77,8 +70,7 @@ def _id_list(path: Path) -> tuple[list[Any], int]:
     if path.suffix == ".json":
         return _json_ids(path), 0
     if path.suffix == ".csv":
-        with _table_rows(path) as rows:
-            cells = [row[0] for row in rows]
+        cells = [line.cells[0] for line in _lines(path)]
         header = is_header(cells[0])
         return cells[header:], 1 + header
     with _readable(path), open(path, encoding="utf-8-sig") as file:
@@ -155,32 +147,33 @@ def read_items(given: str | Path | Sequence[Mapping[str, Any]], ids: Ids) -> tup
             raise ExportRefused("items: every entry must be a mapping of column names to values")
         return [dict(entry) for entry in given], []
     path = Path(given)
-    with _table_rows(path) as rows:
-        header = next(rows)
-        key = _column(header, (*ITEM_COLUMNS[:4], "id"), default=0)
-        found = dict(_keyed(path, header, key, rows))
+    lines = _lines(path)
+    header = next(lines).cells
+    key = named(header, ITEM_KEYS) or 0
+    found = dict(_keyed(path, header, key, lines))
     columns = [name for place, name in enumerate(header) if place != key]
     places = [place for place in range(len(header)) if place != key]
     known = {row: cells for text, cells in found.items() if (row := ids.find(text)) is not None}
     typed = [_typed(name, {row: cells[place] for row, cells in known.items()}) for name, place in zip(columns, places, strict=True)]
-    named = list(zip(columns, typed, strict=True))
-    metadata = [{name: column[row] for name, column in named if row in column} for row in range(ids.count)]
+    by_name = list(zip(columns, typed, strict=True))
+    metadata = [{name: column[row] for name, column in by_name if row in column} for row in range(ids.count)]
     unknown, bare = len(found) - len(known), ids.count - len(known)
     missing = [f"{path.name}: {bare} of the model's {ids.count} items are not in it; they have no metadata"] if bare else []
     return metadata, _unknown(f"{path.name}: {unknown} of {len(found)} items", unknown, ids) + missing
 
 
-def _keyed(path: Path, header: list[str], key: int, rows: Iterator[list[str]]) -> Iterator[tuple[str, list[str]]]:
+def _keyed(path: Path, header: list[str], key: int, body: Iterator[Line]) -> Iterator[tuple[str, list[str]]]:
     """Each line with its id, told apart; raises ExportRefused for a line of another length and an id that stands twice."""
     if len(set(header)) != len(header):
         raise ExportRefused(f"{path}: a column name stands twice in the header")
     lines: dict[str, int] = {}
-    for line, cells in enumerate(rows, 2):
-        if len(cells) != len(header):
-            raise ExportRefused(f"{path}: line {line} has {len(cells)} cells, the header {len(header)}; quote cells with commas")
-        if lines.setdefault(cells[key], line) != line:
-            raise ExportRefused(f"{path}: id {cells[key]} stands twice, in lines {lines[cells[key]]} and {line}")
-        yield cells[key], cells
+    for line in body:
+        text, wide = line.cells[key] if key < len(line.cells) else "", len(line.cells)
+        if wide != len(header):
+            raise FileInvalid(f"{path}, line {line.number}: {wide} cells, the header {len(header)}; quote cells with commas")
+        if lines.setdefault(text, line.number) != line.number:
+            raise FileInvalid(f"{path}: id {text} stands twice, in lines {lines[text]} and {line.number}")
+        yield text, line.cells
 
 
 def _unknown(what: str, count: int, *sides: Ids) -> list[str]:
@@ -196,7 +189,7 @@ def _typed(name: str, cells: Mapping[int, str]) -> dict[int, Any]:
     convert: Callable[[str], Any] = str
     if name.lower() not in TEXT_COLUMNS and any("|" in cell or cell == NO_GENRES for cell in values):
         convert = _listed
-    elif all(_is_integer(cell) for cell in values):
+    elif all(is_integer(cell) for cell in values):
         convert = int
     elif all(DECIMAL.fullmatch(cell) and math.isfinite(float(cell)) for cell in values):
         convert = float
@@ -231,49 +224,25 @@ def _row_array(ids: Ids, rows: Any) -> NDArray[np.int64]:
 
 def _seen_file(path: Path, users: Ids, items: Ids) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
     user_rows, item_rows, total = array("q"), array("q"), 0
-    with _table_rows(path) as rows:
-        header = next(rows)
-        if len(header) < 2:
-            raise ExportRefused(f"{path}: needs a user and an item column, separated by a comma; its first line has one cell")
-        user, item = _column(header, USER_COLUMNS, default=0), _column(header, ITEM_COLUMNS, default=1)
-        if user == item:
-            raise ExportRefused(f"{path}: can't tell the user column from the item column; name them user_id and item_id")
-        for line, cells in enumerate(_with_data(header, user, item, users, items, rows), 1):
-            if len(cells) <= max(user, item):
-                raise ExportRefused(f"{path}: entry {line} has {len(cells)} cells; the item or user is missing")
-            user_row, item_row, total = users.find(cells[user]), items.find(cells[item]), total + 1
-            if user_row is not None and item_row is not None:
-                user_rows.append(user_row)
-                item_rows.append(item_row)
+    lines = _lines(path, DELIMITERS)
+    first = next(lines)
+    columns = ratings_columns(path, first)
+    known = users.find(first.cells[columns.user]) is not None and items.find(first.cells[columns.item]) is not None
+    for line in cells_of(path, chain([first], lines) if known else lines, max(columns.user, columns.item) + 1):
+        user_row, item_row, total = users.find(line.cells[columns.user]), items.find(line.cells[columns.item]), total + 1
+        if user_row is not None and item_row is not None:
+            user_rows.append(user_row)
+            item_rows.append(item_row)
     return np.array(user_rows, np.int64), np.array(item_rows, np.int64), total
 
 
-def _with_data(header: list[str], user: int, item: int, users: Ids, items: Ids, rows: Iterator[list[str]]) -> Iterator[list[str]]:
-    """The data lines; the first line is one too where it holds two known ids."""
-    if users.find(header[user]) is not None and items.find(header[item]) is not None:
-        yield header
-    yield from rows
-
-
-def _column(header: Sequence[str], names: Sequence[str], default: int) -> int:
-    plain = [re.sub(r"[^a-z]", "", name.lower()) for name in header]
-    return next((plain.index(name) for name in names if name in plain), default)
-
-
-@contextmanager
-def _table_rows(path: Path) -> Iterator[Iterator[list[str]]]:
-    """The lines of a CSV file, blank ones left out; raises ExportRefused where it can't be read or holds none."""
-    with _readable(path), open(path, encoding="utf-8-sig", newline="") as file:
-        rows = (row for row in csv.reader(file, skipinitialspace=True) if row)
-        first = next(rows, None)
-        if first is None:
-            raise ExportRefused(f"{path}: empty")
-        yield _chain(first, rows)
-
-
-def _chain(first: list[str], rest: Iterator[list[str]]) -> Iterator[list[str]]:
-    yield first
-    yield from rest
+def _lines(path: Path, delimiters: str = ",") -> Iterator[Line]:
+    """The lines of a CSV file that must hold one at least."""
+    lines = read_lines(path, delimiters)
+    first = next(lines, None)
+    if first is None:
+        raise FileInvalid(f"{path} is empty")
+    return chain([first], lines)
 
 
 @contextmanager
@@ -282,7 +251,5 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except UnicodeDecodeError:
         raise ExportRefused(f"{path}: not UTF-8; save it in that encoding") from None
-    except csv.Error as error:
-        raise ExportRefused(f"{path}: not a CSV file ({error})") from None
     except OSError as error:
         raise ExportRefused(f"{path}: {error.strerror or error}") from None

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 import orjson
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +21,7 @@ from service.engine.recommender import recommend_now
 from service.errors import AnswerError, BundleInvalid, RecoserveError, SettingsInvalid
 from service.settings import Settings, load_settings
 from service.web import problems
+from service.web.json_route import validated
 from service.web.routes import recommendation
 from service.web.schemas import RecommendRequest
 from service.web.server import serve as run_server
@@ -100,15 +100,15 @@ def recommend(
     settings = load_settings(provider=provider)
     model = load_model(find_bundle(bundle), settings.provider, settings.threads, settings.retrieval)
     users, items = model.bundle.users, model.bundle.items
-    wanted = _request(
-        settings,
-        user_id=_external(users, user),
-        k=k,
-        exclude_item_ids=[_external(items, item) for item in exclude_item or []],
-        exclude_seen=exclude_seen,
-        candidate_item_ids=[_external(items, item) for item in candidate_item] if candidate_item else None,
-        include=["metadata"] if metadata or not as_json else [],
-    )
+    fields = {
+        "user_id": _external(users, user),
+        "k": k,
+        "exclude_item_ids": [_external(items, item) for item in exclude_item or []],
+        "exclude_seen": exclude_seen,
+        "candidate_item_ids": [_external(items, item) for item in candidate_item] if candidate_item else None,
+        "include": ["metadata"] if metadata or not as_json else [],
+    }
+    wanted = validated(RecommendRequest, fields, settings)
     answer = recommendation(wanted, recommend_now(model, wanted))
     if as_json:
         print(_json(answer))
@@ -173,13 +173,6 @@ def _invite(url: str) -> None:
     out.print(f"\nThe demo library answers on {url}. Try:\n", style="bold")
     print(f"  curl -s {url}/recommend -H 'Content-Type: application/json' -d '{body}'\n", flush=True)
     out.print(f"In a browser: {url}/   Stop: Ctrl-C\n")
-
-
-def _request(settings: Settings, **fields: Any) -> RecommendRequest:
-    try:
-        return RecommendRequest.model_validate(fields, context={"max_k": settings.max_k, "max_list_ids": settings.max_list_ids})
-    except ValidationError as error:
-        raise problems.invalid_request(error) from None
 
 
 def _external(vocabulary: Vocabulary, text: str) -> ExternalId:

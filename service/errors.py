@@ -13,12 +13,15 @@ RecoserveError
     ├── BundleInvalid      a bundle is not what its manifest says; `problems` lists all that is wrong
     ├── SettingsInvalid    a setting is unknown or out of bounds
     ├── ProviderUnavailable  the execution provider asked for is not on this machine
-    ├── ExportRefused      a model or its companion files can't become a bundle
-    └── DatasetInvalid     ratings or items files can't be trained on
+    └── ExportRefused      a model and what comes with it can't become a bundle
+        └── FileInvalid    a file of ids, items, ratings or interactions can't be used; the message names the line
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+
+MOST_FIELDS = 20  # a batch with ten thousand bad ids still has a small answer
 
 
 class RecoserveError(Exception):
@@ -34,11 +37,11 @@ class FieldError:
 
 
 class AnswerError(RecoserveError):
-    """A request that can't be answered; `fields` names those at fault, if any are."""
+    """A request that can't be answered; `fields` names those at fault, if any are, at most `MOST_FIELDS` of them."""
 
-    def __init__(self, detail: str, fields: Sequence[FieldError] = ()) -> None:
+    def __init__(self, detail: str, fields: Iterable[FieldError] = ()) -> None:
         super().__init__(detail)
-        self.fields = tuple(fields)
+        self.fields = tuple(islice(fields, MOST_FIELDS))
 
 
 class MalformedJson(AnswerError):
@@ -93,5 +96,5 @@ class ExportRefused(OperatorError):
     pass
 
 
-class DatasetInvalid(OperatorError):
+class FileInvalid(ExportRefused):
     pass

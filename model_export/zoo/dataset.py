@@ -1,6 +1,5 @@
 """A ratings file and an items file, as rows: who touched what, in which order, and what is held out."""
 
-import re
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,23 +9,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model_export.zoo.table_file import (
+from model_export.table_file import (
     ITEM_KEYS,
     Columns,
     Line,
     cells_of,
     has_header,
+    is_integer,
     is_number,
     named,
     ratings_columns,
     read_lines,
 )
-from service.errors import DatasetInvalid
+from service.errors import FileInvalid
 
 Rows = NDArray[np.int64]
 ExternalIds = list[int] | list[str]
 
-INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 INT64 = np.iinfo(np.int64)
 
 
@@ -94,13 +93,13 @@ def read_dataset(ratings: Path, items: Path) -> Dataset:
     """Read both files; every rating counts as an interaction, whatever its value.
 
     Users are those of the ratings file; items are those of the items file and any others that were rated. Of a pair that
-    stands twice the later one stays. Raises DatasetInvalid, which names the file, the line and the way to mend it.
+    stands twice the later one stays. Raises FileInvalid, which names the file, the line and the way to mend it.
     """
     catalogue = _Ids(_item_ids(items))
     listed = len(catalogue)
     users, rated, times, timed = _read_ratings(ratings, catalogue)
     if rated.min() >= listed:
-        raise DatasetInvalid(
+        raise FileInvalid(
             f"no item of {ratings} stands in {items}; use the same ids in both, in a comma-separated column item_id of the latter"
         )
     user_ids, item_ids = users[0].ranked(), catalogue.ranked()
@@ -130,31 +129,27 @@ class _Ids:
 
     def ranked(self) -> _Ranked:
         texts = list(self._places)
-        ids: ExternalIds = [int(text) for text in texts] if all(map(_is_integer, texts)) else texts
+        ids: ExternalIds = [int(text) for text in texts] if all(map(is_integer, texts)) else texts
         order = sorted(range(len(ids)), key=ids.__getitem__)
         rank = np.empty(len(ids), np.int64)
         rank[order] = np.arange(len(ids))
         return _Ranked([ids[place] for place in order], rank)  # type: ignore[arg-type]  # one kind throughout
 
 
-def _is_integer(text: str) -> bool:
-    return INTEGER.fullmatch(text) is not None and INT64.min <= int(text) <= INT64.max
-
-
 def _item_ids(path: Path) -> list[str]:
     lines = read_lines(path, delimiters=",")
     header = next(lines, None)
     if header is None:
-        raise DatasetInvalid(f"{path} is empty; the items file needs a header and one row per item")
+        raise FileInvalid(f"{path} is empty; the items file needs a header and one row per item")
     column = named(header.cells, ITEM_KEYS) or 0
     seen: dict[str, int] = {}
     for line in cells_of(path, lines, column + 1):
         text = _id(path, line, column, "item")
         if text in seen:
-            raise DatasetInvalid(f"{path}, line {line.number}: item {text} stands in line {seen[text]} already; keep one of them")
+            raise FileInvalid(f"{path}, line {line.number}: item {text} stands in line {seen[text]} already; keep one of them")
         seen[text] = line.number
     if not seen:
-        raise DatasetInvalid(f"{path} has a header and no rows; the items file needs one row per item")
+        raise FileInvalid(f"{path} has a header and no rows; the items file needs one row per item")
     return list(seen)
 
 
@@ -162,7 +157,7 @@ def _read_ratings(path: Path, catalogue: _Ids) -> tuple[tuple[_Ids, Rows], Rows,
     lines = read_lines(path)
     first = next(lines, None)
     if first is None:
-        raise DatasetInvalid(f"{path} is empty; a row is user,item and optionally rating,timestamp")
+        raise FileInvalid(f"{path} is empty; a row is user,item and optionally rating,timestamp")
     columns = ratings_columns(path, first)
     body = lines if has_header(first) else chain([first], lines)
     known, user, item, time = _Ids(), array("q"), array("q"), array("q")
@@ -171,7 +166,7 @@ def _read_ratings(path: Path, catalogue: _Ids) -> tuple[tuple[_Ids, Rows], Rows,
         item.append(catalogue.place(_id(path, line, columns.item, "item")))
         time.append(_when(path, line, columns, place))
     if not user:
-        raise DatasetInvalid(f"{path} has a header and no rows; a row is user,item and optionally rating,timestamp")
+        raise FileInvalid(f"{path} has a header and no rows; a row is user,item and optionally rating,timestamp")
     users, rated, times = (np.frombuffer(values, np.int64) for values in (user, item, time))
     return (known, users), rated, times, columns.time is not None
 
@@ -179,7 +174,7 @@ def _read_ratings(path: Path, catalogue: _Ids) -> tuple[tuple[_Ids, Rows], Rows,
 def _id(path: Path, line: Line, column: int, side: str) -> str:
     text = line.cells[column]
     if not text:
-        raise DatasetInvalid(f"{path}, line {line.number}: the {side} id is empty; fill it in or remove the row")
+        raise FileInvalid(f"{path}, line {line.number}: the {side} id is empty; fill it in or remove the row")
     return text
 
 
@@ -191,7 +186,7 @@ def _when(path: Path, line: Line, columns: Columns, place: int) -> int:
         return place
     time = _number(path, line, columns.time, "timestamp")
     if not INT64.min < time < INT64.max:
-        raise DatasetInvalid(
+        raise FileInvalid(
             f"{path}, line {line.number}: timestamp {line.cells[columns.time]} is too large; use seconds or milliseconds"
         )
     return int(time)
@@ -200,7 +195,7 @@ def _when(path: Path, line: Line, columns: Columns, place: int) -> int:
 def _number(path: Path, line: Line, column: int, name: str) -> float:
     text = line.cells[column]
     if not is_number(text):
-        raise DatasetInvalid(f"{path}, line {line.number}: {name} {text!r} is not a number; mend or remove the row")
+        raise FileInvalid(f"{path}, line {line.number}: {name} {text!r} is not a number; mend or remove the row")
     return float(text)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model_export.formula import unit_rows
 from model_export.zoo.dataset import Pairs, Rows, Split
 
 Scores = NDArray[np.float32]
@@ -41,7 +42,7 @@ class Metrics:
 def evaluate_tables(users: Scores, items: Scores, split: Split, k: int, similarity: str = "cosine") -> Metrics:
     """Metrics of a model that is two tables: float32 [U, d] and [N, d], joined by `cosine` or `dot`."""
     if similarity == "cosine":
-        users, items = _unit(users), _unit(items)
+        users, items = (unit_rows(table.astype(np.float64)).astype(np.float32) for table in (users, items))
     return evaluate(lambda rows: users[rows] @ items.T, split, len(items), k)
 
 
@@ -88,12 +89,6 @@ def _each(scores_of: Callable[[Rows], Scores], users: Rows, size: int) -> Iterat
 
 def _discounts(count: int) -> NDArray[np.float64]:
     return 1 / np.log2(np.arange(2, count + 2))
-
-
-def _unit(table: Scores) -> Scores:
-    length = np.linalg.norm(table, axis=1, keepdims=True)
-    unit: Scores = np.divide(table, length, out=np.zeros_like(table), where=length > 0)
-    return unit
 
 
 class _Grouped:

@@ -11,7 +11,7 @@ from model_export.zoo.dataset import Dataset, Split, describe_split
 from model_export.zoo.evaluation import Metrics, evaluate_popularity, evaluate_tables
 from model_export.zoo.progress import epochs_shown
 from model_export.zoo.recipe import Recipe
-from service.errors import DatasetInvalid, ExportRefused
+from service.errors import ExportRefused, FileInvalid
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Trained:
 def train_model(architecture: str, dataset: Dataset, recipe: Recipe, holdout: float, k: int) -> Trained:
     """Fit `architecture` to all but the held-out interactions, and measure it on those.
 
-    Raises DatasetInvalid where nothing can be held out, ExportRefused where the framework is missing or training diverged.
+    Raises FileInvalid where nothing can be held out, ExportRefused where the framework is missing or training diverged.
     """
     split = dataset.split(holdout)
     if not len(split.held_out):
-        raise DatasetInvalid("no user has two interactions, so that none can be held out; bring more ratings per user")
+        raise FileInvalid("no user has two interactions, so that none can be held out; bring more ratings per user")
     zoo = architectures.load(architecture)
     cosine = recipe.similarity == "cosine"
     model = zoo.build(len(dataset.user_ids), len(dataset.item_ids), recipe.dim, normalize=cosine, seed=recipe.seed)

@@ -23,8 +23,8 @@ def cpu_limit(cgroup: Path = CGROUP) -> int:
 def query_levels(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
     """How finely an int8 product may round its query and still be exact on this machine: 127 steps to each side, or 63.
 
-    An x86 processor without VNNI adds pairs of products in 16 bits, which saturate, without a word, beyond 63 * 127 * 2 + ...;
-    a bound made of them would be none. Where nothing is known, the smaller number is right everywhere.
+    An x86 processor without VNNI adds products in pairs, in 16 bits, which saturate without a word; a bound made of such sums
+    would be none. A query of 63 steps to each side keeps a pair within 2 * 127 * 127 < 2^15, on any processor.
     """
     words = set(_read(cpuinfo).replace("\t", " ").split())
     exact = {"avx512_vnni", "avx_vnni"} & words or platform.machine() in ("aarch64", "arm64")

@@ -21,7 +21,11 @@ class Query:
 
 @dataclass(frozen=True)
 class Ranked:
-    """One user's answer, best first, equal scores by ascending row: `item_rows` int64 [n], `scores` float32 [n], n <= k."""
+    """One user's answer, best first, equal scores by ascending row: `item_rows` int64 [n], `scores` float32 [n], n <= k.
+
+    `path` tells how the whole catalogue was searched (`retrieval` lists the ways); empty where candidates alone were ranked.
+    """
 
     item_rows: NDArray[np.int64] = field(default_factory=lambda: NO_ROWS)
     scores: NDArray[np.float32] = field(default_factory=lambda: NO_SCORES)
+    path: str = ""

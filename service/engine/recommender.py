@@ -15,8 +15,6 @@ from service.engine.slot import Slot
 from service.engine.worker import Worker
 from service.errors import AnswerError, FieldError, IdOutOfRange, InvalidRequest, UnknownId
 
-LISTED_ERRORS = 20
-
 
 class Wanted(Protocol):
     """One user's request in external ids."""
@@ -67,6 +65,8 @@ class Recommender:
         done = await self._worker.run(lambda: model.rank([query]), rows=1, deadline=deadline)
         info = model.manifest
         metrics.INFERENCE_DURATION.labels(info.name, info.version, model.provider).observe(done.run_seconds)
+        if done.result[0].path:
+            metrics.RETRIEVAL_ROWS.labels(done.result[0].path).inc()
         return to_answer(model, done.result[0], done.queue_seconds, done.run_seconds)
 
 
@@ -112,9 +112,7 @@ def _fault(vocabulary: Vocabulary, ids: Sequence[ExternalId], bad: Sequence[int]
     elif vocabulary.kind == "row" and bounds:
         kind, rule = IdOutOfRange, f"must be in [{bounds[0]}, {bounds[1]}]"
     else:
-        kind, rule = (
-            UnknownId,
-            "is not an id that this model knows" + (f"; they run from {bounds[0]} to {bounds[1]}" if bounds else ""),
-        )
-    fields = [FieldError((field,) if alone else (field, place), rule) for place in bad[:LISTED_ERRORS]]
+        known = f"; they run from {bounds[0]} to {bounds[1]}" if bounds else ""
+        kind, rule = UnknownId, f"is not an id that this model knows{known}"
+    fields = (FieldError((field,) if alone else (field, place), rule) for place in bad)
     return kind(f"{field} {rule}" if alone else f"{field}: {len(bad)} of {len(ids)}: each {rule}", fields)

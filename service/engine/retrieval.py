@@ -22,11 +22,12 @@ from service.engine import ranking
 from service.engine.cpu import query_levels
 from service.engine.query import Query, Ranked
 from service.engine.session import Session, int64
-from service.metrics import RETRIEVAL_ROWS
 
 FIRST_BLOCKS = 64  # scored before anything is known of a query
 FULL_SCAN_SHARE = 4  # a plain scan is cheaper than scoring a quarter of all blocks one by one
 UNSEEN = -np.inf
+
+PROVED, WIDENED, FULL_SCAN = "proved", "widened", "full_scan"
 
 
 def worth_screening(items: int) -> bool:
@@ -53,9 +54,8 @@ class Plain:
         depth = min(max(query.k + len(query.excluded) for query in queries), self._items)
         feeds = {contract.USER_ID: int64([query.user_row for query in queries]), contract.K: int64([depth])}
         rows, scores = self._recommend.run((contract.ITEM_ID, contract.SCORE_OUT), feeds)
-        RETRIEVAL_ROWS.labels("full_scan").inc(len(queries))
         found = zip(queries, rows, scores, strict=True)
-        return [Ranked(*ranking.without(row, score, query.excluded, query.k)) for query, row, score in found]
+        return [Ranked(*ranking.without(row, score, query.excluded, query.k), FULL_SCAN) for query, row, score in found]
 
 
 class Screened:
@@ -98,10 +98,8 @@ class Screened:
         products, scores = self._scored(vectors, chosen)
         answers = []
         for place, query in enumerate(queries):
-            answer, last = self._best(query, chosen[place], products[place], scores[place])
-            if last > best_bounds[place, first]:
-                RETRIEVAL_ROWS.labels("proved").inc()
-            else:
+            answer, last = self._best(query, chosen[place], products[place], scores[place], PROVED)
+            if last <= best_bounds[place, first]:
                 answer = self._widened(query, vectors[place : place + 1], bounds[place], last)
             answers.append(answer)
         return answers
@@ -112,8 +110,7 @@ class Screened:
         if len(wanted) * FULL_SCAN_SHARE > self._blocks:
             return self._plain.top([query])[0]
         products, scores = self._scored(vector, wanted[None])
-        RETRIEVAL_ROWS.labels("widened").inc()
-        return self._best(query, wanted, products[0], scores[0])[0]
+        return self._best(query, wanted, products[0], scores[0], WIDENED)[0]
 
     def _scored(self, vectors: NDArray[np.float32], blocks: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         feeds: dict[str, NDArray[Any]] = {contract.QUERY: vectors, contract.BLOCK_ROW: int64(blocks)}
@@ -121,7 +118,7 @@ class Screened:
         return products, scores
 
     def _best(
-        self, query: Query, blocks: NDArray[np.int64], products: NDArray[np.float32], scores: NDArray[np.float32]
+        self, query: Query, blocks: NDArray[np.int64], products: NDArray[np.float32], scores: NDArray[np.float32], path: str
     ) -> tuple[Ranked, float]:
         """The k best of some blocks, and the product of the last of them; below everything where there are fewer than k."""
         rows = (blocks[:, None] * contract.BLOCK + np.arange(contract.BLOCK)).reshape(-1)
@@ -134,4 +131,4 @@ class Screened:
             places = places[products[places] >= threshold]
         order = places[np.lexsort((rows[places], -products[places]))][: query.k]
         last = float(products[order[-1]]) if len(order) == query.k else UNSEEN
-        return Ranked(rows[order], scores[order]), last
+        return Ranked(rows[order], scores[order], path), last

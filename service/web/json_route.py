@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from inspect import signature
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request, Response
@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from service import strict_json
 from service.settings import Settings
 from service.web import limits, problems
+
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 class JsonRoute(APIRoute):
@@ -34,10 +36,13 @@ class JsonRoute(APIRoute):
 
 async def _parse(request: Request, schema: type[BaseModel], settings: Settings) -> BaseModel:
     limits.require_json(request)
-    document = strict_json.parse(await limits.read_body(request, settings.max_body_bytes))
-    context = {"max_k": settings.max_k, "max_list_ids": settings.max_list_ids}
+    return validated(schema, strict_json.parse(await limits.read_body(request, settings.max_body_bytes)), settings)
+
+
+def validated(schema: type[Schema], document: Any, settings: Settings) -> Schema:
+    """A document as its schema, within the limits of the settings; raises InvalidRequest with the fields at fault."""
     try:
-        return schema.model_validate(document, context=context)
+        return schema.model_validate(document, context={"max_k": settings.max_k, "max_list_ids": settings.max_list_ids})
     except ValidationError as error:
         raise problems.invalid_request(error) from None
 

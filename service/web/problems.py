@@ -15,7 +15,6 @@ from service.errors import AnswerError, FieldError
 from service.web.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
-LISTED_ERRORS = 20
 RETRY_AFTER = {"Retry-After": "1"}
 
 
@@ -67,7 +66,7 @@ def problem(
         "request_id": request_id,
     }
     if fields:
-        document["errors"] = [{"pointer": pointer(field.path), "detail": field.detail} for field in fields[:LISTED_ERRORS]]
+        document["errors"] = [{"pointer": pointer(field.path), "detail": field.detail} for field in fields]
     return Response(orjson.dumps(document), kind.status, {**kind.headers, **headers}, media_type=MEDIA_TYPE)
 
 
@@ -78,10 +77,8 @@ def pointer(path: Sequence[str | int]) -> str:
 
 def invalid_request(error: ValidationError) -> errors.InvalidRequest:
     """Pydantic's findings as ours; what the client sent is left out, names of unknown fields included."""
-    fields = [
-        _field(found) for found in error.errors(include_url=False, include_input=False, include_context=False)[:LISTED_ERRORS]
-    ]
-    return errors.InvalidRequest("the request is not what this endpoint takes", fields)
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return errors.InvalidRequest("the request is not what this endpoint takes", map(_field, found))
 
 
 def _field(found: Any) -> FieldError:

@@ -162,8 +162,9 @@ def test_the_id_column_is_found_by_name_wherever_it_stands(header, write):
     ("body", "message"),
     [
         ("id,title\n1,A\n1,B\n", "id 1 stands twice, in lines 2 and 3"),
-        ("id,title\n1,A,x\n", "line 2 has 3 cells"),
+        ("id,title\n1,A,x\n", "line 2: 3 cells"),
         ("id,title,title\n1,A,B\n", "column name stands twice"),
+        ('id,title\n1,"A\nA"\n2,B\n2,C\n', "id 2 stands twice, in lines 4 and 5"),
         ("", "empty"),
         (b"id,title\n1,\xe9\n", "not UTF-8"),
     ],
@@ -198,6 +199,8 @@ def test_metadata_in_python_stands_in_row_order():
         "rating,item,user\n5,30,7\n3,10,8\n1,10,7\n",
         "7, 30\n8, 10\n7, 10\n",
         "who,what\n7,30\n8,10\n7,10\n",
+        "user;item\n7;30\n8;10\n7;10\n",
+        "user\titem\n7\t30\n8\t10\n7\t10\n",
     ],
 )
 def test_seen_pairs_are_read_by_column_names_or_from_the_first_two(body, write):
@@ -224,10 +227,10 @@ def test_pairs_of_unknown_ids_are_counted_and_told(write):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("user\n1\n", "needs a user and an item column"),
-        ("user\titem\n1\t2\n", "separated by a comma"),
-        ("user,item\n1\n", "entry 1 has 1 cells"),
-        ("item,user_name\n1,2\n", "can't tell the user column"),
+        ("user\n1\n", "no item column among user"),
+        ("user|item\n1|2\n", "no user and item column"),
+        ("user,item\n1\n", "line 2: 1 columns where 2 are needed"),
+        ("item,user_name\n1,2\n", "no user column among item, user_name"),
     ],
 )
 def test_interactions_without_two_columns_are_refused(body, message, write):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_export.zoo.dataset import Dataset, held_out_counts, read_dataset
-from service.errors import DatasetInvalid
+from service.errors import FileInvalid
 
 ITEMS = "movieId,title\n10,Ten\n20,Twenty\n30,Thirty\n"
 
@@ -148,7 +148,7 @@ def test_a_split_loses_nothing_repeats_nothing_and_never_holds_out_the_earlier_o
     ],
 )
 def test_a_ratings_file_that_cannot_be_used_is_refused_with_its_line_and_the_way_to_mend_it(read, ratings, says):
-    with pytest.raises(DatasetInvalid, match=says.replace("(", r"\(")):
+    with pytest.raises(FileInvalid, match=says.replace("(", r"\(")):
         read(ratings)
 
 
@@ -163,7 +163,7 @@ def test_a_ratings_file_that_cannot_be_used_is_refused_with_its_line_and_the_way
     ],
 )
 def test_an_items_file_that_cannot_be_used_is_refused_with_its_line_and_the_way_to_mend_it(read, items, says):
-    with pytest.raises(DatasetInvalid, match=says):
+    with pytest.raises(FileInvalid, match=says):
         read("user,item\n1,10\n", items)
 
 
@@ -173,5 +173,5 @@ def test_the_item_id_column_is_found_by_name_and_is_the_first_where_no_name_is_k
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DatasetInvalid, match=r"can't read .*nowhere\.csv: No such file"):
+    with pytest.raises(FileInvalid, match=r"can't read .*nowhere\.csv: No such file"):
         read_dataset(tmp_path / "ratings.csv", tmp_path / "nowhere.csv")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from model_export.zoo.command import train
 from service.bundle import archive
-from service.errors import DatasetInvalid, ExportRefused
+from service.errors import ExportRefused, FileInvalid
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,7 +76,7 @@ def test_a_folder_that_exists_is_refused_before_anything_is_read(even_odd, tmp_p
 def test_bad_files_are_the_operators_to_mend(even_odd, tmp_path):
     (even_odd / "ratings.csv").unlink()
 
-    assert isinstance(run(even_odd, tmp_path / "b", "torch-dot").exception, DatasetInvalid)
+    assert isinstance(run(even_odd, tmp_path / "b", "torch-dot").exception, FileInvalid)
 
 
 def test_an_items_file_that_the_exporter_would_refuse_is_refused_before_training(even_odd, tmp_path):

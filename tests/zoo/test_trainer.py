@@ -10,7 +10,7 @@ from model_export.zoo import architectures, trainer
 from model_export.zoo.dataset import Pairs, read_dataset
 from model_export.zoo.recipe import Recipe
 from model_export.zoo.training import train_model
-from service.errors import DatasetInvalid, ExportRefused
+from service.errors import ExportRefused, FileInvalid
 
 BOTH = pytest.mark.parametrize("name", ["keras-dot", "torch-dot"])
 SMALL = Recipe(dim=4, epochs=60, learning_rate=0.05, temperature=0.5, batch_size=4)
@@ -129,7 +129,7 @@ def test_l2_shortens_vectors():
 def test_a_dataset_in_which_nothing_can_be_held_out_is_refused(tmp_path):
     (tmp_path / "ratings.csv").write_text("user,item\n1,1\n2,2\n")
     (tmp_path / "items.csv").write_text("item_id\n1\n2\n")
-    with pytest.raises(DatasetInvalid, match="no user has two interactions"):
+    with pytest.raises(FileInvalid, match="no user has two interactions"):
         train_model("torch-dot", read_dataset(tmp_path / "ratings.csv", tmp_path / "items.csv"), Recipe(), 0.2, 10)
 
 

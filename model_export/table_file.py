@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from service.errors import DatasetInvalid
+from service.errors import FileInvalid
 
+# Lower case, without punctuation.
 USER_NAMES = ("userid", "user", "uid", "readerid", "reader", "customerid", "customer", "visitorid")
-ITEM_KEYS = ("itemid", "movieid", "bookid", "productid", "id")  # of an items file: those that the exporter joins on
+ITEM_KEYS = ("itemid", "movieid", "bookid", "productid", "id")  # of an items file
 ITEM_NAMES = (*ITEM_KEYS[:-1], "item", "movie", "book", "product", "articleid", "article", "isbn")
 RATING_NAMES = ("rating", "score", "stars", "bookrating")
 TIME_NAMES = ("timestamp", "time", "ts", "unixtime")
 
+DELIMITERS = ",;\t"
+INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+INT64 = range(-(2**63), 2**63)
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -42,10 +46,10 @@ class Columns:
         return max(place for place in (self.user, self.item, self.rating, self.time) if place is not None)
 
 
-def read_lines(path: Path, delimiters: str = ",;\t") -> Iterator[Line]:
+def read_lines(path: Path, delimiters: str = DELIMITERS) -> Iterator[Line]:
     """The rows of a UTF-8 file, empty lines left out; of `delimiters`, the one that its first line has most of.
 
-    Raises DatasetInvalid for a file that is missing, unreadable, not UTF-8 or not CSV.
+    Raises FileInvalid for a file that is missing, unreadable, not UTF-8 or not CSV.
     """
     number = 0
     try:
@@ -56,11 +60,11 @@ def read_lines(path: Path, delimiters: str = ",;\t") -> Iterator[Line]:
                 if any(cell.strip() for cell in cells):
                     yield Line(number, [cell.strip() for cell in cells])
     except OSError as error:
-        raise DatasetInvalid(f"can't read {path}: {error.strerror}; give the path of a CSV file") from None
+        raise FileInvalid(f"can't read {path}: {error.strerror}; give the path of a CSV file") from None
     except UnicodeDecodeError:
-        raise DatasetInvalid(f"{path} is not UTF-8; save it as UTF-8 first") from None
+        raise FileInvalid(f"{path} is not UTF-8; save it as UTF-8 first") from None
     except csv.Error as error:
-        raise DatasetInvalid(f"{path}, line {number + 1}: not CSV ({error})") from None
+        raise FileInvalid(f"{path}, line {number + 1}: not CSV ({error})") from None
 
 
 def _delimiter(file: TextIO, delimiters: str) -> str:
@@ -75,6 +79,11 @@ def named(header: list[str], names: Sequence[str]) -> int | None:
     return next((plain.index(name) for name in names if name in plain), None)
 
 
+def is_integer(text: str) -> bool:
+    """Whether a text is an int64 as a program would write it: `7` is one, `007` and `+7` are not."""
+    return INTEGER.fullmatch(text) is not None and int(text) in INT64
+
+
 def is_number(text: str) -> bool:
     """Whether a cell is a finite decimal number."""
     return NUMBER.fullmatch(text) is not None and math.isfinite(float(text))
@@ -83,12 +92,12 @@ def is_number(text: str) -> bool:
 def ratings_columns(path: Path, first: Line) -> Columns:
     """Columns by their names in the header; by position (user, item, rating, timestamp) where it names neither user nor item.
 
-    Raises DatasetInvalid where only one of the two is found, or the file has fewer than two columns.
+    Raises FileInvalid where only one of the two is found, or the file has fewer than two columns.
     """
     user, item = named(first.cells, USER_NAMES), named(first.cells, ITEM_NAMES)
     if len(first.cells) < 2 or (user is None) != (item is None):
         missing = "item" if item is None and user is not None else "user and item" if user is None and item is None else "user"
-        raise DatasetInvalid(
+        raise FileInvalid(
             f"{path}, line {first.number}: no {missing} column among {', '.join(first.cells)}; "
             "name the columns user_id and item_id (then rating and timestamp, if there are any)"
         )
@@ -107,7 +116,5 @@ def cells_of(path: Path, lines: Iterable[Line], width: int) -> Iterator[Line]:
     """The lines, each checked to hold `width` cells at least."""
     for line in lines:
         if len(line.cells) < width:
-            raise DatasetInvalid(
-                f"{path}, line {line.number}: {len(line.cells)} columns where {width} are needed; complete the row"
-            )
+            raise FileInvalid(f"{path}, line {line.number}: {len(line.cells)} columns where {width} are needed; complete the row")
         yield line
