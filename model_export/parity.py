@@ -151,8 +151,9 @@ class Graphs:
         """The screen's bounds of every block, with queries of 7 bits, which are exact on every processor."""
         (vectors,) = self._sessions[contract.USER].run([contract.QUERY], {contract.USER_ID: users})
         feed = {contract.QUERY: vectors, contract.LEVELS: np.array([63], np.float32), contract.BLOCKS: np.array([1])}
-        bounds: NDArray[np.float32] = self._sessions[contract.SCREEN].run([contract.BOUND], feed)[0]
-        return bounds
+        bounds, unit = self._sessions[contract.SCREEN].run([contract.BOUND, contract.UNIT], feed)
+        products: NDArray[np.float32] = bounds * unit
+        return products
 
     def unguarded(self, users: int, items: int) -> list[str]:
         """The inputs that a row outside the table gets an answer for: there must be none."""

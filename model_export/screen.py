@@ -127,23 +127,26 @@ def _user(users: Span) -> onnx.GraphProto:
 
 
 def _rescore(blocks: Span, formula: Formula) -> onnx.GraphProto:
-    """query float32 [B, d], block int64 [B, m] -> product and score float32 [B, m * BLOCK]."""
+    """query float32 [B, d], query_row and block int64 [P] -> product and score float32 [P, BLOCK]."""
     rows, width = blocks.dims
     nodes = [
-        helper.make_node("Gather", [blocks.name, contract.BLOCK_ROW], ["gathered"]),
-        helper.make_node("Reshape", ["gathered", "rows_shape"], ["rows"]),
-        helper.make_node("Unsqueeze", [contract.QUERY, "two"], ["column"]),
-        helper.make_node("MatMul", ["rows", "column"], ["products"]),
+        helper.make_node("Gather", [blocks.name, contract.BLOCK_ROW], ["rows"]),
+        helper.make_node("Gather", [contract.QUERY, contract.QUERY_ROW], ["queries"]),
+        helper.make_node("Unsqueeze", ["queries", "two"], ["columns"]),
+        helper.make_node("MatMul", ["rows", "columns"], ["products"]),
         helper.make_node("Squeeze", ["products", "two"], [contract.PRODUCT]),
         helper.make_node("Sigmoid" if formula.sigmoid else "Identity", [contract.PRODUCT], [contract.SCORE_OUT]),
     ]
-    inputs = [graphs.value(contract.QUERY, FLOAT, ["batch", width]), graphs.value(contract.BLOCK_ROW, INT64, ["batch", "blocks"])]
-    outputs = [graphs.value(name, FLOAT, ["batch", "items"]) for name in (contract.PRODUCT, contract.SCORE_OUT)]
+    inputs = [
+        graphs.value(contract.QUERY, FLOAT, ["batch", width]),
+        graphs.value(contract.QUERY_ROW, INT64, ["pairs"]),
+        graphs.value(contract.BLOCK_ROW, INT64, ["pairs"]),
+    ]
+    outputs = [graphs.value(name, FLOAT, ["pairs", contract.BLOCK]) for name in (contract.PRODUCT, contract.SCORE_OUT)]
     table = graphs.external(blocks)
     del table.dims[:]
     table.dims.extend((rows // contract.BLOCK, contract.BLOCK, width))
-    constants = [table, _constant("two", [2]), _constant("rows_shape", [0, -1, width])]
-    return helper.make_graph(nodes, contract.RESCORE, inputs, outputs, constants)
+    return helper.make_graph(nodes, contract.RESCORE, inputs, outputs, [table, _constant("two", [2])])
 
 
 def _screen(screen: Screen) -> onnx.GraphProto:
@@ -159,6 +162,7 @@ def _screen(screen: Screen) -> onnx.GraphProto:
     ]
     outputs = [
         graphs.value(contract.BOUND, FLOAT, ["batch", count]),
+        graphs.value(contract.UNIT, FLOAT, ["batch", 1]),
         graphs.value(contract.BEST_BOUND, FLOAT, ["batch", "blocks"]),
         graphs.value(contract.BEST_BLOCK, INT64, ["batch", "blocks"]),
     ]
@@ -175,12 +179,12 @@ def _rounded_query() -> list[onnx.NodeProto]:
         helper.make_node("Abs", ["turned"], ["magnitude"]),
         helper.make_node("ReduceMax", ["magnitude", "one"], ["peak"], keepdims=1),
         helper.make_node("Max", ["peak", "smallest"], ["peak_held"]),
-        helper.make_node("Div", ["peak_held", contract.LEVELS], ["scale"]),
-        helper.make_node("Div", ["turned", "scale"], ["steps"]),
+        helper.make_node("Div", ["peak_held", contract.LEVELS], [contract.UNIT]),
+        helper.make_node("Div", ["turned", contract.UNIT], ["steps"]),
         helper.make_node("Round", ["steps"], ["whole"]),
         helper.make_node("Add", ["whole", "zero_float"], ["shifted"]),
         helper.make_node("Cast", ["shifted"], ["query8"], to=UINT8),
-        helper.make_node("Mul", ["whole", "scale"], ["kept"]),
+        helper.make_node("Mul", ["whole", contract.UNIT], ["kept"]),
         helper.make_node("Sub", ["turned", "kept"], ["lost"]),
         helper.make_node("ReduceL2", ["lost", "one"], ["query_error"], keepdims=1),
         helper.make_node("ReduceL2", [contract.QUERY, "one"], ["query_norm"], keepdims=1),
@@ -189,25 +193,25 @@ def _rounded_query() -> list[onnx.NodeProto]:
 
 def _scan(number: int) -> list[onnx.NodeProto]:
     """The largest product of each block of one chunk, in units of both scales."""
-    dots, blocked, best = (f"{name}_{number}" for name in ("dots", "blocked", "best"))
+    dots, blocked = f"dots_{number}", f"blocked_{number}"
     return [
         helper.make_node("MatMulInteger", ["query8", f"items8_{number}", "query_zero"], [dots]),
         helper.make_node("Reshape", [dots, "per_block"], [blocked]),
-        helper.make_node("ReduceMax", [blocked, "two"], [best], keepdims=0),
-        helper.make_node("Cast", [best], [f"units_{number}"], to=FLOAT),
+        helper.make_node("ReduceMax", [blocked, "two"], [f"units_{number}"], keepdims=0),
     ]
 
 
 def _bounds() -> list[onnx.NodeProto]:
+    """Each block's bound in the query's own units, by operators that read and write the long rows as seldom as they can."""
     return [
-        helper.make_node("Mul", ["units", "block_step"], ["of_block"]),
-        helper.make_node("Mul", ["of_block", "scale"], ["approximate"]),
-        helper.make_node("Mul", ["query_norm", "block_error"], ["of_items"]),
-        helper.make_node("Mul", ["query_error", "block_norm"], ["of_query"]),
-        helper.make_node("Add", ["approximate", "of_items"], ["partial"]),
-        helper.make_node("Add", ["partial", "of_query"], [contract.BOUND]),
+        helper.make_node("Cast", ["units"], ["in_steps"], to=FLOAT),
+        helper.make_node("Mul", ["in_steps", "block_step"], ["approximate"]),
+        helper.make_node("Concat", ["query_norm", "query_error"], ["query_lengths"], axis=1),
+        helper.make_node("Div", ["query_lengths", contract.UNIT], ["lengths_in_units"]),
+        helper.make_node("Gemm", ["lengths_in_units", "block_lengths", "approximate"], [contract.BOUND]),
         helper.make_node("Min", [contract.BLOCKS, "block_count"], ["blocks_held"]),
-        helper.make_node("TopK", [contract.BOUND, "blocks_held"], [contract.BEST_BOUND, contract.BEST_BLOCK], axis=1),
+        helper.make_node("TopK", [contract.BOUND, "blocks_held"], ["best", contract.BEST_BLOCK], axis=1),
+        helper.make_node("Mul", ["best", contract.UNIT], [contract.BEST_BOUND]),
     ]
 
 
@@ -216,8 +220,7 @@ def _screen_constants(screen: Screen) -> Iterator[TensorProto]:
     yield _constant("block_count", [len(screen.error)])
     floats = {"one_float": 1.0, "smallest": SMALLEST}
     yield from (numpy_helper.from_array(np.array(number, np.float32), name) for name, number in floats.items())
-    arrays = {"rotation": screen.rotation, "block_step": screen.step[None]}
-    arrays |= {"block_error": screen.error[None], "block_norm": screen.norm[None]}
+    arrays = {"rotation": screen.rotation, "block_step": screen.step[None], "block_lengths": np.stack([screen.error, screen.norm])}
     yield from (numpy_helper.from_array(array, name) for name, array in arrays.items())
 
 

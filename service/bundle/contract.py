@@ -12,24 +12,26 @@ SCREEN_GRAPHS = {USER: "user.onnx", SCREEN: "screen.onnx", RESCORE: "rescore.onn
 # recommend: user_id int64 [B], k int64 [1]          -> item_id int64 [B, min(k, N)], score float32, best first
 # score:     user_id int64 [B], item_id int64 [M]    -> score float32 [B, M]
 # user:      user_id int64 [B]                       -> query float32 [B, d]
-# screen:    query float32 [B, d], levels float32 [1], blocks int64 [1] -> bound float32 [B, N / BLOCK], and the largest `blocks`
-#            of them, best first: best_bound float32, best_block int64 [B, blocks]. The query is rounded to -levels ... levels.
-# rescore:   query float32 [B, d], block int64 [B, m] -> product and score float32 [B, m * BLOCK]; ranks are those of the product
+# screen:    query float32 [B, d], levels float32 [1], blocks int64 [1] -> bound float32 [B, N / BLOCK] of every block, in units
+#            of `unit` float32 [B, 1], and the `blocks` best of them: best_bound float32, best_block int64 [B, blocks]. The query
+#            is rounded to -levels ... levels.
+# rescore:   query float32 [B, d], query_row and block int64 [P] -> product and score float32 [P, BLOCK], of each pair of a query
+#            and a block; ranks are those of the product
 USER_ID, ITEM_ID, K, SCORE_OUT = "user_id", "item_id", "k", "score"
-QUERY, LEVELS, BLOCKS, BLOCK_ROW, PRODUCT = "query", "levels", "blocks", "block", "product"
-BOUND, BEST_BOUND, BEST_BLOCK = "bound", "best_bound", "best_block"
+QUERY, QUERY_ROW, LEVELS, BLOCKS, BLOCK_ROW, PRODUCT = "query", "query_row", "levels", "blocks", "block", "product"
+BOUND, UNIT, BEST_BOUND, BEST_BLOCK = "bound", "unit", "best_bound", "best_block"
 GRAPH_INPUTS = {
     RECOMMEND: {USER_ID, K},
     SCORE: {USER_ID, ITEM_ID},
     USER: {USER_ID},
     SCREEN: {QUERY, LEVELS, BLOCKS},
-    RESCORE: {QUERY, BLOCK_ROW},
+    RESCORE: {QUERY, QUERY_ROW, BLOCK_ROW},
 }
 GRAPH_OUTPUTS = {
     RECOMMEND: {ITEM_ID, SCORE_OUT},
     SCORE: {SCORE_OUT},
     USER: {QUERY},
-    SCREEN: {BOUND, BEST_BOUND, BEST_BLOCK},
+    SCREEN: {BOUND, UNIT, BEST_BOUND, BEST_BLOCK},
     RESCORE: {PRODUCT, SCORE_OUT},
 }
 

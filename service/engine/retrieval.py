@@ -12,6 +12,7 @@ Excluded items never count toward the k, so that a proof holds under any exclusi
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +24,8 @@ from service.engine.cpu import query_levels
 from service.engine.query import Query, Ranked
 from service.engine.session import Session, int64
 
-FIRST_BLOCKS = 64  # scored before anything is known of a query
+FIRST_BLOCKS = 16  # scored before anything is known of a query
+KEPT_PER_FIRST = 4  # bounds looked at for each of those
 FULL_SCAN_SHARE = 4  # a plain scan is cheaper than scoring a quarter of all blocks one by one
 UNSEEN = -np.inf
 
@@ -32,7 +34,7 @@ PROVED, WIDENED, FULL_SCAN = "proved", "widened", "full_scan"
 
 def worth_screening(items: int) -> bool:
     """Whether a catalogue is large enough for the screen to be used at all; a smaller one is scanned faster than screened."""
-    return items >= FIRST_BLOCKS * FULL_SCAN_SHARE * contract.BLOCK
+    return items >= FIRST_BLOCKS * KEPT_PER_FIRST * FULL_SCAN_SHARE * contract.BLOCK
 
 
 class Retrieval(Protocol):
@@ -59,7 +61,11 @@ class Plain:
 
 
 class Screened:
-    """Bounds first, float32 where they matter, and a proof before anything is returned."""
+    """Bounds first, float32 where they matter, and a proof before anything is returned.
+
+    The blocks with the best bounds are scored in two steps: a few, which give a score that k items reach, and then those of the
+    rest whose bound reaches that score.
+    """
 
     def __init__(
         self, sessions: Mapping[str, Session], items: int, first_blocks: int = FIRST_BLOCKS, levels: int | None = None
@@ -76,59 +82,106 @@ class Screened:
         groups: dict[int, list[int]] = defaultdict(list)
         for place, query in enumerate(queries):
             groups[self._first(query)].append(place)
+        if len(groups) == 1:
+            return self._group(queries, first=next(iter(groups)))
         answers: dict[int, Ranked] = {}
         for first, places in groups.items():
-            group = [queries[place] for place in places]
-            found = self._screened(group, first) if first else self._plain.top(group)
-            answers |= zip(places, found, strict=True)
+            answers |= zip(places, self._group([queries[place] for place in places], first), strict=True)
         return [answers[place] for place in range(len(queries))]
 
     def _first(self, query: Query) -> int:
         """Blocks to score at first, a power of two above what the query may need; 0 where a plain scan is cheaper."""
         needed = max(self._first_blocks, query.k + len(query.excluded))
         first: int = 1 << (needed - 1).bit_length()
-        return first if first * FULL_SCAN_SHARE <= self._blocks else 0
+        return first if first * KEPT_PER_FIRST * FULL_SCAN_SHARE <= self._blocks else 0
+
+    def _group(self, queries: Sequence[Query], first: int) -> list[Ranked]:
+        return self._screened(queries, first) if first else self._plain.top(queries)
 
     def _screened(self, queries: Sequence[Query], first: int) -> list[Ranked]:
         (vectors,) = self._user.run((contract.QUERY,), {contract.USER_ID: int64([query.user_row for query in queries])})
-        feeds = {contract.QUERY: vectors, contract.LEVELS: self._levels, contract.BLOCKS: int64([first + 1])}
-        outputs = (contract.BOUND, contract.BEST_BOUND, contract.BEST_BLOCK)
-        bounds, best_bounds, best_blocks = self._screen.run(outputs, feeds)
-        chosen = np.ascontiguousarray(best_blocks[:, :first])
-        products, scores = self._scored(vectors, chosen)
-        answers = []
-        for place, query in enumerate(queries):
-            answer, last = self._best(query, chosen[place], products[place], scores[place], PROVED)
-            if last <= best_bounds[place, first]:
-                answer = self._widened(query, vectors[place : place + 1], bounds[place], last)
-            answers.append(answer)
+        kept = first * KEPT_PER_FIRST
+        feeds = {contract.QUERY: vectors, contract.LEVELS: self._levels, contract.BLOCKS: int64([kept + 1])}
+        outputs = (contract.BOUND, contract.UNIT, contract.BEST_BOUND, contract.BEST_BLOCK)
+        bounds, units, best_bounds, best_blocks = self._screen.run(outputs, feeds)
+        everyone = np.repeat(np.arange(len(queries)), first)
+        scored = self._scored(queries, vectors, everyone, best_blocks[:, :first].reshape(-1))
+        reached = _kth_best(scored.products.reshape(len(queries), -1), np.array([query.k for query in queries]))
+        owners, columns = np.nonzero(best_bounds[:, first:kept] >= reached[:, None])
+        if len(owners):
+            scored += self._scored(queries, vectors, owners, best_blocks[owners, first + columns])
+        answers, last = scored.ranked(queries, reached, PROVED)
+        for place in np.flatnonzero(last <= best_bounds[:, kept]):
+            answers[place] = self._widened(queries[place], vectors[place : place + 1], bounds[place] * units[place], last[place])
         return answers
 
-    def _widened(self, query: Query, vector: NDArray[np.float32], bounds: NDArray[np.float32], last: float) -> Ranked:
+    def _widened(self, query: Query, vector: NDArray[np.float32], bounds: NDArray[np.float32], last: np.float32) -> Ranked:
         """Score every block that may hold one of the k; what is left out has a bound below a score that k items reach."""
         wanted = np.flatnonzero(bounds >= last)
         if len(wanted) * FULL_SCAN_SHARE > self._blocks:
             return self._plain.top([query])[0]
-        products, scores = self._scored(vector, wanted[None])
-        return self._best(query, wanted, products[0], scores[0], WIDENED)[0]
+        scored = self._scored([query], vector, np.zeros(len(wanted), np.int64), wanted)
+        return scored.ranked([query], np.array([last]), WIDENED)[0][0]
 
-    def _scored(self, vectors: NDArray[np.float32], blocks: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        feeds: dict[str, NDArray[Any]] = {contract.QUERY: vectors, contract.BLOCK_ROW: int64(blocks)}
+    def _scored(
+        self, queries: Sequence[Query], vectors: NDArray[np.float32], owners: NDArray[np.int64], blocks: NDArray[np.int64]
+    ) -> "_Scored":
+        """Float32 products and scores of pairs of a query's place and a block, ascending by place; what may not count is UNSEEN."""
+        feeds: dict[str, NDArray[Any]] = {contract.QUERY: vectors}
+        feeds |= {contract.QUERY_ROW: int64(owners), contract.BLOCK_ROW: int64(blocks)}
         products, scores = self._rescore.run((contract.PRODUCT, contract.SCORE_OUT), feeds)
-        return products, scores
+        if left := self._items % contract.BLOCK:
+            products[blocks == self._blocks - 1, left:] = UNSEEN
+        for place, query in enumerate(queries):
+            if len(query.excluded):
+                start, stop = np.searchsorted(owners, (place, place + 1))
+                products[start:stop][np.isin(_rows(blocks[start:stop]), query.excluded)] = UNSEEN
+        return _Scored(owners, blocks, products, scores)
 
-    def _best(
-        self, query: Query, blocks: NDArray[np.int64], products: NDArray[np.float32], scores: NDArray[np.float32], path: str
-    ) -> tuple[Ranked, float]:
-        """The k best of some blocks, and the product of the last of them; below everything where there are fewer than k."""
-        rows = (blocks[:, None] * contract.BLOCK + np.arange(contract.BLOCK)).reshape(-1)
-        allowed = rows < self._items
-        if len(query.excluded):
-            allowed &= ~np.isin(rows, query.excluded)
-        places = np.flatnonzero(allowed)
-        if len(places) > query.k:
-            threshold = np.partition(products[places], -query.k)[-query.k]
-            places = places[products[places] >= threshold]
-        order = places[np.lexsort((rows[places], -products[places]))][: query.k]
-        last = float(products[order[-1]]) if len(order) == query.k else UNSEEN
-        return Ranked(rows[order], scores[order], path), last
+
+@dataclass(frozen=True)
+class _Scored:
+    """Pairs of a query and a block: `owners` and `blocks` int64 [P], `products` and `scores` float32 [P, BLOCK]."""
+
+    owners: NDArray[np.int64]
+    blocks: NDArray[np.int64]
+    products: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+    def __add__(self, other: "_Scored") -> "_Scored":
+        return _Scored(*(np.concatenate((getattr(self, one.name), getattr(other, one.name))) for one in fields(self)))
+
+    def ranked(self, queries: Sequence[Query], reached: NDArray[np.float32], path: str) -> tuple[list[Ranked], NDArray[np.float32]]:
+        """The k best of each query's blocks, and the product of the last of them [B]; UNSEEN where there are fewer than k.
+
+        `reached` float32 [B] is a product that k items of the query reach.
+        """
+        pairs, columns = np.nonzero((self.products >= reached[self.owners, None]) & (self.products > UNSEEN))
+        owners, products = self.owners[pairs], self.products[pairs, columns]
+        rows = self.blocks[pairs] * contract.BLOCK + columns
+        order = np.lexsort((rows, -products, owners))
+        starts = np.searchsorted(owners[order], np.arange(len(queries) + 1))
+        rows, products, scores = rows[order], products[order], self.scores[pairs, columns][order]
+        last = np.full(len(queries), UNSEEN, np.float32)
+        answers = []
+        for place, query in enumerate(queries):
+            start, stop = starts[place], min(starts[place + 1], starts[place] + query.k)
+            if stop - start == query.k:
+                last[place] = products[stop - 1]
+            answers.append(Ranked(rows[start:stop], scores[start:stop], path))
+        return answers, last
+
+
+def _kth_best(products: NDArray[np.float32], k: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The k-th largest of each row: float32 [B, n] and int64 [B] -> float32 [B]; UNSEEN where there are fewer."""
+    found = np.full(len(products), UNSEEN, np.float32)
+    for one in set(k.tolist()):
+        if one <= products.shape[1]:
+            mine = k == one
+            found[mine] = np.partition(products[mine], -one, axis=1)[:, -one]
+    return found
+
+
+def _rows(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The items of each block: int64 [P] -> [P, BLOCK]."""
+    return blocks[:, None] * contract.BLOCK + np.arange(contract.BLOCK)

@@ -54,7 +54,7 @@ class OnnxSession:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # A pool that spins after its session has run takes the cores from the next session.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 4
         options.add_session_config_entry("session.disable_prepacking", "0" if prepack else "1")
         try:
