@@ -11,7 +11,7 @@ Excluded items never count toward the k, so that a proof holds under any exclusi
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ from service.engine.session import Session, int64
 FIRST_BLOCKS = 16  # scored before anything is known of a query
 KEPT_PER_FIRST = 4  # bounds looked at for each of those
 FULL_SCAN_SHARE = 4  # a plain scan is cheaper than scoring a quarter of all blocks one by one
+SHALLOW = 16  # lists of up to this length cost about the same
 UNSEEN = -np.inf
 
 PROVED, WIDENED, FULL_SCAN = "proved", "widened", "full_scan"
@@ -51,13 +52,34 @@ class Plain:
         self._items = items
 
     def top(self, queries: Sequence[Query]) -> list[Ranked]:
-        if not queries:
-            return []
-        depth = min(max(query.k + len(query.excluded) for query in queries), self._items)
-        feeds = {contract.USER_ID: int64([query.user_row for query in queries]), contract.K: int64([depth])}
+        return _in_groups(queries, _depth, self._scanned)
+
+    def _scanned(self, queries: Sequence[Query], depth: int) -> list[Ranked]:
+        users = [query.user_row for query in queries]
+        if len(users) == 1:
+            users *= 2  # a product with one row rounds otherwise than one with several: an answer must not tell who was beside it
+        feeds = {contract.USER_ID: int64(users), contract.K: int64([min(depth, self._items)])}
         rows, scores = self._recommend.run((contract.ITEM_ID, contract.SCORE_OUT), feeds)
-        found = zip(queries, rows, scores, strict=True)
+        found = zip(queries, rows, scores, strict=False)
         return [Ranked(*ranking.without(row, score, query.excluded, query.k), FULL_SCAN) for query, row, score in found]
+
+
+def _depth(query: Query) -> int:
+    """How far down an unfiltered list the query's k-th item may stand, as a power of two."""
+    return max(SHALLOW, 1 << (query.k + len(query.excluded) - 1).bit_length())
+
+
+def _in_groups(
+    queries: Sequence[Query], need: Callable[[Query], int], answer: Callable[[Sequence[Query], int], list[Ranked]]
+) -> list[Ranked]:
+    """Queries of equal need are answered together, so that a greedy one doesn't slow its neighbours; answers in the order asked."""
+    groups: dict[int, list[int]] = defaultdict(list)
+    for place, query in enumerate(queries):
+        groups[need(query)].append(place)
+    answers: dict[int, Ranked] = {}
+    for needed, places in groups.items():
+        answers |= zip(places, answer([queries[place] for place in places], needed), strict=True)
+    return [answers[place] for place in range(len(queries))]
 
 
 class Screened:
@@ -78,16 +100,7 @@ class Screened:
         self._levels = np.array([levels or query_levels()], np.float32)
 
     def top(self, queries: Sequence[Query]) -> list[Ranked]:
-        """Queries that need about as many blocks share a scan, so that a greedy one doesn't slow its neighbours."""
-        groups: dict[int, list[int]] = defaultdict(list)
-        for place, query in enumerate(queries):
-            groups[self._first(query)].append(place)
-        if len(groups) == 1:
-            return self._group(queries, first=next(iter(groups)))
-        answers: dict[int, Ranked] = {}
-        for first, places in groups.items():
-            answers |= zip(places, self._group([queries[place] for place in places], first), strict=True)
-        return [answers[place] for place in range(len(queries))]
+        return _in_groups(queries, self._first, self._group)
 
     def _first(self, query: Query) -> int:
         """Blocks to score at first, a power of two above what the query may need; 0 where a plain scan is cheaper."""
@@ -111,7 +124,7 @@ class Screened:
         if len(owners):
             scored += self._scored(queries, vectors, owners, best_blocks[owners, first + columns])
         answers, last = scored.ranked(queries, reached, PROVED)
-        for place in np.flatnonzero(last <= best_bounds[:, kept]):
+        for place in np.flatnonzero(last <= best_bounds[:, kept]).tolist():
             answers[place] = self._widened(queries[place], vectors[place : place + 1], bounds[place] * units[place], last[place])
         return answers
 

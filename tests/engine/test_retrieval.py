@@ -144,11 +144,13 @@ def test_any_shape_and_any_exclusion_is_ranked_exactly(data):
             assert_exact(ranked, scores[query.user_row], query, max(1.0, np.abs(scores).max()))
 
 
-def test_batch_mates_change_nothing(tmp_path):
+@pytest.mark.parametrize("kind", ["exact", "plain"])
+def test_batch_mates_change_nothing(kind, tmp_path):
     """To the last bit, whatever stands beside a query."""
     rng = np.random.default_rng(0)
     users, items = clustered(rng, 40, 16), clustered(rng, 20_000, 16)
-    retrieval = Screened(open_graphs(tmp_path, users, items, COSINE), 20_000)
+    sessions = open_graphs(tmp_path, users, items, COSINE)
+    retrieval = Screened(sessions, 20_000) if kind == "exact" else Plain(sessions[contract.RECOMMEND], 20_000)
     queries = [Query(user, 5 + user % 3, np.arange(user % 4 * 7)) for user in range(40)]
     alone = [retrieval.top([query])[0] for query in queries]
     for size in (2, 7, 40):
