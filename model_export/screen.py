@@ -24,7 +24,8 @@ from model_export.formula import Formula, Scores, Table
 from model_export.tensors import Span, padded
 from service.bundle import contract
 
-CHUNK = 1 << 16  # items per product: its int32 scores for a batch of 64 fit the third-level cache
+CHUNK = 1 << 16  # items per product: its int32 scores for a batch of 64 fit the third-level cache,
+MANY_ITEMS, LARGE_CHUNK = 1 << 22, 1 << 18  # and larger ones where a single query has many products to wait for
 LEVELS = 127  # of int8, for items
 SMALLEST = 1e-30  # the least a step may be
 EPSILON = float(np.finfo(np.float32).eps)
@@ -78,8 +79,9 @@ def _write_pieces(path: Path, table: Table, formula: Formula) -> Screen:
 
 def _chunks(table: Table, formula: Formula) -> Iterator[Scores]:
     """The items as the graphs read them, float64 of float32 values, in whole blocks, zeros behind the last."""
-    for at in range(0, table.rows, CHUNK):
-        rows = formula.vectors(np.asarray(table.values[at : at + CHUNK])).astype(np.float32).astype(np.float64)
+    chunk = CHUNK if table.rows < MANY_ITEMS else LARGE_CHUNK
+    for at in range(0, table.rows, chunk):
+        rows = formula.vectors(np.asarray(table.values[at : at + chunk])).astype(np.float32).astype(np.float64)
         yield np.pad(rows, ((0, padded(len(rows)) - len(rows)), (0, 0)))
 
 

@@ -25,8 +25,10 @@ from service.engine.query import Query, Ranked
 from service.engine.session import Session, int64
 
 FIRST_BLOCKS = 16  # scored before anything is known of a query
-KEPT_PER_FIRST = 4  # bounds looked at for each of those
-FULL_SCAN_SHARE = 4  # a plain scan is cheaper than scoring a quarter of all blocks one by one
+KEPT_PER_FIRST = 8  # bounds looked at for each of those; twice as many in a catalogue of
+MANY_BLOCKS = 1 << 17
+FIRST_SHARE = 16  # a plain scan is cheaper than scoring a sixteenth of all blocks before anything is known,
+FULL_SCAN_SHARE = 4  # or a quarter of them one by one
 SHALLOW = 16  # lists of up to this length cost about the same
 UNSEEN = -np.inf
 
@@ -35,7 +37,7 @@ PROVED, WIDENED, FULL_SCAN = "proved", "widened", "full_scan"
 
 def worth_screening(items: int) -> bool:
     """Whether a catalogue is large enough for the screen to be used at all; a smaller one is scanned faster than screened."""
-    return items >= FIRST_BLOCKS * KEPT_PER_FIRST * FULL_SCAN_SHARE * contract.BLOCK
+    return items >= FIRST_BLOCKS * FIRST_SHARE * contract.BLOCK
 
 
 class Retrieval(Protocol):
@@ -90,13 +92,19 @@ class Screened:
     """
 
     def __init__(
-        self, sessions: Mapping[str, Session], items: int, first_blocks: int = FIRST_BLOCKS, levels: int | None = None
+        self,
+        sessions: Mapping[str, Session],
+        items: int,
+        first_blocks: int = FIRST_BLOCKS,
+        kept_per_first: int = KEPT_PER_FIRST,
+        levels: int | None = None,
     ) -> None:
         self._user, self._screen, self._rescore = (sessions[role] for role in contract.SCREEN_GRAPHS)
         self._plain = Plain(sessions[contract.RECOMMEND], items)
         self._items = items
         self._blocks = -(-items // contract.BLOCK)
         self._first_blocks = first_blocks
+        self._kept_per_first = kept_per_first * (1 if self._blocks < MANY_BLOCKS else 2)
         self._levels = np.array([levels or query_levels()], np.float32)
 
     def top(self, queries: Sequence[Query]) -> list[Ranked]:
@@ -106,14 +114,14 @@ class Screened:
         """Blocks to score at first, a power of two above what the query may need; 0 where a plain scan is cheaper."""
         needed = max(self._first_blocks, query.k + len(query.excluded))
         first: int = 1 << (needed - 1).bit_length()
-        return first if first * KEPT_PER_FIRST * FULL_SCAN_SHARE <= self._blocks else 0
+        return first if first * FIRST_SHARE <= self._blocks else 0
 
     def _group(self, queries: Sequence[Query], first: int) -> list[Ranked]:
         return self._screened(queries, first) if first else self._plain.top(queries)
 
     def _screened(self, queries: Sequence[Query], first: int) -> list[Ranked]:
         (vectors,) = self._user.run((contract.QUERY,), {contract.USER_ID: int64([query.user_row for query in queries])})
-        kept = first * KEPT_PER_FIRST
+        kept = min(first * self._kept_per_first, self._blocks - 1)
         feeds = {contract.QUERY: vectors, contract.LEVELS: self._levels, contract.BLOCKS: int64([kept + 1])}
         outputs = (contract.BOUND, contract.UNIT, contract.BEST_BOUND, contract.BEST_BLOCK)
         bounds, units, best_bounds, best_blocks = self._screen.run(outputs, feeds)
