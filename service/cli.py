@@ -41,8 +41,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def main() -> None:
     """The program; a user's mistake ends in one clear message and exit code 1, never in a traceback."""
-    for command in entry_points(group="recoserve.commands"):
-        app.command(command.name)(command.load())
+    for point in entry_points(group="recoserve.commands"):
+        command = point.load()
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=point.name)
+        else:
+            app.command(point.name)(command)
     try:
         app()
     except RecoserveError as error:

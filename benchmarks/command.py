@@ -1,0 +1,91 @@
+"""`recoserve bench …`: the command line of the benchmarks."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from benchmarks.peers.install import ROOT
+
+bench = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+Folder = Annotated[Path | None, typer.Option(help="Keep tables and bundles here; default: a temporary folder.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")]
+Peers = Annotated[Path, typer.Option(help="Where `python -m benchmarks.peers.install` has put the peers.")]
+Rounds = Annotated[int, typer.Option(min=1, help="How often each system has its turn.")]
+Threads = Annotated[int, typer.Option(min=0, help="Threads of each system; 0: as many as there are cores.")]
+
+
+@bench.callback()
+def about() -> None:
+    """Measure this product and its peers side by side, on the same data."""
+
+
+@bench.command()
+def retrieval(
+    items: Annotated[int, typer.Option(min=1, help="Items in the catalogue.")] = 1 << 20,
+    dim: Annotated[int, typer.Option(min=1, help="Dimension of the vectors.")] = 64,
+    against: Annotated[str, typer.Option(help="Systems to compare with: onnx, numpy, faiss, scann, usearch.")] = "onnx,numpy",
+    batches: Annotated[str, typer.Option(help="Users in one call, several with commas between.")] = "1,16,64",
+    k: Annotated[int, typer.Option("-k", min=1, help="Items in an answer.")] = 10,
+    users: Annotated[int, typer.Option(min=1, help="Users whose answers are checked in float64.")] = 256,
+    tables: Annotated[Literal["clustered", "random"], typer.Option(help="Like trained ones, or structureless.")] = "clustered",
+    retrieval: Annotated[Literal["exact", "plain"], typer.Option(help="How recoserve searches.")] = "exact",
+    seconds: Annotated[float, typer.Option(min=0, help="How long each turn lasts.")] = 1.0,
+    rounds: Rounds = 5,
+    threads: Threads = 0,
+    folder: Folder = None,
+    peers: Peers = ROOT,
+    to: Json = None,
+) -> None:
+    """Exact top-k over a whole catalogue, without HTTP."""
+    from benchmarks import figures
+    from benchmarks.retrieval import bench as task
+
+    workload = task.Workload(items, dim, numbers(batches), min(k, items), users, tables, retrieval, seconds, rounds, threads)
+    try:
+        contenders, missing = task.chosen(names(against), peers)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--against") from None
+    with kept(folder) as place:
+        found = task.compare(contenders, workload, place, peers)
+    figures.print_heading(f"retrieval: {items:,} items x {dim}, {tables}, k = {k}, {rounds} rounds of {seconds:g} s")
+    task.print_figures(found)
+    say_left_out(missing)
+    figures.write_json(to, found)
+
+
+def names(text: str) -> list[str]:
+    """Words with commas between them."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def numbers(text: str) -> list[int]:
+    """Numbers with commas between them, ascending; raises BadParameter for anything else."""
+    try:
+        found = sorted({int(word) for word in names(text)})
+    except ValueError:
+        found = []
+    if not found or found[0] < 1:
+        raise typer.BadParameter(f"{text!r} is not a list of numbers above 0, such as 1,16,64")
+    return found
+
+
+@contextmanager
+def kept(folder: Path | None) -> Iterator[Path]:
+    """The folder, or a temporary one in its place."""
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder.absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="recoserve-bench-") as temporary:
+        yield Path(temporary)
+
+
+def say_left_out(missing: list[str]) -> None:
+    """Name the peers that aren't installed."""
+    for name in missing:
+        typer.echo(f"left out, not installed: {name} (python -m benchmarks.peers.install)")

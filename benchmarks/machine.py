@@ -1,0 +1,39 @@
+"""On what machine, with which versions, and by which command the figures came about."""
+
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+
+def cores() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def description() -> str:
+    """One line: processor, cores, Python and the packages that matter here."""
+    packages = [f"{name} {version(name)}" for name in ("recoserve", "numpy", "onnxruntime")]
+    return ", ".join([f"{_processor()}, {cores()} cores", f"Python {platform.python_version()}", *packages])
+
+
+def command() -> str:
+    """What was typed, with the program's name in place of its path."""
+    return " ".join(["recoserve", *sys.argv[1:]] if "bench" in sys.argv[1:2] else ["python -m benchmarks", *sys.argv[1:]])
+
+
+def own_environment() -> dict[str, str]:
+    """The environment in which another process finds these same packages, wherever it starts."""
+    here = str(Path(__file__).parents[1])
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process, MiB (Linux)."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

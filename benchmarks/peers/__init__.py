@@ -1,0 +1,1 @@
+"""The peers' environments, one for each."""

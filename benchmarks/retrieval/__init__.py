@@ -1,0 +1,1 @@
+"""Exact top-k over a whole catalogue: each system in a process of its own, asked in turns."""

@@ -1,0 +1,180 @@
+"""`recoserve bench retrieval`: systems side by side in interleaved rounds, and whether their answers are exact."""
+
+import subprocess
+import sys
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import model_export
+from benchmarks import figures, machine
+from benchmarks.errors import SystemFailed
+from benchmarks.figures import Figure, out, ratio
+from benchmarks.retrieval import exactness
+from benchmarks.retrieval.parent import Contender, Process
+from benchmarks.tables import Kind, write_tables
+
+OURS, LIMIT = "recoserve", "int8_read"
+CONTENDERS = [
+    Contender(OURS, "recoserve.py"),
+    Contender("onnx", "onnx.py"),
+    Contender("numpy", "numpy.py"),
+]
+MEASURE = Contender(LIMIT, "int8_read.py")
+RESIDENT_TOGETHER = 1 << 30  # bytes of float32 items; above it systems run one after another
+CHECK_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is asked: `users` of the table are checked for exactness, all of them take their turns in the timing."""
+
+    items: int
+    dim: int
+    batches: Sequence[int] = (1, 16, 64)
+    k: int = 10
+    users: int = 256
+    tables: Kind = "clustered"
+    retrieval: str = "exact"
+    seconds: float = 1.0
+    rounds: int = 5
+    threads: int = 0
+    table_users: int = 10_000
+
+
+def chosen(against: Sequence[str], peers: Path) -> tuple[list[Contender], list[str]]:
+    """The contenders that are named, by their own name or their peer's, ours first; and which of them aren't installed.
+
+    Raises ValueError for a name that nobody has.
+    """
+    names = {name for contender in CONTENDERS[1:] for name in (contender.name, contender.peer) if name}
+    if unknown := set(against) - names:
+        raise ValueError(f"no such system: {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
+    wanted = [one for one in CONTENDERS if one.name == OURS or {one.name, one.peer} & set(against)]
+    return [one for one in wanted if one.python(peers)], [one.name for one in wanted if not one.python(peers)]
+
+
+def compare(contenders: Sequence[Contender], workload: Workload, folder: Path, peers: Path) -> list[Figure]:
+    """Measure and check each contender on tables in `folder`, which are made where they aren't there yet."""
+    table_users = max(workload.table_users, workload.users)
+    users, items = write_tables(folder, workload.tables, workload.items, table_users, workload.dim)
+    job = {
+        "users": str(users),
+        "items": str(items),
+        "bundle": str(bundle_of(folder, users, items)),
+        "user_rows": table_users,
+        "k": workload.k,
+        "retrieval": workload.retrieval,
+        "threads": workload.threads or machine.cores(),
+    }
+    together = workload.items * workload.dim * 4 <= RESIDENT_TOGETHER
+    everyone = [MEASURE, *contenders]
+    if not together:
+        out.print("the tables are large: systems run one after another, not in interleaved rounds")
+    found: list[Figure] = []
+    best = exactness.best_scores(np.load(users, mmap_mode="r")[: workload.users], np.load(items, mmap_mode="r"), workload.k)
+    for group in [everyone] if together else [[one] for one in everyone]:
+        found += _compared(group, workload, job, peers, folder / "answers.npz", best)
+    return found
+
+
+def bundle_of(folder: Path, users: Path, items: Path) -> Path:
+    """The tables as a bundle; made again where the exporter has changed since."""
+    exporter = sorted(Path(model_export.__file__).parent.rglob("*.py"))
+    edition = zlib.crc32(b"".join(path.read_bytes() for path in exporter))
+    bundle = folder / f"{items.stem}-{users.stem}-{edition:08x}"
+    if not bundle.exists():
+        command = [sys.executable, "-P", "-m", "service", "export", "--name", "bench", "-o", str(bundle)]
+        tables = ["--user-embeddings", str(users), "--item-embeddings", str(items)]
+        done = subprocess.run([*command, *tables], capture_output=True, text=True, env=machine.own_environment(), check=False)
+        if done.returncode:
+            raise SystemFailed(f"recoserve export failed: {done.stderr.strip()}")
+    return bundle
+
+
+def _compared(
+    group: Sequence[Contender], workload: Workload, job: dict[str, Any], peers: Path, answers: Path, best: exactness.Doubles
+) -> list[Figure]:
+    with ExitStack() as stack:
+        running = [stack.enter_context(_start(one, job, peers)) for one in group]
+        times = _timed(running, workload)
+        return [one for process in running for one in _figures(process, times, workload, job, answers, best)]
+
+
+def _start(contender: Contender, job: dict[str, Any], peers: Path) -> Process:
+    python = contender.python(peers)
+    assert python  # noqa: S101  # `chosen` leaves out what isn't installed
+    return Process(contender, python, job)
+
+
+def _timed(running: Sequence[Process], workload: Workload) -> dict[tuple[str, int], list[float]]:
+    """Rounds of A B C, A B C: a machine that slows down meanwhile slows all of them alike."""
+    times: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for _ in range(workload.rounds):
+        for batch in workload.batches:
+            for process in running:
+                if process.contender is not MEASURE or batch == workload.batches[0]:
+                    times[process.contender.name, batch] += process.run(batch, workload.seconds)
+    return times
+
+
+def _figures(
+    process: Process,
+    times: dict[tuple[str, int], list[float]],
+    workload: Workload,
+    job: dict[str, Any],
+    answers: Path,
+    best: exactness.Doubles,
+) -> Iterator[Figure]:
+    name = process.contender.name
+    place = {"items": workload.items, "dim": workload.dim, "tables": workload.tables, "threads": job["threads"], **process.loaded}
+    if process.contender is MEASURE:
+        found = times[name, workload.batches[0]]
+        yield figures.figure(name, name, found, len(found) / sum(found), batch=1, recall=None, **place)
+        return
+    notes = process.answers(workload.users, min(CHECK_BATCH, workload.users), answers)
+    with np.load(answers) as saved:
+        checked = (np.load(job[side], mmap_mode="r") for side in ("users", "items"))
+        users, items = checked
+        verdict = exactness.check(users[: workload.users], items, saved["rows"], saved["scores"], best)
+    told = {"recall": verdict.recall, "wrong": verdict.wrong, "checked": verdict.users, "score_error": verdict.score_error}
+    for batch in workload.batches:
+        found = times[name, batch]
+        per_second = batch * len(found) / sum(found)
+        yield figures.figure(name, "retrieval", found, per_second, batch=batch, k=workload.k, **place, **told, notes=notes)
+
+
+def print_figures(found: Sequence[Figure]) -> None:
+    """A row for each system and batch, in order of batches; our own figures and the limit as the bases of ratios."""
+    ours = {one["batch"]: one["median_ms"] for one in found if one["system"] == OURS}
+    limit = next((one["median_ms"] for one in found if one["system"] == LIMIT), None)
+    rows = []
+    for one in sorted(found, key=lambda one: (one["batch"], one["system"] != LIMIT)):
+        median, batch = one["median_ms"], one["batch"]
+        reading = one["system"] == LIMIT
+        rows.append(
+            [
+                one["system"],
+                str(batch),
+                f"{median:.3f}",
+                f"{one['p99_ms']:.3f}",
+                f"{median / batch:.4f}",
+                f"{one['per_second']:,.0f}",
+                "" if reading else ratio(median, ours.get(batch)),
+                "" if reading else ratio(median / batch, limit),
+                "" if reading else f"{one['recall']:.4f}",
+                "" if reading else f"{one['wrong']} of {one['checked']}",
+                f"{one['load_seconds']:.1f}",
+                f"{one['resident_mib']:.0f}",
+            ]
+        )
+    columns = "system,batch,median ms,p99 ms,ms a user,users/s,to recoserve,a user to int8 read,recall,wrong,load s,MiB"
+    figures.print_table(columns.split(","), rows)
+    for one in {one["system"]: one for one in found if one.get("notes")}.values():
+        out.print(f"{one['system']}: " + ", ".join(f"{name} {value}" for name, value in one["notes"].items()), markup=False)
