@@ -25,6 +25,12 @@ CONTENDERS = [
     Contender(OURS, "recoserve.py"),
     Contender("onnx", "onnx.py"),
     Contender("numpy", "numpy.py"),
+    Contender("faiss-flat", "faiss.py", "faiss"),
+    Contender("faiss-pq", "faiss.py", "faiss", {"factory": "PQ{}x4fs,RFlat", "k_factor": 100}),
+    Contender("scann-brute", "scann.py", "scann", {"leaves": 0, "reorder": 0}),
+    Contender("scann-ah", "scann.py", "scann", {"leaves": 0, "reorder": 1000}),
+    Contender("scann-tree", "scann.py", "scann", {"leaves": 2000, "reorder": 1000}),
+    Contender("usearch", "usearch.py", "usearch"),
 ]
 MEASURE = Contender(LIMIT, "int8_read.py")
 RESIDENT_TOGETHER = 1 << 30  # bytes of float32 items; above it systems run one after another
@@ -68,6 +74,7 @@ def compare(contenders: Sequence[Contender], workload: Workload, folder: Path, p
         "users": str(users),
         "items": str(items),
         "bundle": str(bundle_of(folder, users, items)),
+        "dim": workload.dim,
         "user_rows": table_users,
         "k": workload.k,
         "retrieval": workload.retrieval,
@@ -138,7 +145,7 @@ def _figures(
         found = times[name, workload.batches[0]]
         yield figures.figure(name, name, found, len(found) / sum(found), batch=1, recall=None, **place)
         return
-    notes = process.answers(workload.users, min(CHECK_BATCH, workload.users), answers)
+    paths = process.answers(workload.users, min(CHECK_BATCH, workload.users), answers)
     with np.load(answers) as saved:
         checked = (np.load(job[side], mmap_mode="r") for side in ("users", "items"))
         users, items = checked
@@ -147,7 +154,7 @@ def _figures(
     for batch in workload.batches:
         found = times[name, batch]
         per_second = batch * len(found) / sum(found)
-        yield figures.figure(name, "retrieval", found, per_second, batch=batch, k=workload.k, **place, **told, notes=notes)
+        yield figures.figure(name, "retrieval", found, per_second, batch=batch, k=workload.k, **place, **told, paths=paths)
 
 
 def print_figures(found: Sequence[Figure]) -> None:
@@ -176,5 +183,6 @@ def print_figures(found: Sequence[Figure]) -> None:
         )
     columns = "system,batch,median ms,p99 ms,ms a user,users/s,to recoserve,a user to int8 read,recall,wrong,load s,MiB"
     figures.print_table(columns.split(","), rows)
-    for one in {one["system"]: one for one in found if one.get("notes")}.values():
-        out.print(f"{one['system']}: " + ", ".join(f"{name} {value}" for name, value in one["notes"].items()), markup=False)
+    for one in {one["system"]: one for one in found}.values():
+        if told := one["notes"] | one.get("paths", {}):
+            out.print(f"{one['system']}: " + ", ".join(f"{name} {value}" for name, value in told.items()), markup=False)

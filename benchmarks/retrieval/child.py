@@ -1,13 +1,14 @@
 """One system under test in a process, and perhaps a Python, of its own: JSON lines in on stdin, JSON lines out on stdout.
 
-    {"load": {...}}                              -> {"load_seconds": s, "resident_mib": m}
+    {"load": {...}}                              -> {"load_seconds": s, "resident_mib": m, "notes": {...}}
     {"run": {"batch": b, "seconds": s}}          -> {"times": [seconds of each call]}
-    {"answers": {"users": n, "batch": b, "to": path}}   -> {"notes": {...}}, and rows and scores in path
+    {"answers": {"users": n, "batch": b, "to": path}}   -> {"paths": {...}}, and rows and scores in path
 
     python -P child.py systems/NAME.py
 
 A system is a file with a class `System`: made from what `load` brings, it has `top(users)`, which answers int64 [B] user rows with
-int64 [B, k] item rows and float32 [B, k] scores. It may have `notes`, a dict to print. This file and the systems need NumPy alone.
+int64 [B, k] item rows and float32 [B, k] scores. It may have `notes`, a dict to print, and `paths`, a Counter of the ways in which
+rows were answered. This file and the systems need NumPy alone.
 """
 
 import json
@@ -28,7 +29,11 @@ class Child:
         began = time.perf_counter()
         self.system = runpy.run_path(self.path)["System"](job)
         self.system.top(self.next_users(1))
-        return {"load_seconds": time.perf_counter() - began, "resident_mib": resident_mib()}
+        return {
+            "load_seconds": time.perf_counter() - began,
+            "resident_mib": resident_mib(),
+            "notes": getattr(self.system, "notes", {}),
+        }
 
     def run(self, job):
         """Call after call for the time given, at least three, after one that isn't timed."""
@@ -43,12 +48,13 @@ class Child:
         return {"times": times}
 
     def answers(self, job):
-        getattr(self.system, "notes", {}).clear()
+        paths = getattr(self.system, "paths", {})
+        paths.clear()
         starts = range(0, job["users"], job["batch"])
         parts = [self.system.top(np.arange(at, min(at + job["batch"], job["users"]))) for at in starts]
         rows, scores = (np.concatenate(side) for side in zip(*parts, strict=True))
         np.savez(job["to"], rows=rows.astype(np.int64), scores=scores.astype(np.float32))
-        return {"notes": dict(getattr(self.system, "notes", {}))}
+        return {"paths": paths}
 
     def next_users(self, count):
         """Other users in each call, around the table."""

@@ -54,10 +54,10 @@ class Process:
         times: list[float] = self._ask("run", {"batch": batch, "seconds": seconds})["times"]
         return times
 
-    def answers(self, users: int, batch: int, to: Path) -> dict[str, Any]:
-        """Write the answers for the first `users` users to `to`, an .npz file; returns the system's own notes."""
-        notes: dict[str, Any] = self._ask("answers", {"users": users, "batch": batch, "to": str(to)})["notes"]
-        return notes
+    def answers(self, users: int, batch: int, to: Path) -> dict[str, int]:
+        """Write the answers for the first `users` users to `to`, an .npz file; returns how many left by each path."""
+        paths: dict[str, int] = self._ask("answers", {"users": users, "batch": batch, "to": str(to)})["paths"]
+        return paths
 
     def _ask(self, command: str, job: dict[str, Any]) -> dict[str, Any]:
         stdin, stdout = self._process.stdin, self._process.stdout
