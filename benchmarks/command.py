@@ -58,6 +58,37 @@ def retrieval(
     figures.write_json(to, found)
 
 
+@bench.command("http")
+def over_http(
+    items: Annotated[int, typer.Option(min=10, help="Items in the catalogue.")] = 10_000,
+    dim: Annotated[int, typer.Option(min=1, help="Dimension of the vectors.")] = 64,
+    against: Annotated[str, typer.Option(help="Servers: naive, litserve, bentoml, mlserver, ray.")] = "naive",
+    connections: Annotated[str, typer.Option(help="Connections at a time, several with commas between.")] = "1,32",
+    seconds: Annotated[float, typer.Option(min=0, help="How long each turn lasts.")] = 5.0,
+    rounds: Rounds = 3,
+    open_loop: Annotated[float, typer.Option(min=0, max=1, help="Share of the capacity for the open loop; 0: none.")] = 0.5,
+    open_seconds: Annotated[float, typer.Option(min=1, help="How long the open loop lasts.")] = 60.0,
+    folder: Folder = None,
+    peers: Peers = ROOT,
+    to: Json = None,
+) -> None:
+    """The same question over HTTP: requests per second and latency, on the same model."""
+    from benchmarks import figures
+    from benchmarks.http import bench as task
+
+    workload = task.Workload(items, dim, numbers(connections), seconds, rounds, open_loop, open_seconds)
+    try:
+        contenders, missing = task.chosen(names(against), peers)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--against") from None
+    with kept(folder) as place:
+        found = task.compare(contenders, workload, place, peers.absolute())
+    figures.print_heading(f"HTTP: {items:,} items x {dim}, k = 10, {rounds} rounds of {seconds:g} s")
+    task.print_figures(found)
+    say_left_out(missing)
+    figures.write_json(to, found)
+
+
 def names(text: str) -> list[str]:
     """Words with commas between them."""
     return [word.strip() for word in text.split(",") if word.strip()]
