@@ -23,10 +23,10 @@ def command() -> str:
     return " ".join(["recoserve", *sys.argv[1:]] if "bench" in sys.argv[1:2] else ["python -m benchmarks", *sys.argv[1:]])
 
 
-def own_environment() -> dict[str, str]:
-    """The environment in which another process finds these same packages, wherever it starts."""
-    here = str(Path(__file__).parents[1])
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}
+def environment(own: bool) -> dict[str, str]:
+    """Variables for another process, in which it finds these same packages wherever it starts, or else only its own."""
+    here, given = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")
+    return os.environ | {"PYTHONPATH": os.pathsep.join([here, given] if given else [here]) if own else ""}
 
 
 def resident_mib(pid: int) -> float:

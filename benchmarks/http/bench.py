@@ -12,7 +12,7 @@ from benchmarks import figures
 from benchmarks.errors import SystemFailed
 from benchmarks.figures import Figure, out, ratio
 from benchmarks.http import load
-from benchmarks.http.server import SERVERS, Contender, Running
+from benchmarks.http.server import SERVERS, Contender, Running, listed, listed_rows, tensor_rows, tensors
 from benchmarks.retrieval.bench import bundle_of
 from benchmarks.tables import write_tables
 
@@ -31,6 +31,10 @@ CONTENDERS = [
     Contender(LIMIT, script("echo")),
     Contender(OURS, ("-m", "service", "serve", "{bundle}", "--port", "{port}", "--log-format", "json", "--drain-seconds", "0")),
     Contender("naive", script("naive")),
+    Contender("litserve", script("litserve_app"), "litserve", idle=False),
+    Contender("bentoml", script("bentoml_app"), "bentoml", body=listed, rows=listed_rows),
+    Contender("mlserver", script("mlserver_app"), "mlserver", "/v2/models/recommender/infer", tensors, tensor_rows),
+    Contender("ray", script("ray_app"), "ray", idle=False),
 ]
 
 

@@ -33,6 +33,26 @@ def plain_rows(answer: Any) -> list[int]:
     return [item["item_id"] for item in answer["items"]]
 
 
+def listed(user: int, k: int) -> dict[str, Any]:
+    """BentoML's batchable endpoints take lists."""
+    return {"requests": [plain(user, k)]}
+
+
+def listed_rows(answer: Any) -> list[int]:
+    return plain_rows(answer[0])
+
+
+def tensors(user: int, k: int) -> dict[str, Any]:
+    """The V2 inference protocol's."""
+    given = {"user_id": user, "k": k}
+    return {"inputs": [{"name": name, "shape": [1, 1], "datatype": "INT64", "data": [value]} for name, value in given.items()]}
+
+
+def tensor_rows(answer: Any) -> list[int]:
+    rows: list[int] = answer["outputs"][0]["data"]
+    return rows
+
+
 @dataclass(frozen=True)
 class Contender:
     """A server: its command, the peer whose environment it needs (None: our own), and how it is asked and answers."""
@@ -68,15 +88,15 @@ class Running:
         self.port = free_port()
         self._log = tempfile.TemporaryFile(dir=MEMORY if MEMORY.is_dir() else None)  # noqa: SIM115  # closed with the process
         words = [word.format(port=self.port, bundle=bundle) for word in contender.command]
-        environment = dict(os.environ) if contender.peer else machine.own_environment()
+        self._folder = tempfile.TemporaryDirectory(prefix="recoserve-bench-")
         began = time.perf_counter()
         self._process = subprocess.Popen(
             [python, "-P", *words],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env=environment,
-            cwd=bundle.parent,
+            env=machine.environment(own=not contender.peer),
+            cwd=self._folder.name,
             start_new_session=True,
         )
         self.pid = self._process.pid
@@ -106,6 +126,7 @@ class Running:
                 continue
         self._process.wait(timeout=STOP_SECONDS)
         self._log.close()
+        self._folder.cleanup()
 
     def _wait(self, deadline: float) -> None:
         while time.perf_counter() < deadline:

@@ -28,7 +28,7 @@ def install(root: Path, peer: str) -> bool:
     if stamp.exists() and stamp.read_text() == wanted:
         return False
     venv.create(root / peer, with_pip=True, clear=True)
-    pip = [str(root / peer / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip = [str(root / peer / "bin" / "python"), "-I", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     subprocess.run([*pip, "-r", str(HERE / f"{peer}.txt")], check=True)
     stamp.write_text(wanted)
     return True

@@ -99,7 +99,7 @@ def bundle_of(folder: Path, users: Path, items: Path) -> Path:
     if not bundle.exists():
         command = [sys.executable, "-P", "-m", "service", "export", "--name", "bench", "-o", str(bundle)]
         tables = ["--user-embeddings", str(users), "--item-embeddings", str(items)]
-        done = subprocess.run([*command, *tables], capture_output=True, text=True, env=machine.own_environment(), check=False)
+        done = subprocess.run([*command, *tables], capture_output=True, text=True, env=machine.environment(own=True), check=False)
         if done.returncode:
             raise SystemFailed(f"recoserve export failed: {done.stderr.strip()}")
     return bundle

@@ -1,7 +1,6 @@
 """The parent's end of a system under test: starts its process, asks, waits."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -38,7 +37,7 @@ class Process:
         self.contender = contender
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
         threads = str(job["threads"])
-        environment = dict(os.environ) if contender.peer else machine.own_environment()
+        environment = machine.environment(own=not contender.peer)
         self._process = subprocess.Popen(
             [python, "-P", HERE / "child.py", HERE / "systems" / contender.file],
             stdin=subprocess.PIPE,
