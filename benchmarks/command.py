@@ -89,6 +89,24 @@ def over_http(
     figures.write_json(to, found)
 
 
+@bench.command()
+def soak(
+    requests: Annotated[int, typer.Option(min=1000, help="Requests to send, of every kind.")] = 500_000,
+    connections: Annotated[int, typer.Option(min=1, help="Connections at a time.")] = 32,
+    folder: Folder = None,
+    to: Json = None,
+) -> None:
+    """Whether the service's memory grows: the slope of its resident memory over many requests of every kind."""
+    from benchmarks import figures
+    from benchmarks import soak as task
+
+    with kept(folder) as place:
+        found = task.soak(place, requests, connections)
+    figures.print_heading("soak: every kind of request")
+    task.print_result(found)
+    figures.write_json(to, [found])
+
+
 def names(text: str) -> list[str]:
     """Words with commas between them."""
     return [word.strip() for word in text.split(",") if word.strip()]

@@ -29,11 +29,6 @@ def environment(own: bool) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join([here, given] if given else [here]) if own else ""}
 
 
-def resident_mib(pid: int) -> float:
-    """Resident memory of a process, MiB (Linux)."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 def _processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import figures
+from benchmarks.bundle import bundle_of
 from benchmarks.errors import SystemFailed
 from benchmarks.figures import Figure, out, ratio
 from benchmarks.http import load
 from benchmarks.http.server import SERVERS, Contender, Running, listed, listed_rows, tensor_rows, tensors
-from benchmarks.retrieval.bench import bundle_of
 from benchmarks.tables import write_tables
 
 OURS, LIMIT = "recoserve", "echo"
@@ -63,7 +63,7 @@ def chosen(against: Sequence[str], peers: Path) -> tuple[list[Contender], list[s
 
 def compare(contenders: Sequence[Contender], workload: Workload, folder: Path, peers: Path) -> list[Figure]:
     """Load each contender in its turn; those that can stand by idly stay up all the time."""
-    bundle = bundle_of(folder, *write_tables(folder, "clustered", workload.items, USERS, workload.dim))
+    bundle = bundle_of(*write_tables(folder, "clustered", workload.items, USERS, workload.dim))
     with ExitStack() as stack:
         up = {one.name: stack.enter_context(_started(one, bundle, peers)) for one in contenders if one.idle}
         _check_answers(list(up.values()))

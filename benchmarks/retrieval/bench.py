@@ -1,8 +1,5 @@
 """`recoserve bench retrieval`: systems side by side in interleaved rounds, and whether their answers are exact."""
 
-import subprocess
-import sys
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -12,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-import model_export
 from benchmarks import figures, machine
-from benchmarks.errors import SystemFailed
+from benchmarks.bundle import bundle_of
 from benchmarks.figures import Figure, out, ratio
 from benchmarks.retrieval import exactness
 from benchmarks.retrieval.parent import Contender, Process
@@ -73,7 +69,7 @@ def compare(contenders: Sequence[Contender], workload: Workload, folder: Path, p
     job = {
         "users": str(users),
         "items": str(items),
-        "bundle": str(bundle_of(folder, users, items)),
+        "bundle": str(bundle_of(users, items)),
         "dim": workload.dim,
         "user_rows": table_users,
         "k": workload.k,
@@ -89,20 +85,6 @@ def compare(contenders: Sequence[Contender], workload: Workload, folder: Path, p
     for group in [everyone] if together else [[one] for one in everyone]:
         found += _compared(group, workload, job, peers, folder / "answers.npz", best)
     return found
-
-
-def bundle_of(folder: Path, users: Path, items: Path) -> Path:
-    """The tables as a bundle; made again where the exporter has changed since."""
-    exporter = sorted(Path(model_export.__file__).parent.rglob("*.py"))
-    edition = zlib.crc32(b"".join(path.read_bytes() for path in exporter))
-    bundle = folder / f"{items.stem}-{users.stem}-{edition:08x}"
-    if not bundle.exists():
-        command = [sys.executable, "-P", "-m", "service", "export", "--name", "bench", "-o", str(bundle)]
-        tables = ["--user-embeddings", str(users), "--item-embeddings", str(items)]
-        done = subprocess.run([*command, *tables], capture_output=True, text=True, env=machine.environment(own=True), check=False)
-        if done.returncode:
-            raise SystemFailed(f"recoserve export failed: {done.stderr.strip()}")
-    return bundle
 
 
 def _compared(
