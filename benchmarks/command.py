@@ -107,6 +107,41 @@ def soak(
     figures.write_json(to, [found])
 
 
+@bench.command()
+def growth(
+    sizes: Annotated[
+        str, typer.Option(help="Items in the catalogue, several with commas between.")
+    ] = "10000,100000,1000000,10000000",
+    dim: Annotated[int, typer.Option(min=1, help="Dimension of the vectors.")] = 64,
+    batches: Annotated[str, typer.Option(help="Users in one call, several with commas between.")] = "1,64",
+    seconds: Annotated[float, typer.Option(min=0, help="How long each turn lasts.")] = 1.0,
+    rounds: Rounds = 3,
+    threads: Threads = 0,
+    plot: Annotated[Path | None, typer.Option(help="Draw the figures as an SVG; needs matplotlib.")] = None,
+    folder: Folder = None,
+    peers: Peers = ROOT,
+    to: Json = None,
+) -> None:
+    """How time grows with the catalogue: this product, the plain graph and FAISS's flat index."""
+    from benchmarks import figures
+    from benchmarks import growth as task
+    from benchmarks.retrieval import bench as retrieval
+
+    counts = numbers(sizes)
+    contenders, missing = retrieval.chosen(task.AGAINST, peers)
+    workload = retrieval.Workload(counts[0], dim, numbers(batches), seconds=seconds, rounds=rounds, threads=threads)
+    with kept(folder) as place:
+        found = task.grow(counts, workload, contenders, place, peers)
+    figures.print_heading(f"growth: dimension {dim}, k = {workload.k}, {rounds} rounds of {seconds:g} s")
+    for count in counts:
+        figures.out.print(f"\n{count:,} items")
+        retrieval.print_figures([one for one in found if one["items"] == count])
+    say_left_out(missing)
+    figures.write_json(to, found)
+    if plot:
+        task.plot(found, plot)
+
+
 def names(text: str) -> list[str]:
     """Words with commas between them."""
     return [word.strip() for word in text.split(",") if word.strip()]
