@@ -10,6 +10,7 @@ RUN /opt/recoserve/bin/pip install --quiet --require-hashes -r requirements/serv
 COPY pyproject.toml README.md LICENSE ./
 COPY service service
 COPY model_export model_export
+COPY benchmarks benchmarks
 RUN /opt/recoserve/bin/pip install --quiet --no-deps . \
  && /opt/recoserve/bin/pip uninstall --quiet --yes pip \
  && find /opt/recoserve/lib -depth -type d -name tests -path '*/numpy/*' -exec rm -rf {} + \

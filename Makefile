@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format smoke demo-bundle requirements clean
+.PHONY: help demo test check format smoke peers demo-bundle requirements clean
 
 help: ## Print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ format: $(VENV)/test.stamp ## Format the code
 
 smoke: ## Bring compose up, ask, scrape, take it down (needs docker)
 	bash deploy/smoke.sh
+
+peers: $(VENV)/bin/python ## Install the peers that `recoserve bench` can compare with, under build/peers
+	$(BIN)/python -m benchmarks.peers.install
 
 demo-bundle: $(VENV)/test.stamp ## Make the demo's bundle again: data, training, export
 	rm -rf build/library service/demo/bundle

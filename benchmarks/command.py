@@ -32,6 +32,7 @@ def retrieval(
     batches: Annotated[str, typer.Option(help="Users in one call, several with commas between.")] = "1,16,64",
     k: Annotated[int, typer.Option("-k", min=1, help="Items in an answer.")] = 10,
     users: Annotated[int, typer.Option(min=1, help="Users whose answers are checked in float64.")] = 256,
+    table_users: Annotated[int, typer.Option(min=1, help="Users in the table, all of which take turns.")] = 10_000,
     tables: Annotated[Literal["clustered", "random"], typer.Option(help="Like trained ones, or structureless.")] = "clustered",
     retrieval: Annotated[Literal["exact", "plain"], typer.Option(help="How recoserve searches.")] = "exact",
     seconds: Annotated[float, typer.Option(min=0, help="How long each turn lasts.")] = 1.0,
@@ -45,7 +46,9 @@ def retrieval(
     from benchmarks import figures
     from benchmarks.retrieval import bench as task
 
-    workload = task.Workload(items, dim, numbers(batches), min(k, items), users, tables, retrieval, seconds, rounds, threads)
+    workload = task.Workload(
+        items, dim, numbers(batches), min(k, items), users, tables, retrieval, seconds, rounds, threads, table_users
+    )
     try:
         contenders, missing = task.chosen(names(against), peers)
     except ValueError as error:

@@ -98,8 +98,8 @@ def _bundle(folder: Path) -> Path:
     catalogue.write_text(
         "item_id,title,genres\n" + "".join(f"{row},Item number {row},{row % 17}|{row % 5}\n" for row in range(ITEMS))
     )
-    pairs = ((user, item) for user in range(USERS) for item in rng.choice(ITEMS, 20, replace=False))
-    seen.write_text("user_id,item_id\n" + "".join(f"{user},{item}\n" for user, item in pairs))
+    pairs = "".join(f"{user},{item}\n" for user, row in enumerate(rng.integers(0, ITEMS, (USERS, 20))) for item in row)
+    seen.write_text("user_id,item_id\n" + pairs)
     return bundle_of(users, items, "--items", str(catalogue), "--interactions", str(seen))
 
 

@@ -93,6 +93,11 @@ def test_packages_meet_only_at_the_bundle(module):
 
 
 @pytest.mark.parametrize("module", MODULES)
+def test_the_benchmarks_look_in_from_outside(module):
+    assert not {imported for imported, _ in imports(MODULES[module]) if imported.startswith("benchmarks")}
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_each_framework_is_imported_in_its_own_files(module):
     for imported, _ in imports(MODULES[module]):
         assert module in ONE_FILE.get(imported.split(".")[0], {module}), f"{module} imports {imported}"

@@ -114,7 +114,7 @@ def _check_answers(running: Sequence[Running]) -> None:
 
 def _turn(running: Running, connections: int, seconds: float) -> load.Load:
     asked = requests(running.contender)
-    load.closed_loop(running.port, asked, connections, WARM_SECONDS)
+    load.closed_loop(running.port, asked, connections, min(WARM_SECONDS, seconds))
     return load.closed_loop(running.port, asked, connections, seconds)
 
 

@@ -183,7 +183,7 @@ async def _open_loop(port: int, requests: Iterator[bytes], connections: int, arr
     loop.add_reader(timer.descriptor, due)
     timer.set(planned[0])
     await _in_time(finished, float(arrivals[-1]), load, opened)
-    load.statuses[CLOSED] += len(waiting)
+    load.statuses.update([CLOSED] * len(waiting))
     load.seconds = clock() - began
     loop.remove_reader(timer.descriptor)
     timer.close()

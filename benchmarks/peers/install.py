@@ -8,7 +8,6 @@ Makes ROOT/NAME from NAME.txt beside this file; one that is there already, with 
 import argparse
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -27,7 +26,7 @@ def install(root: Path, peer: str) -> bool:
     wanted, stamp = (HERE / f"{peer}.txt").read_text(), root / peer / STAMP
     if stamp.exists() and stamp.read_text() == wanted:
         return False
-    venv.create(root / peer, with_pip=True, clear=True)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(root / peer)], check=True)
     pip = [str(root / peer / "bin" / "python"), "-I", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     subprocess.run([*pip, "-r", str(HERE / f"{peer}.txt")], check=True)
     stamp.write_text(wanted)

@@ -8,7 +8,7 @@ that is dropped. At first only float32 scores are known; k of them reach t, so k
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -33,12 +33,17 @@ class Verdict:
     score_error: float
 
 
-def best_scores(users: Floats, items: Floats, k: int) -> Doubles:
-    """The k best true scores of each user, best first: float32 [U, d] and [N, d] -> float64 [U, min(k, N)]."""
+def best_scores(users: Floats, items: Floats, k: int, chunk: int = ITEMS) -> Doubles:
+    """The k best true scores of each user, best first: float32 [U, d] and [N, d] -> float64 [U, min(k, N)].
+
+    `chunk` items are looked at at a time; it changes the memory taken, not the answer.
+    """
     longest = float(np.sqrt(max(np.einsum("ij,ij->i", part, part, dtype=np.float64).max() for part in _chunks(items, ITEMS))))
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         # One thread's product and another's comparisons overlap; a block is its own unit of work.
-        found = threads.map(lambda block: _best_of_block(block, items, min(k, len(items)), longest), _chunks(users, USERS))
+        found = threads.map(
+            lambda block: _best_of_block(block, _chunks(items, chunk), min(k, len(items)), longest), _chunks(users, USERS)
+        )
         return np.concatenate(list(found))
 
 
@@ -66,11 +71,11 @@ def check(users: Floats, items: Floats, rows: Rows, scores: Floats, best: Double
     return Verdict(len(users), int(wrong.sum()), sum(hits) / best.size, float(np.abs(scores - true)[known].max(initial=0.0)))
 
 
-def _best_of_block(users: Floats, items: Floats, k: int, longest: float) -> Doubles:
+def _best_of_block(users: Floats, chunks: Iterable[Floats], k: int, longest: float) -> Doubles:
     unit_error = users.shape[1] * 2.0**-24
     margin = unit_error / (1 - unit_error) * np.linalg.norm(users.astype(np.float64), axis=1) * longest
     best = np.full((len(users), k), -np.inf)
-    for number, chunk in enumerate(_chunks(items, ITEMS)):
+    for number, chunk in enumerate(chunks):
         scores = users @ chunk.T
         reached = best[:, -1]
         if number == 0 and len(chunk) >= k:

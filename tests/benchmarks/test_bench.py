@@ -1,0 +1,133 @@
+"""`recoserve bench`: whole runs of real processes, on tables so small that they take moments."""
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from benchmarks import growth
+from benchmarks.command import bench
+from benchmarks.errors import SystemFailed
+from benchmarks.http.bench import CONTENDERS as SERVERS
+from benchmarks.peers.install import HERE, PEERS, interpreter
+from benchmarks.retrieval.bench import CONTENDERS as SYSTEMS
+from benchmarks.retrieval.parent import Contender, Process
+
+ROOT = Path(__file__).parents[2]
+JOB = {"users": "", "items": "", "user_rows": 1, "k": 1, "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("bench")
+
+
+def run(command, *words):
+    return CliRunner().invoke(bench, [*command.split(), *map(str, words)])
+
+
+def test_retrieval_measures_and_checks_every_system_and_names_who_is_left_out(folder):
+    to = folder / "figures.json"
+    asked = "retrieval --items 500 --dim 8 --batches 1,4 --users 20 --seconds 0.01 --rounds 2 --against numpy,faiss"
+    done = run(asked, "--folder", folder, "--peers", folder / "none", "--json", to)
+
+    assert done.exit_code == 0, done.output
+    assert "left out, not installed: faiss-flat" in done.output
+    figures = json.loads(to.read_text())
+    assert [(one["system"], one["batch"]) for one in figures] == [
+        ("int8_read", 1),
+        ("recoserve", 1),
+        ("recoserve", 4),
+        ("numpy", 1),
+        ("numpy", 4),
+    ]
+    for one in figures:
+        assert (one["items"], one["dim"]) == (500, 8)
+        assert 0 < one["median_ms"] <= one["p99_ms"]
+        assert one["per_second"] > 0
+    assert [one["recall"] for one in figures] == [None, 1.0, 1.0, 1.0, 1.0]
+    assert [(one["wrong"], one["checked"]) for one in figures[1:]] == [(0, 20)] * 4
+    assert sum(figures[1]["paths"].values()) == 20
+
+
+def test_http_loads_every_server_in_closed_and_open_loops(folder):
+    to = folder / "http.json"
+    asked = "http --items 50 --dim 4 --connections 1,2 --seconds 0.1 --rounds 1 --open-loop 0.2 --open-seconds 1 --against naive"
+    done = run(asked, "--folder", folder, "--json", to)
+
+    assert done.exit_code == 0, done.output
+    figures = json.loads(to.read_text())
+    systems = ["echo", "recoserve", "naive"]
+    closed = [(one["system"], one["connections"]) for one in figures if one["operation"] == "closed_loop"]
+    assert sorted(closed) == sorted((system, connections) for system in systems for connections in (1, 2))
+    assert [one["system"] for one in figures if one["operation"] == "open_loop"] == ["recoserve", "echo"]
+    assert all(one["failures"] == 0 and 0 < one["median_ms"] <= one["p99_ms"] for one in figures)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("retrieval --against annoy", "no such system: annoy"),
+        ("http --against echo", "no such system: echo"),
+        ("retrieval --batches 1,x", "not a list of numbers"),
+        ("growth --sizes 0", "not a list of numbers"),
+    ],
+)
+def test_wrong_usage_is_told_and_nothing_runs(asked, told):
+    done = run(asked)
+
+    assert done.exit_code == 2
+    assert told in re.sub(r"[\s│]+", " ", done.output)
+
+
+def test_a_system_that_ends_is_named_with_its_last_words():
+    with pytest.raises(SystemFailed, match=r"broken ended during load: .*No such file"):
+        Process(Contender("broken", "numpy.py"), Path(sys.executable), JOB)
+
+
+def test_every_peer_has_its_pinned_requirements():
+    assert {one.peer for one in (*SYSTEMS, *SERVERS) if one.peer} == set(PEERS)
+    for peer in PEERS:
+        lines = (HERE / f"{peer}.txt").read_text().splitlines()
+        assert "==" in lines[0] and lines[0].startswith((peer, f"{peer}-cpu", f"{peer}[")), lines
+
+
+def test_a_peer_that_was_installed_in_part_is_not_installed(tmp_path):
+    (tmp_path / "faiss" / "bin").mkdir(parents=True)
+    assert interpreter(tmp_path, "faiss") is None
+
+    (tmp_path / "faiss" / "installed.txt").touch()
+    assert interpreter(tmp_path, "faiss") == tmp_path / "faiss" / "bin" / "python"
+
+
+FIGURES = [
+    {"system": system, "items": items, "batch": batch, "median_ms": items * batch / 1e4}
+    for system in ("recoserve", "onnx")
+    for items in (1000, 10_000)
+    for batch in (1, 64)
+]
+
+
+def test_the_plot_needs_matplotlib_and_says_so(tmp_path):
+    if importlib.util.find_spec("matplotlib"):
+        growth.plot(FIGURES, tmp_path / "growth.svg")
+        drawn = (tmp_path / "growth.svg").read_text()
+        assert "batch of 64" in drawn or drawn.count("<g ") > 20
+        growth.plot(FIGURES, tmp_path / "again.svg")
+        assert drawn == (tmp_path / "again.svg").read_text()
+        return
+    with pytest.raises(SystemFailed, match="matplotlib"):
+        growth.plot(FIGURES, tmp_path / "growth.svg")
+
+
+def test_every_command_and_option_is_described():
+    page = (ROOT / "docs/performance.md").read_text()
+    for name, command in typer.main.get_command(bench).commands.items():
+        assert f"recoserve bench {name}" in page, name
+        options = {option for parameter in command.params for option in parameter.opts if option.startswith("-")} - {"--help"}
+        assert not {option for option in options if f"`{option}" not in page}, f"recoserve bench {name}"
