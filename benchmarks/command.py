@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from benchmarks.contender import chosen
 from benchmarks.peers.install import ROOT
 
 bench = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -49,12 +50,9 @@ def retrieval(
     workload = task.Workload(
         items, dim, numbers(batches), min(k, items), users, tables, retrieval, seconds, rounds, threads, table_users
     )
-    try:
-        contenders, missing = task.chosen(names(against), peers)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--against") from None
+    systems, missing = chosen(task.SYSTEMS, {task.OURS}, names(against), peers)
     with kept(folder) as place:
-        found = task.compare(contenders, workload, place, peers)
+        found = task.compare(systems, workload, place, peers)
     figures.print_heading(f"retrieval: {items:,} items x {dim}, {tables}, k = {k}, {rounds} rounds of {seconds:g} s")
     task.print_figures(found)
     say_left_out(missing)
@@ -65,7 +63,7 @@ def retrieval(
 def over_http(
     items: Annotated[int, typer.Option(min=10, help="Items in the catalogue.")] = 10_000,
     dim: Annotated[int, typer.Option(min=1, help="Dimension of the vectors.")] = 64,
-    against: Annotated[str, typer.Option(help="Servers: naive, litserve, bentoml, mlserver, ray.")] = "naive",
+    against: Annotated[str, typer.Option(help="Servers: recoserve-unbatched, naive, litserve, bentoml, mlserver, ray.")] = "naive",
     connections: Annotated[str, typer.Option(help="Connections at a time, several with commas between.")] = "1,32",
     seconds: Annotated[float, typer.Option(min=0, help="How long each turn lasts.")] = 5.0,
     rounds: Rounds = 3,
@@ -80,12 +78,9 @@ def over_http(
     from benchmarks.http import bench as task
 
     workload = task.Workload(items, dim, numbers(connections), seconds, rounds, open_loop, open_seconds)
-    try:
-        contenders, missing = task.chosen(names(against), peers)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--against") from None
+    servers, missing = chosen(task.SERVERS, {task.OURS, task.LIMIT}, names(against), peers)
     with kept(folder) as place:
-        found = task.compare(contenders, workload, place, peers.absolute())
+        found = task.compare(servers, workload, place, peers.absolute())
     figures.print_heading(f"HTTP: {items:,} items x {dim}, k = 10, {rounds} rounds of {seconds:g} s")
     task.print_figures(found)
     say_left_out(missing)
@@ -131,10 +126,10 @@ def growth(
     from benchmarks.retrieval import bench as retrieval
 
     counts = numbers(sizes)
-    contenders, missing = retrieval.chosen(task.AGAINST, peers)
+    systems, missing = chosen(retrieval.SYSTEMS, {retrieval.OURS}, task.AGAINST, peers)
     workload = retrieval.Workload(counts[0], dim, numbers(batches), seconds=seconds, rounds=rounds, threads=threads)
     with kept(folder) as place:
-        found = task.grow(counts, workload, contenders, place, peers)
+        found = task.grow(counts, workload, systems, place, peers)
     figures.print_heading(f"growth: dimension {dim}, k = {workload.k}, {rounds} rounds of {seconds:g} s")
     for count in counts:
         figures.out.print(f"\n{count:,} items")

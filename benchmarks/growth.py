@@ -7,19 +7,17 @@ from pathlib import Path
 from benchmarks.errors import SystemFailed
 from benchmarks.figures import Figure, out
 from benchmarks.retrieval import bench
-from benchmarks.retrieval.parent import Contender
+from benchmarks.retrieval.parent import System
 
 AGAINST = ("onnx", "faiss-flat")
 
 
-def grow(
-    sizes: Sequence[int], workload: bench.Workload, contenders: Sequence[Contender], folder: Path, peers: Path
-) -> list[Figure]:
+def grow(sizes: Sequence[int], workload: bench.Workload, systems: Sequence[System], folder: Path, peers: Path) -> list[Figure]:
     """`workload` for each size of the catalogue."""
     found: list[Figure] = []
     for size in sizes:
         out.print(f"{size:,} items …")
-        found += bench.compare(contenders, replace(workload, items=size), folder, peers)
+        found += bench.compare(systems, replace(workload, items=size), folder, peers)
     return found
 
 

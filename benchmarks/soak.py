@@ -1,7 +1,6 @@
 """`recoserve bench soak`: does memory grow? Requests of every kind against the real service, its memory sampled all along."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, cycle
@@ -15,8 +14,9 @@ from benchmarks import figures
 from benchmarks.bundle import bundle_of
 from benchmarks.figures import out
 from benchmarks.http import load
-from benchmarks.http.bench import CONTENDERS, OURS
+from benchmarks.http.bench import OURS, SERVERS
 from benchmarks.http.server import Running, http_request
+from benchmarks.peers.install import ROOT
 from benchmarks.tables import write_tables
 
 USERS, ITEMS, DIM = 10_000, 20_000, 64
@@ -28,11 +28,11 @@ BLOCKS, T_18 = 20, 2.101  # neighbouring samples are alike; means of 20 blocks, 
 
 def soak(folder: Path, requests: int, connections: int) -> dict[str, Any]:
     """Send `requests` and follow resident memory, MiB; the slope is in KiB per 1,000 requests, `slope_95` its interval."""
-    contender = next(one for one in CONTENDERS if one.name == OURS)
+    server = next(one for one in SERVERS if one.name == OURS)
     bodies = cycle(mixture(np.random.default_rng(0)))
     statuses: Counter[int] = Counter()
     each = -(-requests // SAMPLES)
-    with Running(contender, Path(sys.executable), _bundle(folder)) as running:
+    with Running(server, ROOT, _bundle(folder)) as running:
         samples = []
         for _ in range(SAMPLES):
             done = load.closed_loop(running.port, bodies, connections, float("inf"), each)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from benchmarks.bundle import bundle_of
 from benchmarks.errors import SystemFailed
 from benchmarks.figures import Figure, out, ratio
 from benchmarks.http import load
-from benchmarks.http.server import SERVERS, Contender, Running, listed, listed_rows, tensor_rows, tensors
+from benchmarks.http.server import SCRIPTS, V2_PATH, Running, Server, listed, listed_rows, tensor_rows, tensors
 from benchmarks.tables import write_tables
 
 OURS, LIMIT = "recoserve", "echo"
@@ -24,17 +24,19 @@ OPEN_CONNECTIONS = 128
 
 
 def script(name: str) -> tuple[str, ...]:
-    return (str(SERVERS / f"{name}.py"), "{port}", "{bundle}")
+    return (str(SCRIPTS / f"{name}.py"), "{port}", "{bundle}")
 
 
-CONTENDERS = [
-    Contender(LIMIT, script("echo")),
-    Contender(OURS, ("-m", "service", "serve", "{bundle}", "--port", "{port}", "--log-format", "json", "--drain-seconds", "0")),
-    Contender("naive", script("naive")),
-    Contender("litserve", script("litserve_app"), "litserve", idle=False),
-    Contender("bentoml", script("bentoml_app"), "bentoml", body=listed, rows=listed_rows),
-    Contender("mlserver", script("mlserver_app"), "mlserver", "/v2/models/recommender/infer", tensors, tensor_rows),
-    Contender("ray", script("ray_app"), "ray", idle=False),
+SERVE = ("-m", "service", "serve", "{bundle}", "--port", "{port}", "--log-format", "json", "--drain-seconds", "0")
+SERVERS = [
+    Server(name=LIMIT, command=script("echo")),
+    Server(name=OURS, command=SERVE),
+    Server(name="recoserve-unbatched", command=script("unbatched")),
+    Server(name="naive", command=script("naive")),
+    Server(name="litserve", peer="litserve", command=script("litserve_app"), idle=False),
+    Server(name="bentoml", peer="bentoml", command=script("bentoml_app"), body=listed, rows=listed_rows),
+    Server(name="mlserver", peer="mlserver", command=script("mlserver_app"), path=V2_PATH, body=tensors, rows=tensor_rows),
+    Server(name="ray", peer="ray", command=script("ray_app"), idle=False),
 ]
 
 
@@ -51,30 +53,20 @@ class Workload:
     open_seconds: float = 60.0
 
 
-def chosen(against: Sequence[str], peers: Path) -> tuple[list[Contender], list[str]]:
-    """The limit, ours and those named; and which of them aren't installed. Raises ValueError for a name that nobody has."""
-    always = {LIMIT, OURS}
-    if unknown := set(against) - {one.name for one in CONTENDERS} | set(against) & always:
-        others = ", ".join(one.name for one in CONTENDERS if one.name not in always)
-        raise ValueError(f"no such system: {', '.join(sorted(unknown))}; there are {others}")
-    wanted = [one for one in CONTENDERS if one.name in always or one.name in against]
-    return [one for one in wanted if one.python(peers)], [one.name for one in wanted if not one.python(peers)]
-
-
-def compare(contenders: Sequence[Contender], workload: Workload, folder: Path, peers: Path) -> list[Figure]:
-    """Load each contender in its turn; those that can stand by idly stay up all the time."""
+def compare(servers: Sequence[Server], workload: Workload, folder: Path, peers: Path) -> list[Figure]:
+    """Load each server in its turn; those that can stand by idly stay up all the time."""
     bundle = bundle_of(*write_tables(folder, "clustered", workload.items, USERS, workload.dim))
     with ExitStack() as stack:
-        up = {one.name: stack.enter_context(_started(one, bundle, peers)) for one in contenders if one.idle}
+        up = {one.name: stack.enter_context(Running(one, peers, bundle)) for one in servers if one.idle}
         _check_answers(list(up.values()))
         loads: dict[tuple[str, int], list[load.Load]] = {}
         for _ in range(workload.rounds):
-            for contender in contenders:
+            for server in servers:
                 with ExitStack() as turn:
-                    running = up.get(contender.name) or turn.enter_context(_started(contender, bundle, peers))
+                    running = up.get(server.name) or turn.enter_context(Running(server, peers, bundle))
                     for connections in workload.connections:
                         done = _turn(running, connections, workload.seconds)
-                        loads.setdefault((contender.name, connections), []).append(done)
+                        loads.setdefault((server.name, connections), []).append(done)
         found = [_figure(name, "closed_loop", done, workload, connections) for (name, connections), done in loads.items()]
         if workload.open_load:
             busiest = max(workload.connections)
@@ -82,38 +74,30 @@ def compare(contenders: Sequence[Contender], workload: Workload, folder: Path, p
             rate = workload.open_load * capacity
             for name in (OURS, LIMIT):
                 done = load.open_loop(
-                    up[name].port, requests(up[name].contender), OPEN_CONNECTIONS, load.poisson(rate, workload.open_seconds)
+                    up[name].port, requests(up[name].server), OPEN_CONNECTIONS, load.poisson(rate, workload.open_seconds)
                 )
                 found.append(_figure(name, "open_loop", [done], workload, OPEN_CONNECTIONS, rate=rate))
     return found
 
 
-def requests(contender: Contender) -> Iterator[bytes]:
+def requests(server: Server) -> Iterator[bytes]:
     """Prepared requests of users at random, the same for everybody, without end."""
     users = np.random.default_rng(0).integers(0, USERS, PREPARED)
-    return itertools.cycle([contender.request(int(user)) for user in users])
-
-
-@contextmanager
-def _started(contender: Contender, bundle: Path, peers: Path) -> Iterator[Running]:
-    python = contender.python(peers)
-    assert python  # noqa: S101  # `chosen` leaves out what isn't installed
-    with Running(contender, python, bundle) as running:
-        yield running
+    return itertools.cycle([server.request(int(user)) for user in users])
 
 
 def _check_answers(running: Sequence[Running]) -> None:
     """Everybody answers one user with the same ten items, the echo aside."""
-    ours = next(one for one in running if one.contender.name == OURS)
-    expected = ours.contender.rows(ours.answer(7))
+    ours = next(one for one in running if one.server.name == OURS)
+    expected = ours.server.rows(ours.answer(7))
     for one in running:
-        found = one.contender.rows(one.answer(7))
-        if len(found) != 10 or (one.contender.name != LIMIT and found != expected):
-            raise SystemFailed(f"{one.contender.name} answers user 7 with items {found}, recoserve with {expected}")
+        found = one.server.rows(one.answer(7))
+        if len(found) != 10 or (one.server.name != LIMIT and found != expected):
+            raise SystemFailed(f"{one.server.name} answers user 7 with items {found}, recoserve with {expected}")
 
 
 def _turn(running: Running, connections: int, seconds: float) -> load.Load:
-    asked = requests(running.contender)
+    asked = requests(running.server)
     load.closed_loop(running.port, asked, connections, min(WARM_SECONDS, seconds))
     return load.closed_loop(running.port, asked, connections, seconds)
 

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -17,11 +16,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchmarks import machine
+from benchmarks.contender import Contender
 from benchmarks.errors import SystemFailed
-from benchmarks.peers.install import interpreter
 
-SERVERS = Path(__file__).parent / "servers"
+SCRIPTS = Path(__file__).parent / "servers"
 MEMORY = Path("/dev/shm")  # noqa: S108  # logs are written, to memory, so that a slow disk costs nobody
+V2_PATH = "/v2/models/recommender/infer"
 START_SECONDS, STOP_SECONDS = 120, 20
 
 
@@ -53,21 +53,15 @@ def tensor_rows(answer: Any) -> list[int]:
     return rows
 
 
-@dataclass(frozen=True)
-class Contender:
-    """A server: its command, the peer whose environment it needs (None: our own), and how it is asked and answers."""
+@dataclass(frozen=True, kw_only=True)
+class Server(Contender):
+    """A server: its command, and how it is asked and answers."""
 
-    name: str
     command: tuple[str, ...]
-    peer: str | None = None
     path: str = "/recommend"
     body: Callable[[int, int], Any] = plain
     rows: Callable[[Any], list[int]] = plain_rows
     idle: bool = True  # whether it can stand by without using a core
-
-    def python(self, peers: Path) -> Path | None:
-        """The interpreter to run it with; None where the peer isn't installed."""
-        return interpreter(peers, self.peer) if self.peer else Path(sys.executable)
 
     def request(self, user: int, k: int = 10) -> bytes:
         """One HTTP request."""
@@ -81,21 +75,21 @@ def http_request(path: str, body: bytes) -> bytes:
 
 
 class Running:
-    """A server that answers. Raises SystemFailed where it ends or doesn't answer in time."""
+    """A server that answers. Raises SystemFailed where it isn't installed, ends, or doesn't answer in time."""
 
-    def __init__(self, contender: Contender, python: Path, bundle: Path) -> None:
-        self.contender = contender
+    def __init__(self, server: Server, peers: Path, bundle: Path) -> None:
+        self.server = server
         self.port = free_port()
         self._log = tempfile.TemporaryFile(dir=MEMORY if MEMORY.is_dir() else None)  # noqa: SIM115  # closed with the process
-        words = [word.format(port=self.port, bundle=bundle) for word in contender.command]
+        words = [word.format(port=self.port, bundle=bundle) for word in server.command]
         self._folder = tempfile.TemporaryDirectory(prefix="recoserve-bench-")
         began = time.perf_counter()
         self._process = subprocess.Popen(
-            [python, "-P", *words],
+            [server.python(peers), "-P", *words],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env=machine.environment(own=not contender.peer),
+            env=machine.environment(own=not server.peer),
             cwd=self._folder.name,
             start_new_session=True,
         )
@@ -109,8 +103,8 @@ class Running:
 
     def answer(self, user: int, k: int = 10) -> Any:
         """Ask once; the JSON that comes back."""
-        url = f"http://127.0.0.1:{self.port}{self.contender.path}"
-        body = json.dumps(self.contender.body(user, k)).encode()
+        url = f"http://127.0.0.1:{self.port}{self.server.path}"
+        body = json.dumps(self.server.body(user, k)).encode()
         with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=10) as answer:
             return json.load(answer)
 
@@ -131,13 +125,13 @@ class Running:
     def _wait(self, deadline: float) -> None:
         while time.perf_counter() < deadline:
             if self._process.poll() is not None:
-                raise SystemFailed(f"{self.contender.name} ended with {self._process.returncode}: {self._last_words()}")
+                raise SystemFailed(f"{self.server.name} ended with {self._process.returncode}: {self._last_words()}")
             try:
                 self.answer(0)
                 return
             except (urllib.error.URLError, OSError, ValueError):
                 time.sleep(0.05)
-        raise SystemFailed(f"{self.contender.name} didn't answer in {START_SECONDS} s: {self._last_words()}")
+        raise SystemFailed(f"{self.server.name} didn't answer in {START_SECONDS} s: {self._last_words()}")
 
     def _last_words(self) -> str:
         self._log.seek(0)

@@ -13,22 +13,22 @@ from benchmarks import figures, machine
 from benchmarks.bundle import bundle_of
 from benchmarks.figures import Figure, out, ratio
 from benchmarks.retrieval import exactness
-from benchmarks.retrieval.parent import Contender, Process
+from benchmarks.retrieval.parent import Process, System
 from benchmarks.tables import Kind, write_tables
 
 OURS, LIMIT = "recoserve", "int8_read"
-CONTENDERS = [
-    Contender(OURS, "recoserve.py"),
-    Contender("onnx", "onnx.py"),
-    Contender("numpy", "numpy.py"),
-    Contender("faiss-flat", "faiss.py", "faiss"),
-    Contender("faiss-pq", "faiss.py", "faiss", {"factory": "PQ{}x4fs,RFlat", "k_factor": 100}),
-    Contender("scann-brute", "scann.py", "scann", {"leaves": 0, "reorder": 0}),
-    Contender("scann-ah", "scann.py", "scann", {"leaves": 0, "reorder": 1000}),
-    Contender("scann-tree", "scann.py", "scann", {"leaves": 2000, "reorder": 1000}),
-    Contender("usearch", "usearch.py", "usearch"),
+SYSTEMS = [
+    System(name=OURS, file="recoserve.py"),
+    System(name="onnx", file="onnx.py"),
+    System(name="numpy", file="numpy.py"),
+    System(name="faiss-flat", peer="faiss", file="faiss.py"),
+    System(name="faiss-pq", peer="faiss", file="faiss.py", options={"factory": "PQ{}x4fs,RFlat", "k_factor": 100}),
+    System(name="scann-brute", peer="scann", file="scann.py", options={"leaves": 0, "reorder": 0}),
+    System(name="scann-ah", peer="scann", file="scann.py", options={"leaves": 0, "reorder": 1000}),
+    System(name="scann-tree", peer="scann", file="scann.py", options={"leaves": 2000, "reorder": 1000}),
+    System(name="usearch", peer="usearch", file="usearch.py"),
 ]
-MEASURE = Contender(LIMIT, "int8_read.py")
+READING = System(name=LIMIT, file="int8_read.py")
 RESIDENT_TOGETHER = 1 << 30  # bytes of float32 items; above it systems run one after another
 CHECK_BATCH = 64
 
@@ -50,20 +50,8 @@ class Workload:
     table_users: int = 10_000
 
 
-def chosen(against: Sequence[str], peers: Path) -> tuple[list[Contender], list[str]]:
-    """The contenders that are named, by their own name or their peer's, ours first; and which of them aren't installed.
-
-    Raises ValueError for a name that nobody has.
-    """
-    names = {name for contender in CONTENDERS[1:] for name in (contender.name, contender.peer) if name}
-    if unknown := set(against) - names:
-        raise ValueError(f"no such system: {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
-    wanted = [one for one in CONTENDERS if one.name == OURS or {one.name, one.peer} & set(against)]
-    return [one for one in wanted if one.python(peers)], [one.name for one in wanted if not one.python(peers)]
-
-
-def compare(contenders: Sequence[Contender], workload: Workload, folder: Path, peers: Path) -> list[Figure]:
-    """Measure and check each contender on tables in `folder`, which are made where they aren't there yet."""
+def compare(systems: Sequence[System], workload: Workload, folder: Path, peers: Path) -> list[Figure]:
+    """Measure and check each system on tables in `folder`, which are made where they aren't there yet."""
     table_users = max(workload.table_users, workload.users)
     users, items = write_tables(folder, workload.tables, workload.items, table_users, workload.dim)
     job = {
@@ -77,7 +65,7 @@ def compare(contenders: Sequence[Contender], workload: Workload, folder: Path, p
         "threads": workload.threads or machine.cores(),
     }
     together = workload.items * workload.dim * 4 <= RESIDENT_TOGETHER
-    everyone = [MEASURE, *contenders]
+    everyone = [READING, *systems]
     if not together:
         out.print("the tables are large: systems run one after another, not in interleaved rounds")
     found: list[Figure] = []
@@ -88,18 +76,12 @@ def compare(contenders: Sequence[Contender], workload: Workload, folder: Path, p
 
 
 def _compared(
-    group: Sequence[Contender], workload: Workload, job: dict[str, Any], peers: Path, answers: Path, best: exactness.Doubles
+    group: Sequence[System], workload: Workload, job: dict[str, Any], peers: Path, answers: Path, best: exactness.Doubles
 ) -> list[Figure]:
     with ExitStack() as stack:
-        running = [stack.enter_context(_start(one, job, peers)) for one in group]
+        running = [stack.enter_context(Process(one, peers, job)) for one in group]
         times = _timed(running, workload)
         return [one for process in running for one in _figures(process, times, workload, job, answers, best)]
-
-
-def _start(contender: Contender, job: dict[str, Any], peers: Path) -> Process:
-    python = contender.python(peers)
-    assert python  # noqa: S101  # `chosen` leaves out what isn't installed
-    return Process(contender, python, job)
 
 
 def _timed(running: Sequence[Process], workload: Workload) -> dict[tuple[str, int], list[float]]:
@@ -108,8 +90,8 @@ def _timed(running: Sequence[Process], workload: Workload) -> dict[tuple[str, in
     for _ in range(workload.rounds):
         for batch in workload.batches:
             for process in running:
-                if process.contender is not MEASURE or batch == workload.batches[0]:
-                    times[process.contender.name, batch] += process.run(batch, workload.seconds)
+                if process.system is not READING or batch == workload.batches[0]:
+                    times[process.system.name, batch] += process.run(batch, workload.seconds)
     return times
 
 
@@ -121,9 +103,9 @@ def _figures(
     answers: Path,
     best: exactness.Doubles,
 ) -> Iterator[Figure]:
-    name = process.contender.name
+    name = process.system.name
     place = {"items": workload.items, "dim": workload.dim, "tables": workload.tables, "threads": job["threads"], **process.loaded}
-    if process.contender is MEASURE:
+    if process.system is READING:
         found = times[name, workload.batches[0]]
         yield figures.figure(name, name, found, len(found) / sum(found), batch=1, recall=None, **place)
         return

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,43 +9,40 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchmarks import machine
+from benchmarks.contender import Contender
 from benchmarks.errors import SystemFailed
-from benchmarks.peers.install import interpreter
 
 HERE = Path(__file__).parent
 
 
-@dataclass(frozen=True)
-class Contender:
-    """A system: its file in `systems/`, the peer whose environment it needs (None: our own), and options for it."""
+@dataclass(frozen=True, kw_only=True)
+class System(Contender):
+    """A system: its file in `systems/`, and options for it."""
 
-    name: str
     file: str
-    peer: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
-
-    def python(self, peers: Path) -> Path | None:
-        """The interpreter to run it with; None where the peer isn't installed."""
-        return interpreter(peers, self.peer) if self.peer else Path(sys.executable)
 
 
 class Process:
-    """A running system. It computes only while a call waits for it, so that idle ones disturb nobody."""
+    """A running system. It computes only while a call waits for it, so that idle ones disturb nobody.
 
-    def __init__(self, contender: Contender, python: Path, job: dict[str, Any]) -> None:
-        self.contender = contender
+    Raises SystemFailed where it isn't installed or ends.
+    """
+
+    def __init__(self, system: System, peers: Path, job: dict[str, Any]) -> None:
+        self.system = system
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
         threads = str(job["threads"])
-        environment = machine.environment(own=not contender.peer)
+        environment = machine.environment(own=not system.peer)
         self._process = subprocess.Popen(
-            [python, "-P", HERE / "child.py", HERE / "systems" / contender.file],
+            [system.python(peers), "-P", HERE / "child.py", HERE / "systems" / system.file],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=environment | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
             text=True,
         )
-        self.loaded = self._ask("load", {**job, **contender.options})
+        self.loaded = self._ask("load", {**job, **system.options})
 
     def run(self, batch: int, seconds: float) -> list[float]:
         """The seconds that each call with `batch` users took, for about `seconds`."""
@@ -68,7 +64,7 @@ class Process:
         except BrokenPipeError:
             reply = ""
         if not reply:
-            raise SystemFailed(f"{self.contender.name} ended during {command}: {self._last_words()}")
+            raise SystemFailed(f"{self.system.name} ended during {command}: {self._last_words()}")
         answer: dict[str, Any] = json.loads(reply)
         return answer
 

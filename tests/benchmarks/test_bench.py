@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,10 @@ from typer.testing import CliRunner
 from benchmarks import growth
 from benchmarks.command import bench
 from benchmarks.errors import SystemFailed
-from benchmarks.http.bench import CONTENDERS as SERVERS
+from benchmarks.http.bench import SERVERS
 from benchmarks.peers.install import HERE, PEERS, interpreter
-from benchmarks.retrieval.bench import CONTENDERS as SYSTEMS
-from benchmarks.retrieval.parent import Contender, Process
+from benchmarks.retrieval.bench import SYSTEMS
+from benchmarks.retrieval.parent import Process, System
 
 ROOT = Path(__file__).parents[2]
 JOB = {"users": "", "items": "", "user_rows": 1, "k": 1, "threads": 1}
@@ -69,6 +68,16 @@ def test_http_loads_every_server_in_closed_and_open_loops(folder):
     assert all(one["failures"] == 0 and 0 < one["median_ms"] <= one["p99_ms"] for one in figures)
 
 
+def test_growth_measures_each_size(folder):
+    to = folder / "growth.json"
+    asked = "growth --sizes 300,600 --dim 8 --batches 2 --seconds 0.01 --rounds 1"
+    done = run(asked, "--folder", folder, "--peers", folder / "none", "--json", to)
+
+    assert done.exit_code == 0, done.output
+    sizes = [(one["items"], one["system"]) for one in json.loads(to.read_text())]
+    assert sizes == [(items, system) for items in (300, 600) for system in ("int8_read", "recoserve", "onnx")]
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
@@ -85,9 +94,9 @@ def test_wrong_usage_is_told_and_nothing_runs(asked, told):
     assert told in re.sub(r"[\s│]+", " ", done.output)
 
 
-def test_a_system_that_ends_is_named_with_its_last_words():
+def test_a_system_that_ends_is_named_with_its_last_words(tmp_path):
     with pytest.raises(SystemFailed, match=r"broken ended during load: .*No such file"):
-        Process(Contender("broken", "numpy.py"), Path(sys.executable), JOB)
+        Process(System(name="broken", file="numpy.py"), tmp_path, JOB)
 
 
 def test_every_peer_has_its_pinned_requirements():

@@ -1,0 +1,21 @@
+"""recoserve without its batcher: the same command, but each request runs its own `Model.rank`, there and then."""
+
+import sys
+import time
+
+from service.cli import main
+from service.engine import batcher
+
+
+async def run(_self, model, queries, finish, _deadline):
+    """In the place of `Batcher.run`: on the event loop, nothing waits and nothing shares."""
+    began = time.monotonic()
+    answer = finish(model.rank(queries))
+    return batcher.Done(answer, 0.0, time.monotonic() - began)
+
+
+if __name__ == "__main__":
+    batcher.Batcher.run = run
+    port, bundle = sys.argv[1:]
+    sys.argv[1:] = ["serve", bundle, "--port", port, "--log-format", "json", "--drain-seconds", "0"]
+    main()
