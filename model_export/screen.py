@@ -24,8 +24,8 @@ from model_export.formula import Formula, Scores, Table
 from model_export.tensors import Span, padded
 from service.bundle import contract
 
-CHUNK = 1 << 16  # items per product: its int32 scores for a batch of 64 fit the third-level cache,
-MANY_ITEMS, LARGE_CHUNK = 1 << 22, 1 << 18  # and larger ones where a single query has many products to wait for
+CHUNK = 1 << 17  # items per product: fewer products suit single queries, smaller ones batches, whose int32 scores stay in cache
+MANY_ITEMS, LARGE_CHUNK = 1 << 22, 1 << 18
 LEVELS = 127  # of int8, for items
 SMALLEST = 1e-30  # the least a step may be
 EPSILON = float(np.finfo(np.float32).eps)
