@@ -23,8 +23,9 @@ def figure(system: str, operation: str, times: Sequence[float], per_second: floa
 
 def write_json(path: Path | None, figures: Sequence[Figure]) -> None:
     """The figures as a JSON list; nothing without a path."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
     if path:
-        path.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2) + b"\n")
+        path.write_bytes(orjson.dumps(figures, option=options) + b"\n")
 
 
 def print_heading(title: str) -> None:

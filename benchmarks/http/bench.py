@@ -72,11 +72,12 @@ def compare(servers: Sequence[Server], workload: Workload, folder: Path, peers: 
             busiest = max(workload.connections)
             (capacity,) = [one["per_second"] for one in found if one["system"] == OURS and one["connections"] == busiest]
             rate = workload.open_load * capacity
+            open_connections = max(1, min(OPEN_CONNECTIONS, int(rate)))  # each is used once a second or more
             for name in (OURS, LIMIT):
                 done = load.open_loop(
-                    up[name].port, requests(up[name].server), OPEN_CONNECTIONS, load.poisson(rate, workload.open_seconds)
+                    up[name].port, requests(up[name].server), open_connections, load.poisson(rate, workload.open_seconds)
                 )
-                found.append(_figure(name, "open_loop", [done], workload, OPEN_CONNECTIONS, rate=rate))
+                found.append(_figure(name, "open_loop", [done], workload, open_connections, rate=rate))
     return found
 
 

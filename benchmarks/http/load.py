@@ -51,9 +51,16 @@ class Connection(asyncio.Protocol):
         self.busy = False
         self.since = 0.0
 
+    @property
+    def closed(self) -> bool:
+        return self._transport.is_closing()
+
     def send(self, request: bytes, since: float) -> None:
         self.busy, self.since = True, since
-        self._transport.write(request)
+        if self.closed:
+            self.connection_lost(None)
+        else:
+            self._transport.write(request)
 
     def close(self) -> None:
         self._transport.close()
@@ -72,6 +79,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         if self.busy:
+            self.busy = False
             self._answered(self, CLOSED)
 
 
@@ -167,8 +175,10 @@ async def _open_loop(port: int, requests: Iterator[bytes], connections: int, arr
         nonlocal upcoming
         os.read(timer.descriptor, 8)
         while upcoming < len(planned) and planned[upcoming] <= clock():
+            while idle and idle[0].closed:  # a server may close a connection that was idle for long; that isn't a failure
+                idle.popleft()
             if idle:
-                idle.pop().send(next(requests), planned[upcoming])
+                idle.popleft().send(next(requests), planned[upcoming])
             else:
                 waiting.append(planned[upcoming])
             upcoming += 1
@@ -176,7 +186,7 @@ async def _open_loop(port: int, requests: Iterator[bytes], connections: int, arr
             timer.set(planned[upcoming])
 
     opened = await _connected(port, connections, answered)
-    idle = list(opened)
+    idle = deque(opened)  # in turn, so that none is idle for long
     began = clock()
     planned = (arrivals + began).tolist()
     timer = Timer()

@@ -28,6 +28,8 @@ def answering(*answers, after=0.0):
             if answer is None:
                 break
             writer.write(answer)
+            if b"Connection: close" in answer:
+                break
         writer.close()
 
     async def run():
@@ -83,6 +85,14 @@ def test_an_open_loop_counts_from_the_planned_arrival_not_from_the_sending():
 
     assert done.statuses == {200: 5}
     assert all(latency >= 0.05 * place for place, latency in enumerate(sorted(done.latencies), 1))
+
+
+def test_an_open_loop_leaves_out_connections_that_the_server_closed_while_they_were_idle():
+    last = OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    with answering(last, OK) as port:
+        done = open_loop(port, itertools.repeat(REQUEST), 2, np.arange(4) * 0.2)
+
+    assert done.statuses == {200: 4}
 
 
 def test_arrivals_are_those_of_a_poisson_process():

@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from benchmarks.soak import mixture, slope_of, soak
+from benchmarks.command import bench
+from benchmarks.soak import mixture, slope_of
 
 X = np.arange(1.0, 401)
 
@@ -38,10 +40,15 @@ def test_the_mixture_holds_what_is_answered_and_what_is_refused():
 
 
 def test_a_short_soak_is_answered_in_full(tmp_path):
-    found = soak(tmp_path, requests=1000, connections=8)
+    to = tmp_path / "soak.json"
+    done = CliRunner().invoke(
+        bench, ["soak", "--requests", "1000", "--connections", "8", "--folder", str(tmp_path), "--json", str(to)]
+    )
 
-    assert set(found["statuses"]) == {200, 400, 422}
+    assert done.exit_code == 0, done.output
+    (found,) = json.loads(to.read_text())
+    assert set(found["statuses"]) == {"200", "400", "422"}
     assert found["requests"] == 1000
-    assert found["statuses"][200] == 875
+    assert found["statuses"]["200"] == 875
     low, high = found["resident"]["slope_95"]
     assert low <= found["resident"]["slope"] <= high
