@@ -9,7 +9,7 @@ from service.bundle.golden import Golden, same_top, score_difference
 from service.engine.cpu import cpu_limit
 from service.engine.model import Model
 from service.engine.query import Query
-from service.engine.retrieval import worth_screening
+from service.engine.retrieval import WORTH_SCREENING
 from service.engine.session import OnnxSession, Session, resolve_provider
 from service.errors import BundleInvalid
 
@@ -38,7 +38,7 @@ def load_model(folder: Path, provider: str = "auto", threads: int = 0, retrieval
 
 
 def _has_screen(bundle: Bundle) -> bool:
-    return contract.SCREEN_GRAPHS.keys() <= bundle.manifest.graphs.keys() and worth_screening(bundle.manifest.items)
+    return contract.SCREEN_GRAPHS.keys() <= bundle.manifest.graphs.keys() and bundle.manifest.items >= WORTH_SCREENING
 
 
 def contract_problems(sessions: dict[str, Session]) -> Iterator[str]:

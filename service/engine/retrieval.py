@@ -24,6 +24,7 @@ from service.engine.cpu import query_levels
 from service.engine.query import Query, Ranked
 from service.engine.session import Session, int64
 
+WORTH_SCREENING = 1 << 15  # items; fewer are scanned faster than screened
 FIRST_BLOCKS = 16  # scored before anything is known of a query
 KEPT_PER_FIRST = 8  # bounds looked at for each of those; twice as many in a catalogue of
 MANY_BLOCKS = 1 << 17
@@ -33,11 +34,6 @@ SHALLOW = 16  # lists of up to this length cost about the same
 UNSEEN = -np.inf
 
 PROVED, WIDENED, FULL_SCAN = "proved", "widened", "full_scan"
-
-
-def worth_screening(items: int) -> bool:
-    """Whether a catalogue is large enough for the screen to be used at all; a smaller one is scanned faster than screened."""
-    return items >= FIRST_BLOCKS * FIRST_SHARE * contract.BLOCK
 
 
 class Retrieval(Protocol):

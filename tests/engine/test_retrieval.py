@@ -14,7 +14,7 @@ from service.bundle import contract
 from service.engine.cpu import query_levels
 from service.engine.loading import load_model
 from service.engine.query import Query
-from service.engine.retrieval import Plain, Screened
+from service.engine.retrieval import WORTH_SCREENING, Plain, Screened
 from service.engine.session import OnnxSession
 
 COSINE, DOT = Formula(cosine=True, sigmoid=False), Formula(cosine=False, sigmoid=False)
@@ -194,9 +194,8 @@ def test_everything_excluded_is_an_empty_answer(tmp_path):
 
 
 def test_a_bundle_is_screened_where_that_pays_and_scanned_where_it_is_asked_for(bundle, tmp_path):
-    """8,192 items are 256 blocks, of which the first 64 are a quarter."""
     rng = np.random.default_rng(4)
-    tables = clustered(rng, 30, 8).astype(np.float32), clustered(rng, 8192, 8).astype(np.float32)
+    tables = clustered(rng, 30, 8).astype(np.float32), clustered(rng, WORTH_SCREENING, 8).astype(np.float32)
     export_model(tables, tmp_path / "large")
     exact, plain = (load_model(tmp_path / "large", retrieval=name) for name in ("exact", "plain"))
 
