@@ -37,7 +37,7 @@ def recommend(users: Span, items: Span, formula: Formula) -> onnx.GraphProto:
         helper.make_node("Gemm", ["user", items.name], ["products"], transB=1),
         helper.make_node("Min", [contract.K, "item_id_rows"], ["k_held"]),
         helper.make_node("TopK", ["products", "k_held"], [ranked, contract.ITEM_ID], axis=1),
-        *_tail(formula, "product"),
+        *(sigmoid("product") if formula.sigmoid else ()),
     ]
     inputs = [value(contract.USER_ID, INT, ["batch"]), value(contract.K, INT, [1])]
     outputs = [value(contract.ITEM_ID, INT, ["batch", "k"]), value(contract.SCORE_OUT, FLOAT, ["batch", "k"])]
@@ -52,7 +52,7 @@ def score(users: Span, items: Span, formula: Formula) -> onnx.GraphProto:
         helper.make_node("Gather", [users.name, "user_id_checked"], ["user"], axis=0),
         helper.make_node("Gather", [items.name, "item_id_checked"], ["item"], axis=0),
         helper.make_node("Gemm", ["user", "item"], ["product" if formula.sigmoid else contract.SCORE_OUT], transB=1),
-        *_tail(formula, "product"),
+        *(sigmoid("product") if formula.sigmoid else ()),
     ]
     inputs = [value(contract.USER_ID, INT, ["batch"]), value(contract.ITEM_ID, INT, ["candidates"])]
     outputs = [value(contract.SCORE_OUT, FLOAT, ["batch", "candidates"])]
@@ -77,8 +77,13 @@ def guard(rows: str) -> list[onnx.NodeProto]:
     ]
 
 
-def _tail(formula: Formula, product: str) -> list[onnx.NodeProto]:
-    return [helper.make_node("Sigmoid", [product], [contract.SCORE_OUT])] if formula.sigmoid else []
+def sigmoid(product: str) -> list[onnx.NodeProto]:
+    """A product's score by way of float64: the runtime's float32 sigmoid falls, here and there, where its input rises."""
+    return [
+        helper.make_node("Cast", [product], [f"{product}_64"], to=TensorProto.DOUBLE),
+        helper.make_node("Sigmoid", [f"{product}_64"], ["score_64"]),
+        helper.make_node("Cast", ["score_64"], [contract.SCORE_OUT], to=FLOAT),
+    ]
 
 
 def _constants(users: Span, items: Span) -> list[TensorProto]:

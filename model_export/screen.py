@@ -131,13 +131,14 @@ def _user(users: Span) -> onnx.GraphProto:
 def _rescore(blocks: Span, formula: Formula) -> onnx.GraphProto:
     """query float32 [B, d], query_row and block int64 [P] -> product and score float32 [P, BLOCK]."""
     rows, width = blocks.dims
+    same = [helper.make_node("Identity", [contract.PRODUCT], [contract.SCORE_OUT])]
     nodes = [
         helper.make_node("Gather", [blocks.name, contract.BLOCK_ROW], ["rows"]),
         helper.make_node("Gather", [contract.QUERY, contract.QUERY_ROW], ["queries"]),
         helper.make_node("Unsqueeze", ["queries", "two"], ["columns"]),
         helper.make_node("MatMul", ["rows", "columns"], ["products"]),
         helper.make_node("Squeeze", ["products", "two"], [contract.PRODUCT]),
-        helper.make_node("Sigmoid" if formula.sigmoid else "Identity", [contract.PRODUCT], [contract.SCORE_OUT]),
+        *(graphs.sigmoid(contract.PRODUCT) if formula.sigmoid else same),
     ]
     inputs = [
         graphs.value(contract.QUERY, FLOAT, ["batch", width]),
