@@ -135,6 +135,7 @@ def serve(
     ] = None,
     max_k: Annotated[int | None, typer.Option(help="Largest k that a request may ask for.")] = None,
     max_list_ids: Annotated[int | None, typer.Option(help="Most ids in one list of a request.")] = None,
+    max_batch_rows: Annotated[int | None, typer.Option(help="Most users answered in one run.")] = None,
     max_queue_rows: Annotated[int | None, typer.Option(help="Users waiting or being answered at once.")] = None,
     max_body_bytes: Annotated[int | None, typer.Option(help="Largest request body.")] = None,
     request_timeout_ms: Annotated[int | None, typer.Option(help="A request's deadline.")] = None,

@@ -1,5 +1,6 @@
 """Stand-ins behind our own interfaces: a session in NumPy, and a bundle that never touched a disk."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from service.bundle.golden import Golden
 from service.bundle.manifest import Manifest
 from service.bundle.vocabulary import RowNumbers
 from service.engine.model import Model
+from service.engine.query import Ranked
 
 
 class FakeSession:
@@ -36,6 +38,29 @@ class FakeSession:
         order = np.argsort(-scores, axis=1, kind="stable")[:, : int(feeds[contract.K][0])]
         found = {contract.ITEM_ID: order.astype(np.int64), contract.SCORE_OUT: np.take_along_axis(scores, order, 1)}
         return [found[name] for name in outputs]
+
+
+class StubModel:
+    """What `Model.rank` promises, at a test's command: closing `gate` holds runs back, rows in `guilty` raise.
+
+    Every user's only item has the user's own number. `batches` holds the user rows of every run.
+    """
+
+    provider = "cpu"
+
+    def __init__(self, guilty=()):
+        self.manifest = _manifest(users=1000, items=1000, interactions=0)
+        self.guilty = frozenset(guilty)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.batches = []
+
+    def rank(self, queries):
+        self.batches.append([query.user_row for query in queries])
+        assert self.gate.wait(10), "nobody opened the gate"
+        if self.guilty.intersection(self.batches[-1]):
+            raise ZeroDivisionError
+        return [Ranked(np.array([query.user_row]), np.ones(1, np.float32), "full_scan") for query in queries]
 
 
 def even_likes_even(users=6, items=8):

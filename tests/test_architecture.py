@@ -31,7 +31,7 @@ LAYERS = [
         "service.web.logs",
     ],
     ["service.engine.recommender"],
-    ["service.engine.slot", "service.engine.worker"],
+    ["service.engine.slot", "service.engine.batcher"],
     ["service.engine.loading"],
     ["service.engine.model"],
     ["service.engine.retrieval"],

@@ -1,19 +1,20 @@
 """The one border between ids and rows. Ids stay outside it, rows inside; each request takes its model once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service import metrics
 from service.bundle.vocabulary import ExternalId, Vocabulary
+from service.engine.batcher import Batcher, Done
 from service.engine.model import Model
 from service.engine.query import NO_ROWS, Query, Ranked
 from service.engine.slot import Slot
-from service.engine.worker import Worker
 from service.errors import AnswerError, FieldError, IdOutOfRange, InvalidRequest, UnknownId
+
+T = TypeVar("T")
 
 
 class Wanted(Protocol):
@@ -33,14 +34,12 @@ class Wanted(Protocol):
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One answer in external ids, best first, the model that gave it, and where its time went."""
+    """One answer in external ids, best first, and the model that gave it."""
 
     item_ids: list[ExternalId]
     scores: NDArray[np.float32]
     item_rows: NDArray[np.int64]
     model: Model
-    queue_seconds: float = 0.0
-    run_seconds: float = 0.0
 
     def metadata(self) -> list[dict[str, Any]]:
         """The items' metadata, place by place; empty objects where the bundle has none."""
@@ -49,25 +48,20 @@ class Recommendation:
 
 
 class Recommender:
-    """Answers requests with whatever model the slot holds, in the worker's turn."""
+    """Answers requests with whatever model the slot holds, in the batcher's turn."""
 
-    def __init__(self, slot: Slot, worker: Worker) -> None:
+    def __init__(self, slot: Slot, batcher: Batcher) -> None:
         self.slot = slot
-        self._worker = worker
+        self._batcher = batcher
 
-    async def recommend(self, wanted: Wanted, deadline: float) -> Recommendation:
-        """One user's top-k; `deadline` is on the clock of `time.monotonic`.
+    async def recommend(self, wanted: Wanted, deadline: float, finish: Callable[[Recommendation], T]) -> Done[T]:
+        """What `finish` makes of one user's top-k, in the inference thread; `deadline` is on the clock of `time.monotonic`.
 
         Raises NotReady, InvalidRequest, IdOutOfRange, UnknownId, Overloaded, DeadlineExceeded.
         """
         model = self.slot.current()
         query = to_query(model, wanted)
-        done = await self._worker.run(lambda: model.rank([query]), rows=1, deadline=deadline)
-        info = model.manifest
-        metrics.INFERENCE_DURATION.labels(info.name, info.version, model.provider).observe(done.run_seconds)
-        if done.result[0].path:
-            metrics.RETRIEVAL_ROWS.labels(done.result[0].path).inc()
-        return to_answer(model, done.result[0], done.queue_seconds, done.run_seconds)
+        return await self._batcher.run(model, [query], lambda ranked: finish(to_answer(model, ranked[0])), deadline)
 
 
 def recommend_now(model: Model, wanted: Wanted) -> Recommendation:
@@ -86,10 +80,9 @@ def to_query(model: Model, wanted: Wanted) -> Query:
     return Query(user_row, wanted.k, np.unique(excluded), None if candidates is None else np.unique(candidates))
 
 
-def to_answer(model: Model, ranked: Ranked, queue_seconds: float = 0.0, run_seconds: float = 0.0) -> Recommendation:
+def to_answer(model: Model, ranked: Ranked) -> Recommendation:
     """Rows to ids."""
-    item_ids = model.bundle.items.external(ranked.item_rows.tolist())
-    return Recommendation(item_ids, ranked.scores, ranked.item_rows, model, queue_seconds, run_seconds)
+    return Recommendation(model.bundle.items.external(ranked.item_rows.tolist()), ranked.scores, ranked.item_rows, model)
 
 
 def _rows(vocabulary: Vocabulary, ids: Sequence[ExternalId], field: str, alone: bool = False) -> NDArray[np.int64]:

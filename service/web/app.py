@@ -9,10 +9,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
+from service.engine.batcher import Batcher
 from service.engine.model import Model
 from service.engine.recommender import Recommender
 from service.engine.slot import Slot
-from service.engine.worker import Worker
 from service.settings import Settings
 from service.web import operations, problems, routes
 from service.web.context import RequestContext
@@ -27,15 +27,15 @@ def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable
 
     Until then `/livez` says 200 and `/readyz` 503. FastAPI's reference page is served from the package, not from a CDN.
     """
-    worker = Worker(settings.max_queue_rows)
-    recommender = Recommender(Slot(), worker)
+    batcher = Batcher(settings.max_queue_rows, settings.max_batch_rows)
+    recommender = Recommender(Slot(), batcher)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(_load(recommender.slot, loader, loaded))
         yield
         await loading
-        worker.close()
+        await batcher.close()
 
     app: FastAPI = FastAPIOffline(
         title="recoserve",

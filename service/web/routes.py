@@ -42,9 +42,10 @@ async def recommend(request: Request, body: RecommendRequest) -> dict[str, Any]:
     settings: Settings = request.app.state.settings
     recommender: Recommender = request.app.state.recommender
     deadline = limits.deadline(request, context.started, settings.request_timeout_ms)
-    found = await recommender.recommend(body, deadline)
-    context.queue_seconds, context.run_seconds = found.queue_seconds, found.run_seconds
-    return recommendation(body, found)
+    answer, context.queue_seconds, context.run_seconds = await recommender.recommend(
+        body, deadline, lambda found: recommendation(body, found)
+    )
+    return answer
 
 
 @router.get("/model", responses=problems.responses(errors.NotReady), summary="The model that answers")

@@ -148,7 +148,7 @@ def test_a_spent_deadline_is_a_504_without_inference():
 
 
 def test_a_deadline_that_passes_in_the_queue_is_a_504():
-    with Application(lambda: fake_model(seconds=0.3)) as application:
+    with Application(lambda: fake_model(seconds=0.3), max_batch_rows=1) as application:
         application.wait_ready()
         first, second = application.together({"user_id": 1}, {"user_id": 1}, headers={"X-Request-Timeout-Ms": "450"})
 

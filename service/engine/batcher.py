@@ -1,0 +1,267 @@
+"""Micro-batches: a bounded queue of rows, and the one inference thread that takes from it.
+
+A submission is admitted or refused at once. Whenever the thread is free it takes what waits, up to `max_batch_rows`; a batch is
+never held back to grow. Deadlines hold while rows wait and while they run; a caller that is gone before its turn is never
+computed. Rows are counted, not submissions, from their admission to the end of their run.
+
+All state belongs to the event loop. The thread is given one batch at a time and changes nothing else.
+"""
+
+import asyncio
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from queue import SimpleQueue
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from service import metrics
+from service.engine.model import Model
+from service.engine.query import Query, Ranked
+from service.errors import DeadlineExceeded, NotReady, Overloaded
+
+T = TypeVar("T")
+SHORTEST_ALARM = 1e-3  # seconds; event loops count in milliseconds
+
+
+class Done(NamedTuple, Generic[T]):
+    """A submission's result, and how long its rows waited and ran, in seconds."""
+
+    result: T
+    queue_seconds: float
+    run_seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class _Submission:
+    """Some queries of one caller; `taken` of them have been given to the thread, which collects their answers."""
+
+    model: Model
+    queries: Sequence[Query]
+    finish: Callable[[list[Ranked]], Any]
+    deadline: float
+    submitted_at: float
+    future: asyncio.Future[Done[Any]]
+    taken: int = 0
+    run_seconds: float = 0.0
+    answers: list[Ranked | Exception] = field(default_factory=list)
+
+    def outcome(self, ended: float) -> Done[Any] | Exception:
+        """What the caller gets once every query is answered: one that failed fails them all."""
+        ranked = [answer for answer in self.answers if isinstance(answer, Ranked)]
+        if len(ranked) < len(self.answers):
+            return next(answer for answer in self.answers if isinstance(answer, Exception))
+        try:
+            return Done(self.finish(ranked), ended - self.submitted_at - self.run_seconds, self.run_seconds)
+        except Exception as error:  # noqa: BLE001  # nothing is lost: the caller raises it
+            return error
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Queries of one model, in pieces of the submissions that they come from."""
+
+    model: Model
+    pieces: list[tuple[_Submission, Sequence[Query]]]
+    started: float = 0.0
+    ended: float = 0.0
+    answers: list[Ranked | Exception] = field(default_factory=list)
+    outcomes: list[tuple[_Submission, Done[Any] | Exception]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        return sum(len(queries) for _, queries in self.pieces)
+
+    def run(self) -> None:
+        """In the inference thread: rank, and finish every submission whose last piece this is."""
+        self.started = time.monotonic()
+        self.answers = _rank(self.model, [query for _, queries in self.pieces for query in queries])
+        self.ended = time.monotonic()
+        answers = iter(self.answers)
+        for submission, queries in self.pieces:
+            submission.answers += islice(answers, len(queries))
+            submission.run_seconds += self.ended - self.started
+            if len(submission.answers) == len(submission.queries) and not submission.future.done():
+                self.outcomes.append((submission, submission.outcome(self.ended)))
+
+
+class Batcher:
+    """Ranks what its callers submit; `max_queue_rows` bounds what waits or runs, `max_batch_rows` what runs at once."""
+
+    def __init__(self, max_queue_rows: int, max_batch_rows: int) -> None:
+        self._max_queue_rows = max_queue_rows
+        self._max_batch_rows = max_batch_rows
+        self._rows = 0
+        self._waiting: dict[_Submission, None] = {}
+        self._running: _Batch | None = None
+        self._called = False  # `_dispatch` is due at the end of this turn of the loop
+        self._closing = False
+        self._alarm_at = math.inf  # no later than the earliest deadline of all
+        self._alarm: asyncio.TimerHandle | None = None
+        self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        metrics.QUEUE_DEPTH.set_function(lambda: self._rows)
+
+    async def run(self, model: Model, queries: Sequence[Query], finish: Callable[[list[Ranked]], T], deadline: float) -> Done[T]:
+        """Rank one or more queries with `model`, each as if it were alone, and give what `finish` makes of their answers.
+
+        `finish` runs in the inference thread; `deadline` is on the clock of `time.monotonic`.
+        Raises Overloaded where the rows don't fit, DeadlineExceeded where the time is up before the result is there,
+        NotReady once the batcher closes, and whatever `Model.rank` raises for one of these queries.
+        """
+        submission = self._admit(model, queries, finish, deadline)
+        try:
+            return await submission.future
+        except asyncio.CancelledError:
+            if self._withdraw(submission):
+                metrics.REJECTED.labels("disconnected").inc()
+            raise
+
+    async def close(self) -> None:
+        """Refuse what comes from now on, answer what was admitted, and end the thread."""
+        self._closing = True
+        while open_futures := [submission.future for submission in self._outstanding() if not submission.future.done()]:
+            await asyncio.wait(open_futures)
+        if self._thread:
+            self._batches.put(None)
+            await asyncio.to_thread(self._thread.join)
+
+    def _admit(self, model: Model, queries: Sequence[Query], finish: Callable[[list[Ranked]], Any], deadline: float) -> _Submission:
+        if self._closing:
+            metrics.REJECTED.labels("not_ready").inc()
+            raise NotReady("the service is stopping")
+        if self._rows + len(queries) > self._max_queue_rows:
+            metrics.REJECTED.labels("overloaded").inc()
+            raise Overloaded("too many requests are waiting; try again shortly")
+        now = time.monotonic()
+        if now >= deadline:
+            raise _too_late()
+        loop = asyncio.get_running_loop()
+        submission = _Submission(model, queries, finish, deadline, now, loop.create_future())
+        self._waiting[submission] = None
+        self._rows += len(queries)
+        if deadline < self._alarm_at:
+            self._set_alarm(deadline, now)
+        if not self._running and not self._called:
+            self._called = True
+            loop.call_soon(self._dispatch)  # after the requests that have arrived in the same turn
+        return submission
+
+    def _withdraw(self, submission: _Submission) -> bool:
+        """Drop what still waits of a submission; whether there was anything."""
+        if submission not in self._waiting:
+            return False
+        del self._waiting[submission]
+        self._rows -= len(submission.queries) - submission.taken
+        return True
+
+    def _outstanding(self) -> list[_Submission]:
+        running = [submission for submission, _ in self._running.pieces] if self._running else []
+        return list(dict.fromkeys([*running, *self._waiting]))
+
+    def _dispatch(self) -> None:
+        """Give the thread its next batch, if it is free and anything waits."""
+        self._called = False
+        if self._alarm_at <= time.monotonic():
+            self._expire()
+        if self._running or not self._waiting:
+            return
+        if not self._thread:
+            self._thread = threading.Thread(target=self._work, args=(asyncio.get_running_loop(),), name="inference", daemon=True)
+            self._thread.start()
+        self._running = self._next_batch()
+        self._batches.put(self._running)
+
+    def _next_batch(self) -> _Batch:
+        """The oldest submission's model decides; of a large submission no more is taken than leaves room for the others."""
+        model = next(iter(self._waiting)).model
+        found = list(islice((one for one in self._waiting if one.model is model), self._max_batch_rows))
+        counts = shares([len(one.queries) - one.taken for one in found], self._max_batch_rows)
+        pieces = []
+        for submission, count in zip(found, counts, strict=True):
+            pieces.append((submission, submission.queries[submission.taken : submission.taken + count]))
+            submission.taken += count
+            if submission.taken == len(submission.queries):
+                del self._waiting[submission]
+        return _Batch(model, pieces)
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The inference thread."""
+        while batch := self._batches.get():
+            batch.run()
+            loop.call_soon_threadsafe(self._deliver, batch)
+
+    def _deliver(self, batch: _Batch) -> None:
+        self._running = None
+        self._rows -= batch.rows
+        self._dispatch()
+        for submission, outcome in batch.outcomes:
+            if submission.future.done():
+                continue  # its time was up, or its caller left, while it ran
+            if isinstance(outcome, Exception):
+                submission.future.set_exception(outcome)
+            else:
+                submission.future.set_result(outcome)
+        _observe(batch)
+
+    def _expire(self) -> None:
+        """Fail everything whose time is up, and set the alarm for the next deadline."""
+        now = time.monotonic()
+        for submission in self._outstanding():
+            if submission.deadline <= now and not submission.future.done():
+                self._withdraw(submission)
+                submission.future.set_exception(_too_late())
+        left = (submission.deadline for submission in self._outstanding() if not submission.future.done())
+        self._set_alarm(min(left, default=math.inf), now)
+
+    def _set_alarm(self, deadline: float, now: float) -> None:
+        """One timer serves all. It may ring for a submission that is done by then, and is set anew."""
+        if self._alarm:
+            self._alarm.cancel()
+        self._alarm_at, self._alarm = deadline, None
+        if deadline < math.inf:
+            self._alarm = asyncio.get_running_loop().call_later(max(deadline - now, SHORTEST_ALARM), self._expire)
+
+
+def shares(wanted: Sequence[int], room: int) -> list[int]:
+    """How many rows each of some submissions gets of a batch: an equal share each, then what is left, the oldest first."""
+    share = max(1, room // len(wanted))
+    given = []
+    for rows in wanted:
+        given.append(min(rows, share, room))
+        room -= given[-1]
+    for place, rows in enumerate(wanted):
+        more = min(rows - given[place], room)
+        given[place] += more
+        room -= more
+    return given
+
+
+def _rank(model: Model, queries: Sequence[Query]) -> list[Ranked | Exception]:
+    """Each query's answer, or what it raises: where a batch fails, its queries run one by one, and only the guilty fails."""
+    try:
+        return list(model.rank(queries))
+    except Exception as error:  # noqa: BLE001  # nothing is lost: the caller raises it
+        if len(queries) == 1:
+            return [error]
+        return [answer for query in queries for answer in _rank(model, [query])]
+
+
+def _too_late() -> DeadlineExceeded:
+    metrics.REJECTED.labels("deadline").inc()
+    return DeadlineExceeded("the request's time was spent before its answer was ready")
+
+
+def _observe(batch: _Batch) -> None:
+    """What the run was, once for the batch and once for each row."""
+    info = batch.model.manifest
+    metrics.BATCH_ROWS.observe(batch.rows)
+    metrics.INFERENCE_DURATION.labels(info.name, info.version, batch.model.provider).observe(batch.ended - batch.started)
+    for submission, queries in batch.pieces:
+        for _ in queries:
+            metrics.QUEUE_DURATION.observe(batch.started - submission.submitted_at)
+    for path, rows in Counter(answer.path for answer in batch.answers if isinstance(answer, Ranked) and answer.path).items():
+        metrics.RETRIEVAL_ROWS.labels(path).inc(rows)
