@@ -71,13 +71,14 @@ def recommend_now(model: Model, wanted: Wanted) -> Recommendation:
 
 def to_query(model: Model, wanted: Wanted) -> Query:
     """Ids to rows; raises InvalidRequest, IdOutOfRange or UnknownId with each field at fault."""
-    users, items = model.bundle.users, model.bundle.items
-    user_row = int(_rows(users, [wanted.user_id], "user_id", alone=True)[0])
-    excluded = _rows(items, wanted.exclude_item_ids, "exclude_item_ids")
-    if wanted.exclude_seen and model.bundle.seen:
-        excluded = np.concatenate([excluded, model.bundle.seen.of(user_row)])
-    candidates = None if wanted.candidate_item_ids is None else _rows(items, wanted.candidate_item_ids, "candidate_item_ids")
-    return Query(user_row, wanted.k, np.unique(excluded), None if candidates is None else np.unique(candidates))
+    bundle = model.bundle
+    (user_row,) = _rows(bundle.users, [wanted.user_id], "user_id", alone=True)
+    excluded = _distinct(_rows(bundle.items, wanted.exclude_item_ids, "exclude_item_ids"))
+    if wanted.exclude_seen and bundle.seen:
+        excluded = np.union1d(excluded, bundle.seen.of(user_row))
+    if wanted.candidate_item_ids is None:
+        return Query(user_row, wanted.k, excluded)
+    return Query(user_row, wanted.k, excluded, _distinct(_rows(bundle.items, wanted.candidate_item_ids, "candidate_item_ids")))
 
 
 def to_answer(model: Model, ranked: Ranked) -> Recommendation:
@@ -85,15 +86,17 @@ def to_answer(model: Model, ranked: Ranked) -> Recommendation:
     return Recommendation(model.bundle.items.external(ranked.item_rows.tolist()), ranked.scores, ranked.item_rows, model)
 
 
-def _rows(vocabulary: Vocabulary, ids: Sequence[ExternalId], field: str, alone: bool = False) -> NDArray[np.int64]:
+def _distinct(rows: Sequence[int]) -> NDArray[np.int64]:
+    return np.unique(np.array(rows, np.int64)) if rows else NO_ROWS
+
+
+def _rows(vocabulary: Vocabulary, ids: Sequence[ExternalId], field: str, alone: bool = False) -> list[int]:
     """The rows of `ids`; the fault of a lone id is told by its field, that of a list's by field and index."""
-    if not ids:
-        return NO_ROWS
     rows = [vocabulary.find(external) for external in ids]
     bad = [place for place, row in enumerate(rows) if row is None]
     if bad:
         raise _fault(vocabulary, ids, bad, field, alone)
-    return np.array(rows, np.int64)
+    return rows  # type: ignore[return-value]  # no None among them
 
 
 def _fault(vocabulary: Vocabulary, ids: Sequence[ExternalId], bad: Sequence[int], field: str, alone: bool) -> AnswerError:

@@ -15,7 +15,9 @@ from service.engine.recommender import Recommender
 from service.engine.slot import Slot
 from service.settings import Settings
 from service.web import operations, problems, routes
+from service.web.access_log import AccessLog
 from service.web.context import RequestContext
+from service.web.lane import Lane
 
 DESCRIPTION = """Exact top-k recommendations from a trained user-item embedding model.
 
@@ -29,6 +31,7 @@ def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable
     """
     batcher = Batcher(settings.max_queue_rows, settings.max_batch_rows)
     recommender = Recommender(Slot(), batcher)
+    access_log = AccessLog(settings.log_format)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -36,6 +39,7 @@ def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable
         yield
         await loading
         await batcher.close()
+        access_log.flush()
 
     app: FastAPI = FastAPIOffline(
         title="recoserve",
@@ -50,7 +54,8 @@ def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable
     app.include_router(routes.router)
     app.include_router(operations.router)
     problems.install(app)
-    app.add_middleware(RequestContext, slot=recommender.slot)
+    app.add_middleware(Lane, routes=routes.json_router.routes)
+    app.add_middleware(RequestContext, slot=recommender.slot, access_log=access_log)
     _document_problems(app)
     return app
 

@@ -1,32 +1,37 @@
 """Around every request: its id, its time, its log line, its metrics, and the last catch. Pure ASGI."""
 
+import functools
 import logging
+import random
 import re
 import time
-import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from starlette.datastructures import Headers, MutableHeaders
+from prometheus_client import Histogram
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import metrics
 from service.engine.slot import Slot, State
+from service.errors import AnswerError
 from service.web import problems
+from service.web.access_log import AccessLog
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 QUIET = frozenset({"/livez", "/readyz", "/startupz", "/health", "/metrics"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
-access_log = logging.getLogger("recoserve.access")
+ids = random.Random()  # seeded by the operating system; an id only has to be unlike any other
 error_log = logging.getLogger("recoserve.error")
 
 
-@dataclass
+@dataclass(slots=True)
 class Context:
-    """What is known of one request; lives in `scope["recoserve"]`."""
+    """What is known of one request; lives in `scope["recoserve"]`. Header names are in lower case."""
 
+    headers: dict[bytes, bytes]
     request_id: str
     trace_id: str | None
     started: float = field(default_factory=time.monotonic)
@@ -38,40 +43,42 @@ class Context:
 class RequestContext:
     """The outermost layer."""
 
-    def __init__(self, app: ASGIApp, slot: Slot) -> None:
+    def __init__(self, app: ASGIApp, slot: Slot, access_log: AccessLog) -> None:
         self._app = app
         self._slot = slot
+        self._access_log = access_log
+        self._in_flight = 0
+        metrics.HTTP_IN_FLIGHT.set_function(lambda: self._in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context = scope["recoserve"] = _context(Headers(scope=scope))
+        context = scope["recoserve"] = _context(scope)
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 context.status = message["status"]
-                headers = MutableHeaders(scope=message)
-                _name(headers, context)
-                if self._slot.state is State.DRAINING:
-                    headers["Connection"] = "close"  # else a kept-alive connection is closed under the next request
+                message["headers"] = self._named(message["headers"], context)
             await send(message)
 
         if scope["path"] in QUIET:
             await self._answer(scope, receive, send_named, context)
             return
-        metrics.HTTP_IN_FLIGHT.inc()
+        self._in_flight += 1
         try:
             await self._answer(scope, receive, send_named, context)
         finally:
-            metrics.HTTP_IN_FLIGHT.dec()
-            _record(scope, context)
+            self._in_flight -= 1
+            self._record(scope, context)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, context: Context) -> None:
         try:
             await self._app(scope, receive, send)
         except ClientDisconnect:
             return  # nobody is left to answer; it counts as 499
+        except AnswerError as error:
+            await problems.answer(error, context.request_id)(scope, receive, send)
         except Exception:
             error_log.exception("a defect in the service", extra={"request_id": context.request_id})
             if context.status:
@@ -79,32 +86,42 @@ class RequestContext:
             detail = "a defect in the service; its log has the cause under this request id"
             await problems.problem(problems.INTERNAL, detail, context.request_id)(scope, receive, send)
 
+    def _named(self, headers: Iterable[tuple[bytes, bytes]], context: Context) -> list[tuple[bytes, bytes]]:
+        """An answer's headers and those that every answer has."""
+        timing = b"queue;dur=%.3f, inference;dur=%.3f" % (context.queue_seconds * 1e3, context.run_seconds * 1e3)
+        named = [*headers, (b"x-request-id", context.request_id.encode()), (b"server-timing", timing)]
+        if self._slot.state is State.DRAINING and all(name != b"connection" for name, _ in named):
+            named.append((b"connection", b"close"))  # else a kept-alive connection is closed under the next request
+        return named
 
-def _context(headers: Headers) -> Context:
-    sent = headers.get("x-request-id", "")
-    trace = TRACEPARENT.fullmatch(headers.get("traceparent", ""))
-    return Context(sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex, trace.group(1) if trace else None)
+    def _record(self, scope: Scope, context: Context) -> None:
+        """One histogram sample and one log line. Neither holds anything that a client can choose but its request id."""
+        seconds = time.monotonic() - context.started
+        method = scope["method"] if scope["method"] in METHODS else "OTHER"
+        route = getattr(scope.get("route"), "path", "unmatched")
+        status = context.status or 499
+        _duration(method, route, status).observe(seconds)
+        line = {
+            "method": method,
+            "route": route,
+            "status": status,
+            "duration_ms": round(seconds * 1e3, 3),
+            "request_id": context.request_id,
+        }
+        if context.trace_id:
+            line["trace_id"] = context.trace_id
+        self._access_log.record(line)
 
 
-def _name(headers: MutableHeaders, context: Context) -> None:
-    headers["X-Request-ID"] = context.request_id
-    headers["Server-Timing"] = f"queue;dur={context.queue_seconds * 1e3:.3f}, inference;dur={context.run_seconds * 1e3:.3f}"
+def _context(scope: Scope) -> Context:
+    headers = dict(reversed(scope["headers"]))  # of a header that was sent twice, the first counts
+    sent, trace = headers.get(b"x-request-id"), headers.get(b"traceparent")
+    request_id = sent.decode() if sent and REQUEST_ID.fullmatch(sent) else f"{ids.getrandbits(128):032x}"
+    found = TRACEPARENT.fullmatch(trace) if trace else None
+    return Context(headers, request_id, found.group(1).decode() if found else None)
 
 
-def _record(scope: Scope, context: Context) -> None:
-    """One histogram sample and one log line. Neither holds anything that a client can choose but its request id."""
-    seconds = time.monotonic() - context.started
-    method = scope["method"] if scope["method"] in METHODS else "OTHER"
-    route = getattr(scope.get("route"), "path", "unmatched")
-    status = context.status or 499
-    metrics.HTTP_DURATION.labels(method, route, str(status)).observe(seconds)
-    line = {
-        "method": method,
-        "route": route,
-        "status": status,
-        "duration_ms": round(seconds * 1e3, 3),
-        "request_id": context.request_id,
-    }
-    if context.trace_id:
-        line["trace_id"] = context.trace_id
-    access_log.info("request", extra=line)
+@functools.cache
+def _duration(method: str, route: str, status: int) -> Histogram:
+    """Looked up once; the labels are few by nature."""
+    return metrics.HTTP_DURATION.labels(method, route, str(status))

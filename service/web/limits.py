@@ -1,6 +1,9 @@
 """What a request may cost before anything of it is understood: its type, its size, its time."""
 
-from starlette.requests import Request
+from collections.abc import Mapping
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from service.errors import InvalidRequest
 from service.web.problems import BodyTooLarge, UnsupportedMediaType
@@ -25,40 +28,55 @@ HEADERS = [
     },
 ]
 
+Headers = Mapping[bytes, bytes]  # names in lower case
 
-def require_json(request: Request) -> None:
+
+def require_json(headers: Headers) -> None:
     """Raises UnsupportedMediaType unless the body is declared as plain JSON in UTF-8."""
-    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
-    if media_type.strip().lower() != "application/json":
-        raise UnsupportedMediaType("send the body with Content-Type: application/json")
-    charset = parameters.strip().lower().replace('"', "").replace(" ", "")
-    if charset.startswith("charset=") and charset != "charset=utf-8":
-        raise UnsupportedMediaType("JSON is UTF-8; send it so, and leave the charset out")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    content_type = headers.get(b"content-type", b"")
+    if content_type != b"application/json":
+        _require_utf_8(content_type)
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMediaType("send the body as it is, without Content-Encoding")
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body; raises BodyTooLarge at the declared length, or as soon as what has come exceeds `limit` bytes."""
-    declared = request.headers.get("content-length", "")
+def _require_utf_8(content_type: bytes) -> None:
+    media_type, _, parameters = content_type.partition(b";")
+    if media_type.strip().lower() != b"application/json":
+        raise UnsupportedMediaType("send the body with Content-Type: application/json")
+    charset = parameters.strip().lower().replace(b'"', b"").replace(b" ", b"")
+    if charset.startswith(b"charset=") and charset != b"charset=utf-8":
+        raise UnsupportedMediaType("JSON is UTF-8; send it so, and leave the charset out")
+
+
+async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
+    """The whole body; raises BodyTooLarge at the declared length, or as soon as what has come exceeds `limit` bytes.
+
+    Raises ClientDisconnect where the sender leaves before it is whole.
+    """
+    declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > limit:
         raise BodyTooLarge(f"the body may hold at most {limit} bytes")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
         if len(body) > limit:
             raise BodyTooLarge(f"the body may hold at most {limit} bytes")
-    return bytes(body)
+        if not message.get("more_body"):
+            return bytes(body)
 
 
-def deadline(request: Request, started: float, default_ms: int) -> float:
+def deadline(headers: Headers, started: float, default_ms: int) -> float:
     """When the request's time is up, on the clock of `time.monotonic`: its own wish, or the service's limit if that is sooner.
 
     Raises InvalidRequest for an `X-Request-Timeout-Ms` that is not a whole number of milliseconds.
     """
-    wish = request.headers.get("x-request-timeout-ms")
+    wish = headers.get(b"x-request-timeout-ms")
     if wish is None:
         return started + default_ms / 1e3
-    if not (wish.isascii() and wish.isdigit() and len(wish) <= LONGEST_TIMEOUT_DIGITS):
+    if not (wish.isdigit() and len(wish) <= LONGEST_TIMEOUT_DIGITS):
         raise InvalidRequest("the header X-Request-Timeout-Ms must be a whole number of milliseconds")
     return started + min(int(wish), default_ms) / 1e3

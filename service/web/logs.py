@@ -1,27 +1,35 @@
 """Logs for machines (one JSON object a line) or for people."""
 
 import logging.config
+from collections.abc import Mapping
 from typing import Any
+
+JSON_DATE, TEXT_DATE = "%Y-%m-%dT%H:%M:%S%z", "%H:%M:%S"
 
 JSON = {
     "()": "pythonjsonlogger.json.JsonFormatter",
     "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
     "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
-    "datefmt": "%Y-%m-%dT%H:%M:%S%z",
+    "datefmt": JSON_DATE,
 }
 
 
 class TextFormatter(logging.Formatter):
     """`time level message key=value …`, one line a record but for tracebacks."""
 
-    KEYS = ("method", "route", "status", "duration_ms", "request_id", "trace_id", "model", "version", "url")
+    KEYS = ("request_id", "model", "version", "url")
 
     def format(self, record: logging.LogRecord) -> str:
-        extras = " ".join(f"{key}={value}" for key in self.KEYS if (value := getattr(record, key, None)) is not None)
+        extras = pairs({key: getattr(record, key, None) for key in self.KEYS})
         return f"{super().format(record)} {extras}".rstrip()
 
 
-TEXT = {"()": TextFormatter, "fmt": "%(asctime)s %(levelname)-7s %(message)s", "datefmt": "%H:%M:%S"}
+def pairs(fields: Mapping[str, object]) -> str:
+    """Fields for people: `key=value …`, without those that are None."""
+    return " ".join(f"{key}={value}" for key, value in fields.items() if value is not None)
+
+
+TEXT = {"()": TextFormatter, "fmt": "%(asctime)s %(levelname)-7s %(message)s", "datefmt": TEXT_DATE}
 
 
 def logging_config(log_format: str) -> dict[str, Any]:

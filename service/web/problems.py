@@ -88,19 +88,18 @@ def _field(found: Any) -> FieldError:
     return FieldError(tuple(found["loc"]), detail)
 
 
+def answer(error: AnswerError, request_id: str) -> Response:
+    """The document for an error of the domain."""
+    return problem(KINDS[type(error)], str(error), request_id, error.fields)
+
+
 def install(app: FastAPI) -> None:
-    """Route every error that reaches FastAPI's own handlers to a problem document."""
-    app.add_exception_handler(AnswerError, _answer_error)
+    """Make what FastAPI itself refuses a problem document too; errors of the domain pass through to `context`."""
     app.add_exception_handler(HTTPException, _http_exception)
 
 
-async def _answer_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, AnswerError)  # noqa: S101  # Starlette's signature is wider than its promise
-    return problem(KINDS[type(error)], str(error), request_id(request.scope), error.fields)
-
-
 async def _http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101
+    assert isinstance(error, HTTPException)  # noqa: S101  # Starlette's signature is wider than its promise
     title = HTTPStatus(error.status_code).phrase
     kind = BY_STATUS.get(error.status_code, Kind("about:blank", error.status_code, title))
     detail = {404: "no such path; see /docs", 405: "this path does not take that method"}.get(error.status_code, title)

@@ -12,7 +12,7 @@ from service.engine.recommender import Recommendation, Recommender
 from service.settings import Settings
 from service.web import limits, problems
 from service.web.context import Context
-from service.web.json_route import JsonRoute
+from service.web.json_route import JsonRoute, encoded
 from service.web.schemas import ModelDescription, RecommendRequest, RecommendResponse
 
 router = APIRouter(tags=["recommend"])
@@ -36,14 +36,14 @@ json_router = APIRouter(route_class=JsonRoute, tags=["recommend"])
     summary="One user's best items",
     openapi_extra={"parameters": limits.HEADERS},
 )
-async def recommend(request: Request, body: RecommendRequest) -> dict[str, Any]:
+async def recommend(request: Request, body: RecommendRequest) -> bytes:
     """The user's k items of highest similarity, exactly, best first."""
     context: Context = request.scope["recoserve"]
     settings: Settings = request.app.state.settings
     recommender: Recommender = request.app.state.recommender
-    deadline = limits.deadline(request, context.started, settings.request_timeout_ms)
+    deadline = limits.deadline(context.headers, context.started, settings.request_timeout_ms)
     answer, context.queue_seconds, context.run_seconds = await recommender.recommend(
-        body, deadline, lambda found: recommendation(body, found)
+        body, deadline, lambda found: encoded(recommendation(body, found))
     )
     return answer
 

@@ -1,7 +1,6 @@
 """Around the endpoints: media types, sizes, paths, request ids, deadlines, overload, health, metrics, defects."""
 
 import json
-import logging
 import re
 import threading
 
@@ -110,15 +109,42 @@ def test_every_answer_tells_where_its_time_went(service):
         assert re.fullmatch(r"queue;dur=[\d.]+, inference;dur=[\d.]+", response.headers["server-timing"])
 
 
-def test_one_log_line_a_request_with_route_and_ids_but_no_path(service, caplog):
-    """Case 15: the line holds the route's template, never what the client typed."""
-    trace = "0af7651916cd43dd8448eb211c80319c"
-    with caplog.at_level(logging.INFO, "recoserve.access"):
-        service.get("/evil%0apath", headers={"X-Request-ID": "mine", "traceparent": f"00-{trace}-b7ad6b7169203331-01"})
-        service.get("/livez")
+TRACE = "0af7651916cd43dd8448eb211c80319c"
 
-    (record,) = caplog.records
-    assert ("unmatched", 404, "mine", trace) == (record.route, record.status, record.request_id, record.trace_id)
+
+def access_lines(capsys, log_format, *requests):
+    """What an application writes about some requests until its orderly end."""
+    with Application(fake_model, log_format=log_format) as application:
+        application.wait_ready()
+        for method, path, headers in requests:
+            application.request(method, path, headers=headers)
+    return capsys.readouterr().err.splitlines()
+
+
+def test_one_log_line_a_request_with_route_and_ids_but_no_path(capsys):
+    """Case 15: the line holds the route's template, never what the client typed; health is not logged."""
+    named = {"X-Request-ID": "mine", "traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+    (line,) = access_lines(capsys, "json", ("GET", "/evil%0apath", named), ("GET", "/livez", {}))
+
+    record = json.loads(line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", record.pop("time"))
+    assert record.pop("duration_ms") > 0
+    names = {"level": "INFO", "logger": "recoserve.access", "message": "request"}
+    assert record == {**names, "method": "GET", "route": "unmatched", "status": 404, "request_id": "mine", "trace_id": TRACE}
+
+
+def test_a_log_line_for_people_has_the_same_fields(capsys):
+    (line,) = access_lines(capsys, "text", ("DELETE", "/model", {"X-Request-ID": "mine"}))
+
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d INFO    request method=DELETE route=/model status=405 duration_ms=[\d.]+ request_id=mine", line
+    )
+
+
+def test_more_lines_than_are_written_at_once_all_come_in_order(capsys):
+    lines = access_lines(capsys, "json", *[("GET", "/model", {"X-Request-ID": f"r-{place}"}) for place in range(250)])
+
+    assert [f"r-{place}" for place in range(250)] == [json.loads(line)["request_id"] for line in lines]
 
 
 def test_unknown_paths_share_one_label(service):
