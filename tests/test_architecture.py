@@ -24,7 +24,6 @@ LAYERS = [
         "service.web.routes",
         "service.web.operations",
         "service.web.json_route",
-        "service.web.lane",
         "service.web.limits",
         "service.web.context",
         "service.web.problems",

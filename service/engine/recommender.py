@@ -1,8 +1,7 @@
 """The one border between ids and rows. Ids stay outside it, rows inside; each request takes its model once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +31,7 @@ class Wanted(Protocol):
     def candidate_item_ids(self) -> Sequence[ExternalId] | None: ...
 
 
-@dataclass(frozen=True)
-class Recommendation:
+class Recommendation(NamedTuple):
     """One answer in external ids, best first, and the model that gave it."""
 
     item_ids: list[ExternalId]
@@ -72,13 +70,15 @@ def recommend_now(model: Model, wanted: Wanted) -> Recommendation:
 def to_query(model: Model, wanted: Wanted) -> Query:
     """Ids to rows; raises InvalidRequest, IdOutOfRange or UnknownId with each field at fault."""
     bundle = model.bundle
-    (user_row,) = _rows(bundle.users, [wanted.user_id], "user_id", alone=True)
-    excluded = _distinct(_rows(bundle.items, wanted.exclude_item_ids, "exclude_item_ids"))
+    user_row = bundle.users.find(wanted.user_id)
+    if user_row is None:
+        raise _fault(bundle.users, [wanted.user_id], [0], "user_id", alone=True)
+    excluded = _rows(bundle.items, wanted.exclude_item_ids, "exclude_item_ids")
     if wanted.exclude_seen and bundle.seen:
         excluded = np.union1d(excluded, bundle.seen.of(user_row))
     if wanted.candidate_item_ids is None:
         return Query(user_row, wanted.k, excluded)
-    return Query(user_row, wanted.k, excluded, _distinct(_rows(bundle.items, wanted.candidate_item_ids, "candidate_item_ids")))
+    return Query(user_row, wanted.k, excluded, _rows(bundle.items, wanted.candidate_item_ids, "candidate_item_ids"))
 
 
 def to_answer(model: Model, ranked: Ranked) -> Recommendation:
@@ -86,20 +86,19 @@ def to_answer(model: Model, ranked: Ranked) -> Recommendation:
     return Recommendation(model.bundle.items.external(ranked.item_rows.tolist()), ranked.scores, ranked.item_rows, model)
 
 
-def _distinct(rows: Sequence[int]) -> NDArray[np.int64]:
-    return np.unique(np.array(rows, np.int64)) if rows else NO_ROWS
-
-
-def _rows(vocabulary: Vocabulary, ids: Sequence[ExternalId], field: str, alone: bool = False) -> list[int]:
-    """The rows of `ids`; the fault of a lone id is told by its field, that of a list's by field and index."""
+def _rows(vocabulary: Vocabulary, ids: Sequence[ExternalId], field: str) -> NDArray[np.int64]:
+    """The distinct rows of a list of ids, ascending; each id at fault is told by its index."""
+    if not ids:
+        return NO_ROWS
     rows = [vocabulary.find(external) for external in ids]
     bad = [place for place, row in enumerate(rows) if row is None]
     if bad:
-        raise _fault(vocabulary, ids, bad, field, alone)
-    return rows  # type: ignore[return-value]  # no None among them
+        raise _fault(vocabulary, ids, bad, field)
+    return np.unique(np.array(rows, np.int64))
 
 
-def _fault(vocabulary: Vocabulary, ids: Sequence[ExternalId], bad: Sequence[int], field: str, alone: bool) -> AnswerError:
+def _fault(vocabulary: Vocabulary, ids: Sequence[ExternalId], bad: Sequence[int], field: str, alone: bool = False) -> AnswerError:
+    """The fault of a lone id is told by its field, that of a list's by field and index."""
     kind: type[AnswerError]
     strangers = [place for place in bad if not isinstance(ids[place], vocabulary.id_type)]
     bounds, noun = vocabulary.bounds(), "an integer" if vocabulary.id_type is int else "a string"

@@ -5,16 +5,20 @@ import logging
 import random
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
+from fastapi import Depends, Request
 from prometheus_client import Histogram
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import metrics
-from service.engine.slot import Slot, State
+from service.engine.recommender import Recommender
+from service.engine.slot import State
 from service.errors import AnswerError
+from service.settings import Settings
 from service.web import problems
 from service.web.access_log import AccessLog
 
@@ -23,14 +27,26 @@ TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"
 QUIET = frozenset({"/livez", "/readyz", "/startupz", "/health", "/metrics"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
+Headers = Iterable[tuple[bytes, bytes]]
+Lane = Mapping[tuple[str, str], ASGIApp]  # (method, path) -> the route's own application
+
 ids = random.Random()  # seeded by the operating system; an id only has to be unlike any other
 error_log = logging.getLogger("recoserve.error")
+
+
+@dataclass(frozen=True)
+class Service:
+    """What requests are answered with."""
+
+    settings: Settings
+    recommender: Recommender
 
 
 @dataclass(slots=True)
 class Context:
     """What is known of one request; lives in `scope["recoserve"]`. Header names are in lower case."""
 
+    service: Service
     headers: dict[bytes, bytes]
     request_id: str
     trace_id: str | None
@@ -38,14 +54,26 @@ class Context:
     queue_seconds: float = 0.0
     run_seconds: float = 0.0
     status: int = 0
+    complete: bool = False
+
+
+def of_request(request: Request) -> Context:
+    """The request's context, as a FastAPI dependency."""
+    context: Context = request.scope["recoserve"]
+    return context
+
+
+Caller = Annotated[Context, Depends(of_request)]
 
 
 class RequestContext:
-    """The outermost layer."""
+    """The outermost layer. What `lane` names is answered ahead of all that `app` has around its routes."""
 
-    def __init__(self, app: ASGIApp, slot: Slot, access_log: AccessLog) -> None:
+    def __init__(self, app: ASGIApp, lane: Lane, service: Service, access_log: AccessLog) -> None:
         self._app = app
-        self._slot = slot
+        self._lane = lane
+        self._service = service
+        self._slot = service.recommender.slot
         self._access_log = access_log
         self._in_flight = 0
         metrics.HTTP_IN_FLIGHT.set_function(lambda: self._in_flight)
@@ -54,39 +82,42 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context = scope["recoserve"] = _context(scope)
+        context = scope["recoserve"] = self._context(scope)
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 context.status = message["status"]
                 message["headers"] = self._named(message["headers"], context)
+            else:
+                context.complete = not message.get("more_body")
             await send(message)
 
-        if scope["path"] in QUIET:
-            await self._answer(scope, receive, send_named, context)
-            return
         self._in_flight += 1
         try:
-            await self._answer(scope, receive, send_named, context)
-        finally:
-            self._in_flight -= 1
-            self._record(scope, context)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, context: Context) -> None:
-        try:
-            await self._app(scope, receive, send)
+            await self._lane.get((scope["method"], scope["path"]), self._app)(scope, receive, send_named)
         except ClientDisconnect:
-            return  # nobody is left to answer; it counts as 499
+            pass  # nobody is left to answer; it counts as 499
         except AnswerError as error:
-            await problems.answer(error, context.request_id)(scope, receive, send)
+            await problems.answer(error, context.request_id)(scope, receive, send_named)
         except Exception:
             error_log.exception("a defect in the service", extra={"request_id": context.request_id})
-            if context.status:
+            if not context.status:
+                await problems.defect(context.request_id)(scope, receive, send_named)
+            elif not context.complete:
                 raise
-            detail = "a defect in the service; its log has the cause under this request id"
-            await problems.problem(problems.INTERNAL, detail, context.request_id)(scope, receive, send)
+        finally:
+            self._in_flight -= 1
+            if scope["path"] not in QUIET:
+                self._record(scope, context)
 
-    def _named(self, headers: Iterable[tuple[bytes, bytes]], context: Context) -> list[tuple[bytes, bytes]]:
+    def _context(self, scope: Scope) -> Context:
+        headers = dict(reversed(scope["headers"]))  # of a header that was sent twice, the first counts
+        sent, trace = headers.get(b"x-request-id"), headers.get(b"traceparent")
+        request_id = sent.decode() if sent and REQUEST_ID.fullmatch(sent) else f"{ids.getrandbits(128):032x}"
+        found = TRACEPARENT.fullmatch(trace) if trace else None
+        return Context(self._service, headers, request_id, found.group(1).decode() if found else None)
+
+    def _named(self, headers: Headers, context: Context) -> list[tuple[bytes, bytes]]:
         """An answer's headers and those that every answer has."""
         timing = b"queue;dur=%.3f, inference;dur=%.3f" % (context.queue_seconds * 1e3, context.run_seconds * 1e3)
         named = [*headers, (b"x-request-id", context.request_id.encode()), (b"server-timing", timing)]
@@ -111,14 +142,6 @@ class RequestContext:
         if context.trace_id:
             line["trace_id"] = context.trace_id
         self._access_log.record(line)
-
-
-def _context(scope: Scope) -> Context:
-    headers = dict(reversed(scope["headers"]))  # of a header that was sent twice, the first counts
-    sent, trace = headers.get(b"x-request-id"), headers.get(b"traceparent")
-    request_id = sent.decode() if sent and REQUEST_ID.fullmatch(sent) else f"{ids.getrandbits(128):032x}"
-    found = TRACEPARENT.fullmatch(trace) if trace else None
-    return Context(headers, request_id, found.group(1).decode() if found else None)
 
 
 @functools.cache

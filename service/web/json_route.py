@@ -1,25 +1,26 @@
 """A FastAPI route that reads JSON strictly: documented by its signature, answered by one plain ASGI function."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from inspect import signature
 from typing import Any, TypeVar
 
 import orjson
-from fastapi import Request
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
+from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from service import strict_json
 from service.settings import Settings
 from service.web import limits, problems
-from service.web.context import Context
+from service.web.context import Context, Lane
 
 Schema = TypeVar("Schema", bound=BaseModel)
+JSON = (b"content-type", b"application/json")
 
 
 class JsonRoute(APIRoute):
-    """For endpoints of the form `async def endpoint(request: Request, body: Schema) -> bytes`, the answer's JSON.
+    """For endpoints of the form `async def endpoint(caller: Caller, body: Schema) -> bytes`, the answer's JSON.
 
     FastAPI's own handler would echo input in its 422, take `"1"` for 1 in places, and fail on what JSON can't hold.
     """
@@ -29,7 +30,7 @@ class JsonRoute(APIRoute):
         self._schema: type[BaseModel] = signature(endpoint, eval_str=True).parameters["body"].annotation
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Starlette's way in."""
+        """Starlette's way in, for those that come past the lane."""
         if scope["method"] in (self.methods or ()):
             await self.answer(scope, receive, send)
         else:
@@ -37,15 +38,20 @@ class JsonRoute(APIRoute):
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The whole route as an ASGI application; what it raises becomes a problem in `context`."""
+        scope["route"] = self
         context: Context = scope["recoserve"]
-        settings: Settings = scope["app"].state.settings
+        settings = context.service.settings
         limits.require_json(context.headers)
         sent = await limits.read_body(context.headers, receive, settings.max_body_bytes)
-        body = understood(self._schema, sent, settings)
-        answer: bytes = await self.endpoint(Request(scope, receive), body)
-        headers = [(b"content-length", b"%d" % len(answer)), (b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        answer: bytes = await self.endpoint(context, understood(self._schema, sent, settings))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(answer)), JSON]})
         await send({"type": "http.response.body", "body": answer})
+
+
+def lane(routes: Iterable[BaseRoute]) -> Lane:
+    """The JSON routes by method and path, for whoever takes the short way to them."""
+    found = [route for route in routes if isinstance(route, JsonRoute)]
+    return {(method, route.path): route.answer for route in found for method in route.methods or ()}
 
 
 def understood(schema: type[Schema], body: bytes, settings: Settings) -> Schema:
@@ -56,7 +62,7 @@ def understood(schema: type[Schema], body: bytes, settings: Settings) -> Schema:
     verdict is the one that counts.
     """
     try:
-        found = schema.model_validate_json(body, context=_limits(settings))
+        found: Schema = schema.__pydantic_validator__.validate_json(body, context=settings)
     except ValidationError:
         pass
     else:
@@ -68,7 +74,7 @@ def understood(schema: type[Schema], body: bytes, settings: Settings) -> Schema:
 def validated(schema: type[Schema], document: Any, settings: Settings) -> Schema:
     """A document as its schema, within the limits of the settings; raises InvalidRequest with the fields at fault."""
     try:
-        return schema.model_validate(document, context=_limits(settings))
+        return schema.model_validate(document, context=settings)
     except ValidationError as error:
         raise problems.invalid_request(error) from None
 
@@ -76,7 +82,3 @@ def validated(schema: type[Schema], document: Any, settings: Settings) -> Schema
 def encoded(document: Any) -> bytes:
     """An answer's bytes; float32 in its shortest form."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _limits(settings: Settings) -> dict[str, int]:
-    return {"max_k": settings.max_k, "max_list_ids": settings.max_list_ids}

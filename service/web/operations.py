@@ -5,9 +5,10 @@ from prometheus_client import REGISTRY, exposition
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from service import errors
-from service.engine.slot import Slot, State
+from service.engine.slot import State
 from service.errors import NotReady
 from service.web import problems
+from service.web.context import Caller
 from service.web.schemas import Health
 
 router = APIRouter(tags=["operations"])
@@ -29,25 +30,25 @@ async def livez() -> str:
 
 
 @router.get("/startupz", response_class=PlainTextResponse, responses=NOT_READY, summary="The first model is loaded and warm")
-async def startupz(request: Request) -> str:
+async def startupz(caller: Caller) -> str:
     """503 until the first model is loaded; 200 from then on."""
-    if not _slot(request).started:
+    if not caller.service.recommender.slot.started:
         raise NotReady("the first model is still loading")
     return "ok"
 
 
 @router.get("/readyz", response_class=PlainTextResponse, responses=NOT_READY, summary="A request would be answered now")
-async def readyz(request: Request) -> str:
+async def readyz(caller: Caller) -> str:
     """503 before the first model is loaded and while draining."""
-    _require_ready(request)
+    _require_ready(caller)
     return "ok"
 
 
 @router.get("/health", response_model_exclude_none=True, responses=NOT_READY, summary="As /readyz, with a JSON body")
-async def health(request: Request) -> Health:
+async def health(caller: Caller) -> Health:
     """What state the service is in, and which model answers."""
-    _require_ready(request)
-    slot = _slot(request)
+    _require_ready(caller)
+    slot = caller.service.recommender.slot
     info = slot.current().manifest
     return Health.model_validate({"status": STATUS[slot.state], "model": {"name": info.name, "version": info.version}})
 
@@ -65,12 +66,7 @@ async def home() -> Response:
     return RedirectResponse("/docs")
 
 
-def _slot(request: Request) -> Slot:
-    slot: Slot = request.app.state.recommender.slot
-    return slot
-
-
-def _require_ready(request: Request) -> None:
-    slot = _slot(request)
+def _require_ready(caller: Caller) -> None:
+    slot = caller.service.recommender.slot
     if not slot.ready:
         raise NotReady(f"the service is {STATUS[slot.state]}")

@@ -93,13 +93,29 @@ def answer(error: AnswerError, request_id: str) -> Response:
     return problem(KINDS[type(error)], str(error), request_id, error.fields)
 
 
+def defect(request_id: str) -> Response:
+    """The document for everything else."""
+    return problem(INTERNAL, "a defect in the service; its log has the cause under this request id", request_id)
+
+
 def install(app: FastAPI) -> None:
-    """Make what FastAPI itself refuses a problem document too; errors of the domain pass through to `context`."""
+    """Route every error that reaches FastAPI's own handlers to a problem document."""
+    app.add_exception_handler(AnswerError, _answer_error)
     app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(Exception, _defect)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AnswerError)  # noqa: S101  # Starlette's signature is wider than its promise
+    return answer(error, request_id(request.scope))
+
+
+async def _defect(request: Request, _error: Exception) -> Response:
+    return defect(request_id(request.scope))
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101  # Starlette's signature is wider than its promise
+    assert isinstance(error, HTTPException)  # noqa: S101
     title = HTTPStatus(error.status_code).phrase
     kind = BY_STATUS.get(error.status_code, Kind("about:blank", error.status_code, title))
     detail = {404: "no such path; see /docs", 405: "this path does not take that method"}.get(error.status_code, title)

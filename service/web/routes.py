@@ -3,15 +3,14 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from service import errors
 from service.bundle.vocabulary import Vocabulary
 from service.engine.model import Model
-from service.engine.recommender import Recommendation, Recommender
-from service.settings import Settings
+from service.engine.recommender import Recommendation
 from service.web import limits, problems
-from service.web.context import Context
+from service.web.context import Caller
 from service.web.json_route import JsonRoute, encoded
 from service.web.schemas import ModelDescription, RecommendRequest, RecommendResponse
 
@@ -36,24 +35,20 @@ json_router = APIRouter(route_class=JsonRoute, tags=["recommend"])
     summary="One user's best items",
     openapi_extra={"parameters": limits.HEADERS},
 )
-async def recommend(request: Request, body: RecommendRequest) -> bytes:
+async def recommend(caller: Caller, body: RecommendRequest) -> bytes:
     """The user's k items of highest similarity, exactly, best first."""
-    context: Context = request.scope["recoserve"]
-    settings: Settings = request.app.state.settings
-    recommender: Recommender = request.app.state.recommender
-    deadline = limits.deadline(context.headers, context.started, settings.request_timeout_ms)
-    answer, context.queue_seconds, context.run_seconds = await recommender.recommend(
+    service = caller.service
+    deadline = limits.deadline(caller.headers, caller.started, service.settings.request_timeout_ms)
+    answer, caller.queue_seconds, caller.run_seconds = await service.recommender.recommend(
         body, deadline, lambda found: encoded(recommendation(body, found))
     )
     return answer
 
 
 @router.get("/model", responses=problems.responses(errors.NotReady), summary="The model that answers")
-async def describe_model(request: Request) -> ModelDescription:
+async def describe_model(caller: Caller) -> ModelDescription:
     """Name, version, counts, id ranges, limits and held-out measures."""
-    recommender: Recommender = request.app.state.recommender
-    settings: Settings = request.app.state.settings
-    slot = recommender.slot
+    settings, slot = caller.service.settings, caller.service.recommender.slot
     return ModelDescription.model_validate(
         {
             **description(slot.current()),

@@ -1,4 +1,4 @@
-"""What requests and answers look like. Strict: no coercion, no unknown fields; limits come as validation context."""
+"""What requests and answers look like. Strict: no coercion, no unknown fields; the settings come as validation context."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ def _external_id(value: Any) -> int | str:
 
 def _bounded(value: Any, info: ValidationInfo) -> Any:
     """Judged before the list's members are, so that a huge list costs nothing."""
-    limit = (info.context or {}).get("max_list_ids")
+    limit = info.context.max_list_ids if info.context else None
     if limit is not None and isinstance(value, list) and len(value) > limit:
         raise PydanticCustomError("list_too_long", f"must hold at most {limit} ids")
     return value
@@ -52,7 +52,7 @@ class RecommendRequest(BaseModel):
     @field_validator("k")
     @classmethod
     def _k_within_limit(cls, value: int, info: ValidationInfo) -> int:
-        limit = (info.context or {}).get("max_k")
+        limit = info.context.max_k if info.context else None
         if limit is not None and value > limit:
             raise PydanticCustomError("k_too_large", f"must be in [1, {limit}]")
         return value

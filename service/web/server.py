@@ -75,9 +75,8 @@ def serve(settings: Settings, folder: Path, announce: Callable[[str], None] | No
             announce(url)
 
     app = create_app(settings, lambda: load_model(folder, settings.provider, settings.threads, settings.retrieval), loaded)
-    slot: Slot = app.state.recommender.slot
     config = uvicorn.Config(
-        app,
+        app.asgi,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -85,10 +84,10 @@ def serve(settings: Settings, folder: Path, announce: Callable[[str], None] | No
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    server = Server(config, slot, settings.drain_seconds)
+    server = Server(config, app.slot, settings.drain_seconds)
     server.run([listener])
-    if slot.failure:
-        raise slot.failure
+    if app.slot.failure:
+        raise app.slot.failure
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -14,13 +14,13 @@ class Application:
 
     def __init__(self, loader, **settings):
         self.app = create_app(Settings(**settings), loader)
-        self.slot = self.app.state.recommender.slot
+        self.slot = self.app.slot
         self._runner = asyncio.Runner()
 
     def __enter__(self):
-        self._lifespan = self.app.router.lifespan_context(self.app)
+        self._lifespan = self.app.api.router.lifespan_context(self.app.api)
         self._runner.run(self._lifespan.__aenter__())
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        transport = httpx.ASGITransport(self.app.asgi, raise_app_exceptions=False)
         self._client = httpx.AsyncClient(transport=transport, base_url="http://service")
         return self
 
