@@ -41,9 +41,10 @@ class FakeSession:
 
 
 class StubModel:
-    """What `Model.rank` promises, at a test's command: closing `gate` holds runs back, rows in `guilty` raise.
+    """What `Model.rank` promises, at a test's command.
 
-    Every user's only item has the user's own number. `batches` holds the user rows of every run.
+    A closed `gate` holds runs back, `seconds` slows them, rows in `guilty` raise; `batches` keeps the user rows of every run.
+    Every user's only item has the user's own number.
     """
 
     provider = "cpu"
@@ -53,11 +54,13 @@ class StubModel:
         self.guilty = frozenset(guilty)
         self.gate = threading.Event()
         self.gate.set()
+        self.seconds = 0.0
         self.batches = []
 
     def rank(self, queries):
         self.batches.append([query.user_row for query in queries])
         assert self.gate.wait(10), "nobody opened the gate"
+        time.sleep(self.seconds)
         if self.guilty.intersection(self.batches[-1]):
             raise ZeroDivisionError
         return [Ranked(np.array([query.user_row]), np.ones(1, np.float32), "full_scan") for query in queries]

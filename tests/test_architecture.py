@@ -29,7 +29,7 @@ LAYERS = [
         "service.web.problems",
         "service.web.schemas",
         "service.web.logs",
-        "service.web.access_log",
+        "service.web.journal",
     ],
     ["service.engine.recommender"],
     ["service.engine.slot", "service.engine.batcher"],

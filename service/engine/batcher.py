@@ -1,10 +1,13 @@
-"""Micro-batches: a bounded queue of rows, and the one inference thread that takes from it.
+"""Micro-batches: a bounded queue of rows, and one run at a time that takes from it.
 
-A submission is admitted or refused at once. Whenever the thread is free it takes what waits, up to `max_batch_rows`; a batch is
-never held back to grow. Deadlines hold while rows wait and while they run; a caller that is gone before its turn is never
-computed. Rows are counted, not submissions, from their admission to the end of their run.
+A submission is admitted or refused at once. When no run is under way, the next takes what waits, up to `max_batch_rows`, as soon
+as a turn of the event loop brings no more of it; it is never held back to grow. Deadlines hold while rows wait and while they
+run; a caller that is gone before its turn is never computed. Rows are counted, not submissions, from their admission to the end
+of their run.
 
-All state belongs to the event loop. The thread is given one batch at a time and changes nothing else.
+Runs belong to the inference thread, so that nothing else waits for them; but while they are as short as `brief_seconds`, handing
+a batch over and back costs more than the run, and the event loop does it itself. All state belongs to the event loop: the thread
+is given one batch at a time and changes nothing else.
 """
 
 import asyncio
@@ -25,6 +28,10 @@ from service.errors import DeadlineExceeded, NotReady, Overloaded
 
 T = TypeVar("T")
 SHORTEST_ALARM = 1e-3  # seconds; event loops count in milliseconds
+BRIEF_SECONDS = 2e-3
+MOST_TURNS = 16  # of the loop that a batch may gather what is arriving
+BULK = 100  # runs that the metrics are told of at once
+FADING = 0.9  # how much of the slowest run is remembered from one run to the next
 
 
 class Done(NamedTuple, Generic[T]):
@@ -76,7 +83,7 @@ class _Batch:
         return sum(len(queries) for _, queries in self.pieces)
 
     def run(self) -> None:
-        """In the inference thread: rank, and finish every submission whose last piece this is."""
+        """Rank, and finish every submission whose last piece this is."""
         self.started = time.monotonic()
         self.answers = _rank(self.model, [query for _, queries in self.pieces for query in queries])
         self.ended = time.monotonic()
@@ -88,27 +95,48 @@ class _Batch:
                 self.outcomes.append((submission, submission.outcome(self.ended)))
 
 
+class _Run(NamedTuple):
+    """What the metrics are told of a batch."""
+
+    labels: tuple[str, str, str]
+    seconds: float
+    waits: list[float]
+    paths: list[str]
+
+    @classmethod
+    def of(cls, batch: _Batch) -> "_Run":
+        info = batch.model.manifest
+        waits = [batch.started - submission.submitted_at for submission, queries in batch.pieces for _ in queries]
+        paths = [answer.path for answer in batch.answers if isinstance(answer, Ranked)]
+        return cls((info.name, info.version, batch.model.provider), batch.ended - batch.started, waits, paths)
+
+
 class Batcher:
     """Ranks what its callers submit; `max_queue_rows` bounds what waits or runs, `max_batch_rows` what runs at once."""
 
-    def __init__(self, max_queue_rows: int, max_batch_rows: int) -> None:
+    def __init__(self, max_queue_rows: int, max_batch_rows: int, brief_seconds: float = BRIEF_SECONDS) -> None:
+        self._brief_seconds = brief_seconds
+        self._slowest_seconds: float | None = None  # of recent runs
         self._max_queue_rows = max_queue_rows
         self._max_batch_rows = max_batch_rows
         self._rows = 0
         self._waiting: dict[_Submission, None] = {}
         self._running: _Batch | None = None
         self._called = False  # `_dispatch` is due at the end of this turn of the loop
+        self._turns, self._gathered = 0, 0
         self._closing = False
         self._alarm_at = math.inf  # no later than the earliest deadline of all
         self._alarm: asyncio.TimerHandle | None = None
         self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._runs: list[_Run] = []
         metrics.QUEUE_DEPTH.set_function(lambda: self._rows)
+        metrics.KEPT.by(self)
 
     async def run(self, model: Model, queries: Sequence[Query], finish: Callable[[list[Ranked]], T], deadline: float) -> Done[T]:
         """Rank one or more queries with `model`, each as if it were alone, and give what `finish` makes of their answers.
 
-        `finish` runs in the inference thread; `deadline` is on the clock of `time.monotonic`.
+        `finish` runs where the model does; `deadline` is on the clock of `time.monotonic`.
         Raises Overloaded where the rows don't fit, DeadlineExceeded where the time is up before the result is there,
         NotReady once the batcher closes, and whatever `Model.rank` raises for one of these queries.
         """
@@ -128,6 +156,7 @@ class Batcher:
         if self._thread:
             self._batches.put(None)
             await asyncio.to_thread(self._thread.join)
+        self.flush()
 
     def _admit(self, model: Model, queries: Sequence[Query], finish: Callable[[list[Ranked]], Any], deadline: float) -> _Submission:
         if self._closing:
@@ -145,10 +174,15 @@ class Batcher:
         self._rows += len(queries)
         if deadline < self._alarm_at:
             self._set_alarm(deadline, now)
-        if not self._running and not self._called:
-            self._called = True
-            loop.call_soon(self._dispatch)  # after the requests that have arrived in the same turn
+        if not self._running:
+            self._call_dispatch(loop)
         return submission
+
+    def _call_dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """After the requests that have arrived in the same turn of the loop."""
+        if not self._called:
+            self._called = True
+            loop.call_soon(self._dispatch)
 
     def _withdraw(self, submission: _Submission) -> bool:
         """Drop what still waits of a submission; whether there was anything."""
@@ -163,17 +197,33 @@ class Batcher:
         return list(dict.fromkeys([*running, *self._waiting]))
 
     def _dispatch(self) -> None:
-        """Give the thread its next batch, if it is free and anything waits."""
+        """Run the next batch, if none is running and anything waits."""
         self._called = False
         if self._alarm_at <= time.monotonic():
             self._expire()
         if self._running or not self._waiting:
             return
+        if self._gathering():
+            self._call_dispatch(asyncio.get_running_loop())
+            return
+        batch = self._running = self._next_batch()
+        if self._slowest_seconds is not None and self._slowest_seconds <= self._brief_seconds:
+            batch.run()
+            self._deliver(batch)
+        else:
+            self._hand_over(batch)
+
+    def _gathering(self) -> bool:
+        """Whether rows came in during the last turn of the loop: then those that are still being read come along."""
+        more = self._gathered < self._rows < self._max_batch_rows and self._turns < MOST_TURNS
+        self._turns, self._gathered = (self._turns + 1, self._rows) if more else (0, 0)
+        return more
+
+    def _hand_over(self, batch: _Batch) -> None:
         if not self._thread:
             self._thread = threading.Thread(target=self._work, args=(asyncio.get_running_loop(),), name="inference", daemon=True)
             self._thread.start()
-        self._running = self._next_batch()
-        self._batches.put(self._running)
+        self._batches.put(batch)
 
     def _next_batch(self) -> _Batch:
         """The oldest submission's model decides; of a large submission no more is taken than leaves room for the others."""
@@ -197,7 +247,9 @@ class Batcher:
     def _deliver(self, batch: _Batch) -> None:
         self._running = None
         self._rows -= batch.rows
-        self._dispatch()
+        self._slowest_seconds = max(batch.ended - batch.started, (self._slowest_seconds or 0.0) * FADING)
+        if self._waiting:
+            self._call_dispatch(asyncio.get_running_loop())
         for submission, outcome in batch.outcomes:
             if submission.future.done():
                 continue  # its time was up, or its caller left, while it ran
@@ -205,7 +257,19 @@ class Batcher:
                 submission.future.set_exception(outcome)
             else:
                 submission.future.set_result(outcome)
-        _observe(batch)
+        self._runs.append(_Run.of(batch))
+        if len(self._runs) >= BULK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Tell the metrics of the runs since the last time."""
+        runs, self._runs = self._runs, []
+        metrics.BATCH_ROWS.observe_all([len(run.waits) for run in runs])
+        metrics.QUEUE_DURATION.observe_all([wait for run in runs for wait in run.waits])
+        for path, rows in Counter(path for run in runs for path in run.paths if path).items():
+            metrics.RETRIEVAL_ROWS.labels(path).inc(rows)
+        for labels in {run.labels for run in runs}:
+            metrics.INFERENCE_DURATION.labels(*labels).observe_all([run.seconds for run in runs if run.labels == labels])
 
     def _expire(self) -> None:
         """Fail everything whose time is up, and set the alarm for the next deadline."""
@@ -228,6 +292,8 @@ class Batcher:
 
 def shares(wanted: Sequence[int], room: int) -> list[int]:
     """How many rows each of some submissions gets of a batch: an equal share each, then what is left, the oldest first."""
+    if sum(wanted) <= room:
+        return list(wanted)
     share = max(1, room // len(wanted))
     given = []
     for rows in wanted:
@@ -253,15 +319,3 @@ def _rank(model: Model, queries: Sequence[Query]) -> list[Ranked | Exception]:
 def _too_late() -> DeadlineExceeded:
     metrics.REJECTED.labels("deadline").inc()
     return DeadlineExceeded("the request's time was spent before its answer was ready")
-
-
-def _observe(batch: _Batch) -> None:
-    """What the run was, once for the batch and once for each row."""
-    info = batch.model.manifest
-    metrics.BATCH_ROWS.observe(batch.rows)
-    metrics.INFERENCE_DURATION.labels(info.name, info.version, batch.model.provider).observe(batch.ended - batch.started)
-    for submission, queries in batch.pieces:
-        for _ in queries:
-            metrics.QUEUE_DURATION.observe(batch.started - submission.submitted_at)
-    for path, rows in Counter(answer.path for answer in batch.answers if isinstance(answer, Ranked) and answer.path).items():
-        metrics.RETRIEVAL_ROWS.labels(path).inc(rows)

@@ -1,6 +1,6 @@
 """The one border between ids and rows. Ids stay outside it, rows inside; each request takes its model once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -52,14 +52,14 @@ class Recommender:
         self.slot = slot
         self._batcher = batcher
 
-    async def recommend(self, wanted: Wanted, deadline: float, finish: Callable[[Recommendation], T]) -> Done[T]:
+    def recommend(self, wanted: Wanted, deadline: float, finish: Callable[[Recommendation], T]) -> Awaitable[Done[T]]:
         """What `finish` makes of one user's top-k, in the inference thread; `deadline` is on the clock of `time.monotonic`.
 
         Raises NotReady, InvalidRequest, IdOutOfRange, UnknownId, Overloaded, DeadlineExceeded.
         """
         model = self.slot.current()
         query = to_query(model, wanted)
-        return await self._batcher.run(model, [query], lambda ranked: finish(to_answer(model, ranked[0])), deadline)
+        return self._batcher.run(model, [query], lambda ranked: finish(to_answer(model, ranked[0])), deadline)
 
 
 def recommend_now(model: Model, wanted: Wanted) -> Recommendation:

@@ -16,8 +16,8 @@ from service.engine.recommender import Recommender
 from service.engine.slot import Slot
 from service.settings import Settings
 from service.web import operations, problems, routes
-from service.web.access_log import AccessLog
 from service.web.context import RequestContext, Service
+from service.web.journal import Journal
 from service.web.json_route import lane
 
 DESCRIPTION = """Exact top-k recommendations from a trained user-item embedding model.
@@ -40,7 +40,7 @@ def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable
     """
     slot = Slot()
     batcher = Batcher(settings.max_queue_rows, settings.max_batch_rows)
-    access_log = AccessLog(settings.log_format)
+    journal = Journal(settings.log_format)
 
     @asynccontextmanager
     async def lifespan(_api: FastAPI) -> AsyncIterator[None]:
@@ -48,7 +48,7 @@ def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable
         yield
         await loading
         await batcher.close()
-        access_log.flush()
+        journal.flush()
 
     api: FastAPI = FastAPIOffline(
         title="recoserve",
@@ -63,7 +63,7 @@ def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable
     problems.install(api)
     _document_problems(api)
     service = Service(settings, Recommender(slot, batcher))
-    return Application(RequestContext(api, lane(routes.json_router.routes), service, access_log), api, slot)
+    return Application(RequestContext(api, lane(routes.json_router.routes), service, journal), api, slot)
 
 
 async def _load(slot: Slot, loader: Callable[[], Model], loaded: Callable[[Slot], None] | None) -> None:

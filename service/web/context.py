@@ -1,16 +1,14 @@
 """Around every request: its id, its time, its log line, its metrics, and the last catch. Pure ASGI."""
 
-import functools
 import logging
 import random
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
-from prometheus_client import Histogram
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,15 +18,14 @@ from service.engine.slot import State
 from service.errors import AnswerError
 from service.settings import Settings
 from service.web import problems
-from service.web.access_log import AccessLog
+from service.web.journal import Entry, Journal
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 QUIET = frozenset({"/livez", "/readyz", "/startupz", "/health", "/metrics"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
-Headers = Iterable[tuple[bytes, bytes]]
-Lane = Mapping[tuple[str, str], ASGIApp]  # (method, path) -> the route's own application
+JSON = (b"content-type", b"application/json")
 
 ids = random.Random()  # seeded by the operating system; an id only has to be unlike any other
 error_log = logging.getLogger("recoserve.error")
@@ -57,6 +54,9 @@ class Context:
     complete: bool = False
 
 
+Lane = Mapping[tuple[str, str], Callable[[Context, Receive], Awaitable[bytes]]]  # (method, path) -> what makes the answer's JSON
+
+
 def of_request(request: Request) -> Context:
     """The request's context, as a FastAPI dependency."""
     context: Context = request.scope["recoserve"]
@@ -67,14 +67,14 @@ Caller = Annotated[Context, Depends(of_request)]
 
 
 class RequestContext:
-    """The outermost layer. What `lane` names is answered ahead of all that `app` has around its routes."""
+    """The outermost layer. What `lane` names is answered here, ahead of all that `app` has around its routes."""
 
-    def __init__(self, app: ASGIApp, lane: Lane, service: Service, access_log: AccessLog) -> None:
+    def __init__(self, app: ASGIApp, lane: Lane, service: Service, journal: Journal) -> None:
         self._app = app
         self._lane = lane
         self._service = service
         self._slot = service.recommender.slot
-        self._access_log = access_log
+        self._journal = journal
         self._in_flight = 0
         metrics.HTTP_IN_FLIGHT.set_function(lambda: self._in_flight)
 
@@ -83,32 +83,27 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         context = scope["recoserve"] = self._context(scope)
-
-        async def send_named(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                context.status = message["status"]
-                message["headers"] = self._named(message["headers"], context)
-            else:
-                context.complete = not message.get("more_body")
-            await send(message)
-
+        answer = self._lane.get((scope["method"], scope["path"]))
         self._in_flight += 1
         try:
-            await self._lane.get((scope["method"], scope["path"]), self._app)(scope, receive, send_named)
+            if answer:
+                await self._send_json(await answer(context, receive), context, send)
+            else:
+                await self._app(scope, receive, self._naming(context, send))
         except ClientDisconnect:
             pass  # nobody is left to answer; it counts as 499
         except AnswerError as error:
-            await problems.answer(error, context.request_id)(scope, receive, send_named)
+            await problems.answer(error, context.request_id)(scope, receive, self._naming(context, send))
         except Exception:
             error_log.exception("a defect in the service", extra={"request_id": context.request_id})
             if not context.status:
-                await problems.defect(context.request_id)(scope, receive, send_named)
+                await problems.defect(context.request_id)(scope, receive, self._naming(context, send))
             elif not context.complete:
                 raise
         finally:
             self._in_flight -= 1
             if scope["path"] not in QUIET:
-                self._record(scope, context)
+                self._record(scope, context, scope["path"] if answer else getattr(scope.get("route"), "path", "unmatched"))
 
     def _context(self, scope: Scope) -> Context:
         headers = dict(reversed(scope["headers"]))  # of a header that was sent twice, the first counts
@@ -117,34 +112,35 @@ class RequestContext:
         found = TRACEPARENT.fullmatch(trace) if trace else None
         return Context(self._service, headers, request_id, found.group(1).decode() if found else None)
 
-    def _named(self, headers: Headers, context: Context) -> list[tuple[bytes, bytes]]:
-        """An answer's headers and those that every answer has."""
-        timing = b"queue;dur=%.3f, inference;dur=%.3f" % (context.queue_seconds * 1e3, context.run_seconds * 1e3)
-        named = [*headers, (b"x-request-id", context.request_id.encode()), (b"server-timing", timing)]
-        if self._slot.state is State.DRAINING and all(name != b"connection" for name, _ in named):
-            named.append((b"connection", b"close"))  # else a kept-alive connection is closed under the next request
-        return named
+    async def _send_json(self, body: bytes, context: Context, send: Send) -> None:
+        context.status = 200
+        headers = [(b"content-length", b"%d" % len(body)), JSON, *self._names(context)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        context.complete = True
+        await send({"type": "http.response.body", "body": body})
 
-    def _record(self, scope: Scope, context: Context) -> None:
-        """One histogram sample and one log line. Neither holds anything that a client can choose but its request id."""
+    def _naming(self, context: Context, send: Send) -> Send:
+        """A `send` that gives an answer the headers that every answer has."""
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                context.status = message["status"]
+                sent = list(message["headers"])
+                message["headers"] = sent + [one for one in self._names(context) if one not in sent]
+            else:
+                context.complete = not message.get("more_body")
+            await send(message)
+
+        return send_named
+
+    def _names(self, context: Context) -> list[tuple[bytes, bytes]]:
+        timing = b"queue;dur=%.3f, inference;dur=%.3f" % (context.queue_seconds * 1e3, context.run_seconds * 1e3)
+        names = [(b"x-request-id", context.request_id.encode()), (b"server-timing", timing)]
+        if self._slot.state is State.DRAINING:
+            names.append((b"connection", b"close"))  # else a kept-alive connection is closed under the next request
+        return names
+
+    def _record(self, scope: Scope, context: Context, route: str) -> None:
         seconds = time.monotonic() - context.started
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        route = getattr(scope.get("route"), "path", "unmatched")
-        status = context.status or 499
-        _duration(method, route, status).observe(seconds)
-        line = {
-            "method": method,
-            "route": route,
-            "status": status,
-            "duration_ms": round(seconds * 1e3, 3),
-            "request_id": context.request_id,
-        }
-        if context.trace_id:
-            line["trace_id"] = context.trace_id
-        self._access_log.record(line)
-
-
-@functools.cache
-def _duration(method: str, route: str, status: int) -> Histogram:
-    """Looked up once; the labels are few by nature."""
-    return metrics.HTTP_DURATION.labels(method, route, str(status))
+        self._journal.add(Entry(method, route, context.status or 499, seconds, context.request_id, context.trace_id))

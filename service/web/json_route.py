@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import orjson
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
@@ -16,7 +17,6 @@ from service.web import limits, problems
 from service.web.context import Context, Lane
 
 Schema = TypeVar("Schema", bound=BaseModel)
-JSON = (b"content-type", b"application/json")
 
 
 class JsonRoute(APIRoute):
@@ -30,22 +30,20 @@ class JsonRoute(APIRoute):
         self._schema: type[BaseModel] = signature(endpoint, eval_str=True).parameters["body"].annotation
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Starlette's way in, for those that come past the lane."""
+        """Starlette's way in, for what comes past the lane."""
         if scope["method"] in (self.methods or ()):
-            await self.answer(scope, receive, send)
+            answer = await self.answer(scope["recoserve"], receive)
+            await Response(answer, media_type="application/json")(scope, receive, send)
         else:
             await super().handle(scope, receive, send)  # the 405
 
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The whole route as an ASGI application; what it raises becomes a problem in `context`."""
-        scope["route"] = self
-        context: Context = scope["recoserve"]
+    async def answer(self, context: Context, receive: Receive) -> bytes:
+        """The whole route; what it raises becomes a problem in `context`."""
         settings = context.service.settings
         limits.require_json(context.headers)
         sent = await limits.read_body(context.headers, receive, settings.max_body_bytes)
         answer: bytes = await self.endpoint(context, understood(self._schema, sent, settings))
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(answer)), JSON]})
-        await send({"type": "http.response.body", "body": answer})
+        return answer
 
 
 def lane(routes: Iterable[BaseRoute]) -> Lane:

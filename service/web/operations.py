@@ -1,6 +1,6 @@
 """For orchestrators and scrapers: health and metrics. They wait behind nothing and need no key."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from prometheus_client import REGISTRY, exposition
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
@@ -54,9 +54,9 @@ async def health(caller: Caller) -> Health:
 
 
 @router.get("/metrics", response_class=PlainTextResponse, summary="Prometheus metrics")
-async def metrics(request: Request) -> Response:
+async def metrics(caller: Caller) -> Response:
     """Prometheus text, or OpenMetrics where the `Accept` header asks for it."""
-    encode, content_type = exposition.choose_encoder(request.headers.get("accept", ""))
+    encode, content_type = exposition.choose_encoder(caller.headers.get(b"accept", b"").decode("latin-1"))
     return Response(encode(REGISTRY), media_type=content_type)
 
 

@@ -27,8 +27,9 @@ def soon(seconds=5.0):
 
 
 @asynccontextmanager
-async def batching(queue_rows=100, batch_rows=64):
-    batcher = Batcher(queue_rows, batch_rows)
+async def batching(queue_rows=100, batch_rows=64, brief_seconds=0.0):
+    """Every run in the thread, unless a test asks for brief ones on the loop."""
+    batcher = Batcher(queue_rows, batch_rows, brief_seconds)
     yield batcher
     await batcher.close()
 
@@ -68,6 +69,28 @@ def test_queries_run_off_the_event_loop_and_their_times_are_told():
     done, loop_thread = asyncio.run(scene())
     assert loop_thread != done.result
     assert done.queue_seconds >= 0 and done.run_seconds >= 0
+
+
+def test_brief_runs_are_done_by_the_event_loop_until_one_is_slow():
+    """A run of unknown length goes to the thread; so do those after a slow one."""
+
+    async def where(batcher, model):
+        return (await batcher.run(model, [Query(0, 1)], lambda _: threading.get_ident(), soon())).result == threading.get_ident()
+
+    async def scene(model):
+        async with batching(brief_seconds=0.05) as batcher:
+            found = [await where(batcher, model) for _ in range(3)]
+            model.seconds = 0.1
+            found.append(await where(batcher, model))
+            model.seconds = 0.0
+            found.append(await where(batcher, model))
+            while not await where(batcher, model):
+                found.append(False)
+            return found
+
+    on_loop = asyncio.run(scene(StubModel()))
+    assert on_loop[:5] == [False, True, True, True, False]
+    assert len(on_loop) > 5
 
 
 def test_what_arrives_in_one_turn_of_the_loop_is_one_run():
@@ -286,7 +309,7 @@ def test_shares_fill_the_room_and_nobody_goes_short_for_a_larger_one(wanted, roo
 
 def test_closing_answers_what_was_admitted_refuses_what_comes_and_ends_the_thread():
     async def scene(model):
-        batcher = Batcher(100, 1)
+        batcher = Batcher(100, 1, brief_seconds=0.0)
         model.gate.clear()
         asked = [ask(batcher, model, row) for row in range(3)]
         await started(model)
@@ -335,8 +358,9 @@ def alone(model, query):
     ),
     st.integers(1, 6),
     st.integers(3, 40),
+    st.sampled_from([0.0, 1.0]),
 )
-def test_any_mixture_gives_each_caller_what_the_model_gives_it_alone(model, mixture, batch_rows, queue_rows):
+def test_any_mixture_gives_each_caller_what_the_model_gives_it_alone(model, mixture, batch_rows, queue_rows, brief_seconds):
     """Law: an answer is rank([query]) of that query, whoever else asks, leaves, fails or is late; and no row is lost or made up."""
     watched = Watched(model)
     names = ("batch_rows_sum", "queue_duration_seconds_count", "queue_depth")
@@ -354,7 +378,7 @@ def test_any_mixture_gives_each_caller_what_the_model_gives_it_alone(model, mixt
         return asyncio.CancelledError() if task.cancelled() else task.exception() or task.result().result
 
     async def scene():
-        async with batching(queue_rows, batch_rows) as batcher:
+        async with batching(queue_rows, batch_rows, brief_seconds) as batcher:
             return await asyncio.gather(*(caller(batcher, *each) for each in mixture))
 
     for (queries, fate, _), found in zip(mixture, asyncio.run(scene()), strict=True):
