@@ -17,7 +17,10 @@ from service.engine.query import Ranked
 
 
 class FakeSession:
-    """What `OnnxSession` answers, from two tables: float32 [U, d] and [N, d]. `seconds` makes every run slow."""
+    """What `OnnxSession` answers, from two tables: float32 [U, d] and [N, d].
+
+    `seconds` makes every run slow, a closed `gate` holds it back; `asked` keeps the user rows of all runs.
+    """
 
     provider = "cpu"
 
@@ -27,9 +30,14 @@ class FakeSession:
         self._users, self._items = users, items
         self.seconds = seconds
         self.runs = 0
+        self.asked = set()
+        self.gate = threading.Event()
+        self.gate.set()
 
     def run(self, outputs, feeds):
         self.runs += 1
+        self.asked.update(feeds[contract.USER_ID].tolist())
+        assert self.gate.wait(10), "nobody opened the gate"
         time.sleep(self.seconds)
         queries = self._users[feeds[contract.USER_ID]]
         if contract.ITEM_ID in feeds:

@@ -30,6 +30,7 @@ LAYERS = [
         "service.web.schemas",
         "service.web.logs",
         "service.web.journal",
+        "service.web.departures",
     ],
     ["service.engine.recommender"],
     ["service.engine.slot", "service.engine.batcher"],

@@ -18,6 +18,7 @@ from service.engine.slot import State
 from service.errors import AnswerError
 from service.settings import Settings
 from service.web import problems
+from service.web.departures import Departures
 from service.web.journal import Entry, Journal
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -37,6 +38,7 @@ class Service:
 
     settings: Settings
     recommender: Recommender
+    departures: Departures = field(default_factory=Departures)
 
 
 @dataclass(slots=True)

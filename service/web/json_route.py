@@ -1,5 +1,6 @@
 """A FastAPI route that reads JSON strictly: documented by its signature, answered by one plain ASGI function."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from inspect import signature
 from typing import Any, TypeVar
@@ -7,6 +8,7 @@ from typing import Any, TypeVar
 import orjson
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
@@ -42,7 +44,16 @@ class JsonRoute(APIRoute):
         settings = context.service.settings
         limits.require_json(context.headers)
         sent = await limits.read_body(context.headers, receive, settings.max_body_bytes)
-        answer: bytes = await self.endpoint(context, understood(self._schema, sent, settings))
+        body = understood(self._schema, sent, settings)
+        visit = context.service.departures.enter(receive)
+        try:
+            answer: bytes = await self.endpoint(context, body)
+        except asyncio.CancelledError:
+            if visit.gone:
+                raise ClientDisconnect from None
+            raise
+        finally:
+            visit.leave()
         return answer
 
 

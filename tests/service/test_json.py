@@ -7,10 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service import strict_json
-from service.errors import MalformedJson
+from service.errors import AnswerError, MalformedJson
+from service.settings import Settings
+from service.web.json_route import understood, validated
+from service.web.schemas import RecommendRequest
 from tests.fakes import fake_model
 from tests.service.http import Application, assert_problem, item_ids
 
+LIMITS = Settings(max_k=9, max_list_ids=2)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -99,3 +103,50 @@ def test_no_json_document_gives_a_500(service, document):
 def test_no_bytes_give_a_500(service, body):
     """The same law below JSON."""
     assert service.send(body).status_code in (200, 400, 422)
+
+
+SPACE = st.sampled_from(["", " ", "\n", "\t "])
+NUMBERS = st.sampled_from(
+    ["1", "-1", "0", "01", "-0", "1.0", "1e2", "1e400", "NaN", "-Infinity", str(2**63), str(2**64), "9" * 40, "9" * 5000]
+)
+STRINGS = st.sampled_from(['"a"', '"a:b"', '"\\u0061"', '"\\ud800"', '"\\ud83d\\ude00"', '"é"', '"\\n"', '"\x01"', '""', '":"'])
+VALUES = st.recursive(
+    NUMBERS | STRINGS | st.sampled_from(["true", "false", "null", '"metadata"', "[]", "{}"]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda found: "[" + ",".join(found) + "]")
+        | st.tuples(STRINGS, inner).map(lambda pair: "{" + ":".join(pair) + "}")
+    ),
+    max_leaves=4,
+)
+KEYS = st.sampled_from([f'"{name}"' for name in FIELDS] + ['"user\\u005fid"', '"k:"', '"\\ud800"'])
+MEMBERS = st.lists(st.tuples(SPACE, KEYS, SPACE, VALUES, SPACE), max_size=4)
+OBJECTS = MEMBERS.map(lambda found: "{" + ",".join(f"{a}{key}{b}:{value}{c}" for a, key, b, value, c in found) + "}")
+PLAUSIBLE = st.tuples(SPACE, st.just('"user_id":7'), MEMBERS).map(
+    lambda found: "{" + ",".join([found[0] + found[1], *(f"{key}:{value}" for _, key, _, value, _ in found[2])]) + "}"
+)
+BODIES = (PLAUSIBLE | OBJECTS | VALUES).map(str.encode) | st.binary(max_size=50) | PLAUSIBLE.map(lambda text: text.encode("utf-16"))
+
+
+def outcome(understand, body):
+    """The request, or all that a client could see of its error."""
+    try:
+        return understand(body)
+    except AnswerError as error:
+        return type(error), str(error), error.fields
+
+
+@settings(max_examples=2000, deadline=None)
+@given(BODIES)
+def test_the_short_way_of_reading_never_differs_from_the_strict_one(body):
+    """Law: understood(body) == validated(strict_json.parse(body)), the request or the error, whatever the bytes are."""
+    found = outcome(lambda sent: understood(RecommendRequest, sent, LIMITS), body)
+
+    assert outcome(lambda sent: validated(RecommendRequest, strict_json.parse(sent), LIMITS), body) == found
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"user_id": 1, "user_id": 2}', b'{"user_id":1,"user\\u005fid":2}', b'{"user_id":1,"k":5,"k":5}']
+)
+def test_a_key_that_stands_twice_is_seen_however_it_is_written(body):
+    with pytest.raises(MalformedJson, match="twice"):
+        understood(RecommendRequest, body, LIMITS)

@@ -1,0 +1,66 @@
+"""Callers that leave before their answer: noticed, so that what they asked for is dropped.
+
+A server tells of it only to whoever awaits `receive`. To do so for every request would cost more than it saves, so only those that
+have been waiting for a while are watched.
+"""
+
+import asyncio
+
+from starlette.types import Receive
+
+PATIENCE = 0.05  # seconds; a caller is watched after once to twice that
+
+
+class Visit:
+    """A caller that waits, from the time its request has been read; `leave` it when the answer is there."""
+
+    __slots__ = ("_left", "_receive", "_task", "_watcher", "gone")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._task = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
+        self._left = False
+        self.gone = False
+
+    def leave(self) -> None:
+        self._left = True
+        if self._watcher:
+            self._watcher.cancel()
+
+    def watch(self) -> None:
+        """From now on, cancel the task that waits once its caller is gone."""
+        if not self._left:
+            self._watcher = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if self._task and not self._left:
+            self.gone = True
+            self._task.cancel()
+
+
+class Departures:
+    """All visits under way, and those before that ended since the last look."""
+
+    def __init__(self) -> None:
+        self._recent: list[Visit] = []
+        self._older: list[Visit] = []
+        self._looking = False
+
+    def enter(self, receive: Receive) -> Visit:
+        visit = Visit(receive)
+        self._recent.append(visit)
+        if not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_later(PATIENCE, self._look)
+        return visit
+
+    def _look(self) -> None:
+        for visit in self._older:
+            visit.watch()
+        self._older, self._recent = self._recent, []
+        self._looking = bool(self._older)
+        if self._looking:
+            asyncio.get_running_loop().call_later(PATIENCE, self._look)
