@@ -60,12 +60,12 @@ HTTP_DURATION = Histogram(
     buckets=SECONDS,
 )
 HTTP_IN_FLIGHT = Gauge(PREFIX + "http_requests_in_flight", "Requests being answered, health and metrics left out.")
-QUEUE_DURATION = Histogram(PREFIX + "queue_duration_seconds", "Time that rows waited for the inference thread.", buckets=SECONDS)
-QUEUE_DEPTH = Gauge(PREFIX + "queue_depth", "Rows waiting for the inference thread or being answered by it.")
-BATCH_ROWS = Histogram(PREFIX + "batch_rows", "Rows (users) per run of the inference thread.", buckets=ROWS)
+QUEUE_DURATION = Histogram(PREFIX + "queue_duration_seconds", "Time that rows waited for their run.", buckets=SECONDS)
+QUEUE_DEPTH = Gauge(PREFIX + "queue_depth", "Rows waiting for their run or in it.")
+BATCH_ROWS = Histogram(PREFIX + "batch_rows", "Rows (users) per run.", buckets=ROWS)
 INFERENCE_DURATION = Histogram(
     PREFIX + "inference_duration_seconds",
-    "Time that the inference thread took for one run.",
+    "Time that one run took.",
     ("model", "version", "provider"),
     buckets=SECONDS,
 )
