@@ -86,7 +86,8 @@ class RequestContext:
             return
         context = scope["recoserve"] = self._context(scope)
         answer = self._lane.get((scope["method"], scope["path"]))
-        self._in_flight += 1
+        counted = scope["path"] not in QUIET
+        self._in_flight += counted
         try:
             if answer:
                 await self._send_json(await answer(context, receive), context, send)
@@ -103,8 +104,8 @@ class RequestContext:
             elif not context.complete:
                 raise
         finally:
-            self._in_flight -= 1
-            if scope["path"] not in QUIET:
+            self._in_flight -= counted
+            if counted:
                 self._record(scope, context, scope["path"] if answer else getattr(scope.get("route"), "path", "unmatched"))
 
     def _context(self, scope: Scope) -> Context:
@@ -127,7 +128,7 @@ class RequestContext:
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 context.status = message["status"]
-                sent = list(message["headers"])
+                sent = list(message.get("headers", ()))
                 message["headers"] = sent + [one for one in self._names(context) if one not in sent]
             else:
                 context.complete = not message.get("more_body")

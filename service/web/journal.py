@@ -68,7 +68,7 @@ class Journal:
         try:
             sys.stderr.buffer.write(self._lines(entries))
             sys.stderr.buffer.flush()
-        except OSError:
+        except (OSError, ValueError):  # gone, or closed
             return
 
 

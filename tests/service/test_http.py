@@ -1,5 +1,6 @@
 """Around the endpoints: media types, sizes, paths, request ids, deadlines, overload, health, metrics, defects."""
 
+import asyncio
 import json
 import re
 import threading
@@ -257,6 +258,47 @@ def test_a_defect_is_a_500_problem_and_its_cause_is_logged_with_the_request_id(c
         assert item_ids(application.recommend(user_id=1, k=1)) == [1]
     (record,) = [record for record in caplog.records if record.name == "recoserve.error"]
     assert document["request_id"] == record.request_id
+
+
+def test_a_defect_in_a_route_of_the_framework_is_the_same_problem_and_is_logged_once(caplog):
+    """FastAPI's own last catch would answer in plain text."""
+    model = fake_model()
+    with Application(lambda: model) as application:
+        application.wait_ready()
+        del model.retrieval
+        document = assert_problem(application.get("/model"), 500, "internal")
+        assert application.get("/readyz").status_code == 200
+
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert (record.name, record.request_id) == ("recoserve.error", document["request_id"])
+
+
+@pytest.mark.parametrize("stage", ["taken", "refused"])
+def test_a_closed_connection_is_asked_for_once_while_draining(stage):
+    """Kept alive, a connection would be closed under its next request."""
+    with Application(fake_model) as application:
+        application.wait_ready().slot.drain()
+        response = application.recommend(user_id=1) if stage == "taken" else application.send(BODY, "text/plain")
+
+    assert [value for name, value in response.headers.multi_items() if name == "connection"] == ["close"]
+
+
+def test_requests_in_flight_leave_out_health_and_the_scrape_itself():
+    with Application(lambda: fake_model(seconds=0.2)) as application:
+        application.wait_ready()
+
+        async def scene():
+            asking = asyncio.create_task(application._client.post("/recommend", json={"user_id": 1}))
+            await asyncio.sleep(0.05)
+            during = await application._client.get("/metrics")
+            await asking
+            return during, await application._client.get("/metrics")
+
+        found = [
+            float(re.search(r"^recoserve_http_requests_in_flight (.+)$", scrape.text, re.MULTILINE)[1])
+            for scrape in application._runner.run(scene())
+        ]
+    assert found == [1, 0]
 
 
 def test_health_and_model_say_what_answers(service):
