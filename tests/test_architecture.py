@@ -44,7 +44,7 @@ LAYERS = [
 
 ONE_FILE = {
     "onnxruntime": {"service.engine.session", "model_export.parity"},
-    "onnx": {"model_export.graphs", "model_export.screen"},
+    "onnx": {"model_export.graphs", "model_export.network", "model_export.screen"},
     "keras": {"model_export.sources.keras", "model_export.zoo.keras_dot"},
     "torch": {"model_export.sources.torch", "model_export.zoo.torch_dot", "model_export.zoo.trainer"},
     "safetensors": {"model_export.sources.tables"},
