@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model_export import tail
+from model_export.tail import Tail
 from service.errors import ExportRefused
 
 Rows = NDArray[np.int64]
@@ -63,14 +65,13 @@ class DotSource:
 
 @dataclass(frozen=True)
 class Formula:
-    """A closed form of a score: a dot product or a cosine, with or without a sigmoid behind it."""
+    """A closed form of a score: a dot product or a cosine, and a strictly increasing tail behind it, such as a sigmoid."""
 
     cosine: bool
-    sigmoid: bool
+    tail: Tail = ()
 
     def __str__(self) -> str:
-        inner = "cosine" if self.cosine else "dot"
-        return f"sigmoid({inner})" if self.sigmoid else inner
+        return tail.written(self.tail, "cosine" if self.cosine else "dot")
 
     def vectors(self, block: NDArray[np.floating[Any]]) -> Scores:
         """Rows as this form multiplies them, float64: of length 1 for a cosine, where a zero row stays zero."""
@@ -79,10 +80,10 @@ class Formula:
 
     def finish(self, products: Scores) -> Scores:
         """The score that belongs to each product."""
-        return sigmoid(products) if self.sigmoid else products
+        return tail.finish(self.tail, products)
 
 
-FORMULAS = tuple(Formula(cosine, squashed) for squashed in (False, True) for cosine in (False, True))
+FORMULAS = tuple(Formula(cosine, end) for end in ((), tail.SIGMOID) for cosine in (False, True))
 
 
 def unit_rows(rows: Scores) -> Scores:
@@ -90,12 +91,6 @@ def unit_rows(rows: Scores) -> Scores:
     lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
     found: Scores = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
     return found
-
-
-def sigmoid(values: Scores) -> Scores:
-    """1 / (1 + exp(-x)), without overflow."""
-    small = np.exp(-np.abs(values))
-    return np.where(values >= 0, 1.0, small) / (1.0 + small)
 
 
 def check_tables(users: Table, items: Table) -> None:
@@ -210,6 +205,6 @@ def _misfit(source: DotSource, form: Formula, users: Rows, items: Rows, found: S
     products, reach = np.einsum("pd,pd->p", left, right), np.einsum("pd,pd->p", np.abs(left), np.abs(right))
     gaps = np.abs(form.finish(products) - found)
     # Rounding grows with the terms that are added, not with their sum; a sigmoid's slope is at most 1/4, its value at most 1.
-    scale = reach / 4 + 1 if form.sigmoid else reach
+    scale = reach / 4 + 1 if form.tail else reach
     room = (16 + source.users.width / 4) * np.finfo(np.float32).eps * scale + 1e-30
     return float(gaps.max()), bool(np.all(gaps <= room))

@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from model_export.formula import Formula
+from model_export.tail import Tail
 from model_export.tensors import Span
 from service.bundle import contract
 
@@ -15,7 +16,7 @@ INT, FLOAT = TensorProto.INT64, TensorProto.FLOAT
 
 
 def write(folder: Path, users: Span, items: Span, formula: Formula) -> None:
-    """Write the graphs that every bundle has beside the tensors; a sigmoid stands behind the ranking, where it changes no order."""
+    """Write the graphs that every bundle has beside the tensors; a tail stands behind the ranking, where it changes no order."""
     save(folder / contract.GRAPHS[contract.RECOMMEND], recommend(users, items, formula))
     save(folder / contract.GRAPHS[contract.SCORE], score(users, items, formula))
 
@@ -30,14 +31,14 @@ def save(path: Path, graph: onnx.GraphProto) -> None:
 
 def recommend(users: Span, items: Span, formula: Formula) -> onnx.GraphProto:
     """user_id int64 [B], k int64 [1] -> item_id int64 [B, min(k, N)], score float32 [B, min(k, N)], best first."""
-    ranked = "product" if formula.sigmoid else contract.SCORE_OUT
+    ranked = "product" if formula.tail else contract.SCORE_OUT
     nodes = [
         *guard(contract.USER_ID),
         helper.make_node("Gather", [users.name, "user_id_checked"], ["user"], axis=0),
         helper.make_node("Gemm", ["user", items.name], ["products"], transB=1),
         helper.make_node("Min", [contract.K, "item_id_rows"], ["k_held"]),
         helper.make_node("TopK", ["products", "k_held"], [ranked, contract.ITEM_ID], axis=1),
-        *(sigmoid("product") if formula.sigmoid else ()),
+        *finish("product", formula.tail),
     ]
     inputs = [value(contract.USER_ID, INT, ["batch"]), value(contract.K, INT, [1])]
     outputs = [value(contract.ITEM_ID, INT, ["batch", "k"]), value(contract.SCORE_OUT, FLOAT, ["batch", "k"])]
@@ -51,8 +52,8 @@ def score(users: Span, items: Span, formula: Formula) -> onnx.GraphProto:
         *guard(contract.ITEM_ID),
         helper.make_node("Gather", [users.name, "user_id_checked"], ["user"], axis=0),
         helper.make_node("Gather", [items.name, "item_id_checked"], ["item"], axis=0),
-        helper.make_node("Gemm", ["user", "item"], ["product" if formula.sigmoid else contract.SCORE_OUT], transB=1),
-        *(sigmoid("product") if formula.sigmoid else ()),
+        helper.make_node("Gemm", ["user", "item"], ["product" if formula.tail else contract.SCORE_OUT], transB=1),
+        *finish("product", formula.tail),
     ]
     inputs = [value(contract.USER_ID, INT, ["batch"]), value(contract.ITEM_ID, INT, ["candidates"])]
     outputs = [value(contract.SCORE_OUT, FLOAT, ["batch", "candidates"])]
@@ -77,13 +78,22 @@ def guard(rows: str) -> list[onnx.NodeProto]:
     ]
 
 
-def sigmoid(product: str) -> list[onnx.NodeProto]:
-    """A product's score by way of float64: the runtime's float32 sigmoid falls, here and there, where its input rises."""
-    return [
-        helper.make_node("Cast", [product], [f"{product}_64"], to=TensorProto.DOUBLE),
-        helper.make_node("Sigmoid", [f"{product}_64"], ["score_64"]),
-        helper.make_node("Cast", ["score_64"], [contract.SCORE_OUT], to=FLOAT),
-    ]
+def finish(product: str, tail: Tail) -> list[onnx.NodeProto]:
+    """A product's score by way of float64: the runtime's float32 sigmoid falls, here and there, where its input rises.
+
+    Nothing where there is no tail: the product is the score.
+    """
+    if not tail:
+        return []
+    nodes, name = [helper.make_node("Cast", [product], [f"{product}_64"], to=TensorProto.DOUBLE)], f"{product}_64"
+    for place, step in enumerate(tail):
+        inputs = [name]
+        if step.operator in ("Add", "Mul"):
+            inputs.append(f"tail_constant_{place}")
+            nodes.append(helper.make_node("Constant", [], inputs[1:], value=numpy_helper.from_array(np.array(step.constant))))
+        name = f"tail_{place}"
+        nodes.append(helper.make_node(step.operator, inputs, [name]))
+    return [*nodes, helper.make_node("Cast", [name], [contract.SCORE_OUT], to=FLOAT)]
 
 
 def _constants(users: Span, items: Span) -> list[TensorProto]:

@@ -66,11 +66,11 @@ def _judge(reference: Reference, user_rows: Rows, item_rows: Rows, answers: Answ
     for part in _batches(len(user_rows), max(len(item_rows), answers.rows.shape[1] * reference.items.width)):
         users, rows = user_rows[part], answers.rows[part]
         best_rows, best = reference.top(users, rows.shape[1])
-        # Ranks are compared before the sigmoid, for where it saturates every item would tie with every other; and as
+        # Ranks are compared before the tail, for where a sigmoid saturates every item would tie with every other; and as
         # shares of what each user's vector can reach, for a tolerance means nothing to scores of 1e-6 or of 1e6.
         own, reach = reference.paired(users, rows), reference.reach(users)
         agreeing += sum(same_top(*each) for each in zip(best_rows, best / reach, rows, own / reach, strict=True))
-        scale = 1.0 if reference.formula.sigmoid else reach
+        scale = 1.0 if reference.formula.tail else reach
         for expected, found in (
             (finish(own), answers.scores[part]),
             (finish(reference.products(users, item_rows)), answers.paired[part]),

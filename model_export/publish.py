@@ -149,7 +149,7 @@ def _choose(similarity: str | None, own: Formula | None) -> tuple[str, Formula]:
     if kind not in contract.SIMILARITIES:
         raise ExportRefused(f"similarity {kind!r} must be one of {', '.join(contract.SIMILARITIES)}")
     if kind != "model":
-        return kind, Formula(cosine=kind == "cosine", sigmoid=False)
+        return kind, Formula(cosine=kind == "cosine")
     if own is None:
         raise ExportRefused("plain tables have no score of their own: choose similarity cosine or dot")
     return kind, own

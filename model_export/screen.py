@@ -138,7 +138,7 @@ def _rescore(blocks: Span, formula: Formula) -> onnx.GraphProto:
         helper.make_node("Unsqueeze", ["queries", "two"], ["columns"]),
         helper.make_node("MatMul", ["rows", "columns"], ["products"]),
         helper.make_node("Squeeze", ["products", "two"], [contract.PRODUCT]),
-        *(graphs.sigmoid(contract.PRODUCT) if formula.sigmoid else same),
+        *(graphs.finish(contract.PRODUCT, formula.tail) or same),
     ]
     inputs = [
         graphs.value(contract.QUERY, FLOAT, ["batch", width]),

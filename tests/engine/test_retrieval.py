@@ -17,7 +17,7 @@ from service.engine.query import Query
 from service.engine.retrieval import WORTH_SCREENING, Plain, Screened
 from service.engine.session import OnnxSession
 
-COSINE, DOT = Formula(cosine=True, sigmoid=False), Formula(cosine=False, sigmoid=False)
+COSINE, DOT = Formula(cosine=True), Formula(cosine=False)
 ITEMS = 20_000
 
 

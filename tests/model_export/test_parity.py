@@ -10,10 +10,11 @@ import pytest
 
 from model_export import export_model, parity
 from model_export.formula import Formula, Reference, Table, sample_rows
+from model_export.tail import SIGMOID
 from service.errors import ExportRefused
 from tests.model_export.models import random_tables
 
-COSINE = Formula(cosine=True, sigmoid=False)
+COSINE = Formula(cosine=True)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_a_saturated_sigmoid_hides_no_wrong_ranking(tmp_path):
     """Scores that are all 1 would tie; ranks are compared before the sigmoid."""
     users, items = (np.abs(table) * 10 for table in random_tables(20, 30))
     export_model((users, items), tmp_path / "bundle", similarity="dot")
-    saturated = Formula(cosine=False, sigmoid=True)
+    saturated = Formula(cosine=False, tail=SIGMOID)
     rows = np.arange(20)
     wrong = Reference(Table("u", users), Table("i", items[::-1]), saturated)
     answers = parity.Answers(

@@ -1,0 +1,207 @@
+"""What a value of the model's graph is, seen from a pair of a user and an item; the programs that its pieces are made by.
+
+A value has one row for each pair. Much of it needs only one side, and is worth computing once a user or once an item:
+
+    Known     the same for every pair
+    Sizes     integers that tell the number of pairs, as shapes do
+    One       one side's rows
+    Rows      nothing better is known: a row for each pair
+
+and the forms in which two sides meet, kept apart for as long as the operators behind them allow:
+
+    Parts     side by side along the last axis
+    Sum       added up
+    Product   a user's row times an item's, element by element
+    Dot       the sum of such a product: a number
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+USER, ITEM, PAIR = "user", "item", "pair"
+PAIR_COUNT = "pair_count"  # int64 [1], known to the program of pairs: how many there are
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A constant; it may have a first axis of 1 in place of the pairs, and has where it was `spread` over them."""
+
+    array: NDArray[Any]
+    spread: bool = False
+
+    def row(self, rank: int) -> NDArray[Any]:
+        """The constant as it meets rows of `rank` dimensions."""
+        return self.array[0] if self.array.ndim == rank + 1 and self.array.shape[0] == 1 else self.array
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Integers seen at 2 and at 3 pairs."""
+
+    two: NDArray[Any]
+    three: NDArray[Any]
+
+    def static(self, batch: int) -> NDArray[np.int64] | None:
+        """The integers with `batch` in place of the number of pairs, which must stand first, and alone; else None."""
+        moving = np.flatnonzero(self.two != self.three)
+        if self.two.ndim != 1 or moving.tolist() != [0] or (self.two[0], self.three[0]) != (2, 3):
+            return None
+        return np.array([batch, *self.two[1:]], np.int64)
+
+
+@dataclass(frozen=True)
+class One:
+    """One side's rows: value `name` of that side's program, each of `shape`."""
+
+    side: str
+    name: str
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A row of `shape` for each pair: value `name` of the program of pairs."""
+
+    name: str
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Forms side by side along the last axis."""
+
+    parts: "tuple[One | Rows | Product, ...]"
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Forms added up; each may be narrower than the sum where it broadcasts."""
+
+    terms: "tuple[Form, ...]"
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Product:
+    """A user's row times an item's."""
+
+    user: One
+    item: One
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Dot:
+    """The dot product of a user's and an item's vector, each of shape (d,).
+
+    `scaled` tells that a weight was absorbed, so that the vectors' lengths and signs are not the model's own.
+    """
+
+    user: One
+    item: One
+    shape: Shape
+    scaled: bool = False
+
+    def with_side(self, one: One, scaled: bool = True) -> "Dot":
+        """The same with one side's vector replaced."""
+        user, item = (one, self.item) if one.side == USER else (self.user, one)
+        return replace(self, user=user, item=item, scaled=self.scaled or scaled)
+
+
+Form = Known | One | Rows | Parts | Sum | Product | Dot
+Value = Form | Sizes
+
+
+class Programs:
+    """Three lists of nodes that grow while a graph is read: one for users, one for items, one for pairs."""
+
+    def __init__(self, opset: int, constants: Mapping[str, NDArray[Any]]) -> None:
+        self.opset = opset
+        self.constants = dict(constants)
+        self.nodes: dict[str, list[onnx.NodeProto]] = {USER: [], ITEM: [], PAIR: []}
+        self.crossing: dict[str, One] = {}
+        self.widest = 1
+        self._forced: dict[int, tuple[Form, str]] = {}
+        self._fresh: Iterator[str] = (f"made_{number}" for number in range(1 << 30))
+
+    def constant(self, array: NDArray[Any]) -> str:
+        """A new constant's name."""
+        name = next(self._fresh)
+        self.constants[name] = np.asarray(array)
+        return name
+
+    def emit(self, side: str, op: str, inputs: Sequence[str], **attributes: Any) -> str:
+        """Append one node; its output's name."""
+        name = next(self._fresh)
+        self.nodes[side].append(helper.make_node(op, list(inputs), [name], **attributes))
+        return name
+
+    def keep(self, side: str, node: onnx.NodeProto, inputs: Sequence[str]) -> None:
+        """Append a node of the model's own, with other inputs."""
+        kept = onnx.NodeProto()
+        kept.CopyFrom(node)
+        del kept.input[:]
+        kept.input.extend(inputs)
+        self.nodes[side].append(kept)
+
+    def on(self, one: One, op: str, *others: str, shape: Shape, first: bool = True, **attributes: Any) -> One:
+        """One side's rows behind one more operator of that side, as its first or its last input."""
+        inputs = (one.name, *others) if first else (*others, one.name)
+        return One(one.side, self.emit(one.side, op, inputs, **attributes), shape)
+
+    def rows(self, name: str, shape: Shape) -> Rows:
+        """A value of the program of pairs."""
+        self.widest = max(self.widest, prod(shape))
+        return Rows(name, shape)
+
+    def force(self, form: Form) -> str:
+        """The name under which the program of pairs has a form's value, which may have one row where it has no more."""
+        if id(form) not in self._forced:
+            self._forced[id(form)] = form, self._force(form)
+        return self._forced[id(form)][1]
+
+    def full(self, form: Form) -> str:
+        """The same with a row for each pair, whatever it was before."""
+        name = self.force(form)
+        if isinstance(form, One) and form.side == USER:
+            ones = self.constant(np.ones(len(form.shape), np.int64))
+            target = self.emit(PAIR, "Concat", [PAIR_COUNT, ones], axis=0) if form.shape else PAIR_COUNT
+            return self.emit(PAIR, "Expand", [name, target])
+        return name
+
+    def _force(self, form: Form) -> str:
+        match form:
+            case Known(array):
+                return self.constant(array)
+            case Rows(name):
+                return name
+            case One(_, name):
+                self.crossing[name] = form
+                return name
+            case Parts(parts):
+                return self._made("Concat", [self.full(part) for part in parts], form.shape, axis=len(form.shape))
+            case Sum(terms):
+                names = [self.force(term) for term in terms]
+                while len(names) > 1:
+                    names[:2] = [self._made("Add", names[:2], form.shape)]
+                return names[0]
+            case Product(user, item):
+                return self._made("Mul", [self.force(user), self.force(item)], form.shape)
+            case Dot(user, item):
+                column = self.emit(PAIR, "Reshape", [self.force(user), self.constant(np.array([-1, 1]))])
+                product = self._made("MatMul", [self.force(item), column], (1,))
+                return self._made("Reshape", [product, self.constant(np.array([-1, *form.shape]))], form.shape)
+            case _:
+                raise TypeError(f"{type(form).__name__} is no value of pairs")
+
+    def _made(self, op: str, inputs: Sequence[str], shape: Shape, **attributes: Any) -> str:
+        return self.rows(self.emit(PAIR, op, inputs, **attributes), shape).name
