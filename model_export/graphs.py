@@ -21,9 +21,9 @@ def write(folder: Path, users: Span, items: Span, formula: Formula) -> None:
     save(folder / contract.GRAPHS[contract.SCORE], score(users, items, formula))
 
 
-def save(path: Path, graph: onnx.GraphProto) -> None:
+def save(path: Path, graph: onnx.GraphProto, opset: int = OPSET) -> None:
     """Write one graph as a model file, and check it."""
-    versions = [helper.make_opsetid("", OPSET)]
+    versions = [helper.make_opsetid("", opset)]
     model = helper.make_model(graph, opset_imports=versions, ir_version=IR_VERSION, producer_name="recoserve")
     path.write_bytes(model.SerializeToString())
     onnx.checker.check_model(str(path))
@@ -101,8 +101,9 @@ def _constants(users: Span, items: Span) -> list[TensorProto]:
     return [external(users), external(items), *(numpy_helper.from_array(np.array([n]), name) for name, n in sizes.items())]
 
 
-def external(span: Span, file: str = contract.TENSORS, dtype: int = FLOAT) -> TensorProto:
+def external(span: Span, file: str = contract.TENSORS) -> TensorProto:
     """A tensor that lies in a file beside the graph."""
+    dtype = helper.np_dtype_to_tensor_dtype(span.dtype)
     tensor = TensorProto(name=span.name, data_type=dtype, dims=span.dims, data_location=TensorProto.EXTERNAL)
     for key, number in (("location", file), ("offset", span.offset), ("length", span.length)):
         tensor.external_data.add(key=key, value=str(number))

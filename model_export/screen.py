@@ -29,7 +29,7 @@ MANY_ITEMS, LARGE_CHUNK = 1 << 22, 1 << 18
 LEVELS = 127  # of int8, for items
 SMALLEST = 1e-30  # the least a step may be
 EPSILON = float(np.finfo(np.float32).eps)
-INT8, UINT8, INT32, INT64, FLOAT = TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64, TensorProto.FLOAT
+UINT8, INT64, FLOAT = TensorProto.UINT8, TensorProto.INT64, TensorProto.FLOAT
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Screen:
 def write(folder: Path, users: Span, items: Span, table: Table, formula: Formula) -> None:
     """Write `screen.bin` and the three graphs beside the tables that `users` and `items` describe."""
     screen = _write_pieces(folder / contract.SCREEN_TENSORS, table, formula)
-    blocks = Span(contract.ITEM_BLOCKS, (padded(table.rows), table.width), items.offset, 4 * padded(table.rows) * table.width)
+    blocks = Span(contract.ITEM_BLOCKS, (padded(table.rows), table.width), items.offset)
     graphs.save(folder / contract.SCREEN_GRAPHS[contract.USER], _user(users))
     graphs.save(folder / contract.SCREEN_GRAPHS[contract.SCREEN], _screen(screen))
     graphs.save(folder / contract.SCREEN_GRAPHS[contract.RESCORE], _rescore(blocks, formula))
@@ -229,8 +229,7 @@ def _screen_constants(screen: Screen) -> Iterator[TensorProto]:
 
 def _items8(screen: Screen) -> Iterator[TensorProto]:
     for number, piece in enumerate(screen.pieces):
-        span = Span(f"items8_{number}", piece.dims, piece.offset, piece.dims[0] * piece.dims[1])
-        yield graphs.external(span, contract.SCREEN_TENSORS, INT8)
+        yield graphs.external(Span(f"items8_{number}", piece.dims, piece.offset, np.dtype(np.int8)), contract.SCREEN_TENSORS)
 
 
 def _constant(name: str, values: int | list[int]) -> TensorProto:

@@ -1,20 +1,61 @@
 """The tables of a bundle in one file of raw float32, written in pieces: never a second whole copy in memory."""
 
+import os
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from model_export.formula import Formula, Table
 from service.bundle import contract
 
+FLOAT32 = np.dtype(np.float32)
+
 
 @dataclass(frozen=True)
 class Span:
-    """Where one tensor lies in the file: `offset` and `length` in bytes."""
+    """Where one tensor lies in the file: `offset` in bytes."""
 
     name: str
-    dims: tuple[int, int]
+    dims: tuple[int, ...]
     offset: int
-    length: int
+    dtype: np.dtype[Any] = FLOAT32
+
+    @property
+    def length(self) -> int:
+        """In bytes."""
+        return prod(self.dims) * self.dtype.itemsize
+
+
+class Layout:
+    """A tensor file that grows: every tensor from a page's start, zeros where nothing is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._end = 0
+        path.touch()
+
+    def reserve(self, name: str, dims: tuple[int, ...], dtype: np.dtype[Any]) -> Span:
+        """Room for one more tensor."""
+        span = Span(name, dims, -(-self._end // contract.PAGE) * contract.PAGE, dtype)
+        self._end = span.offset + span.length
+        os.truncate(self._path, self._end)
+        return span
+
+    def write(self, span: Span, row: int, values: NDArray[Any]) -> None:
+        """Rows of a tensor, from `row` on."""
+        with open(self._path, "r+b") as file:
+            file.seek(span.offset + row * prod(span.dims[1:]) * span.dtype.itemsize)
+            file.write(np.ascontiguousarray(values, span.dtype).data)
+
+    def add(self, name: str, values: NDArray[Any]) -> Span:
+        """A whole tensor."""
+        span = self.reserve(name, values.shape, values.dtype)
+        self.write(span, 0, values)
+        return span
 
 
 def write(path: Path, users: Table, items: Table, formula: Formula) -> tuple[Span, Span]:
@@ -39,4 +80,4 @@ def padded(rows: int) -> int:
 
 
 def _span(name: str, table: Table, offset: int) -> Span:
-    return Span(name, (table.rows, table.width), offset, 4 * table.rows * table.width)
+    return Span(name, (table.rows, table.width), offset)

@@ -69,7 +69,8 @@ def _read(programs: Programs, probe: Probe, node: onnx.NodeProto, forms: Mapping
     values = [forms[name] if name else None for name in node.input]
     kinds = {type(form) for form in values if form is not None}
     outputs = [name for name in node.output if name]
-    if node.op_type in ("Shape", "Size") or kinds <= {Known, Sizes}:
+    of_type = node.op_type in ("Shape", "Size") or (node.op_type == "CastLike" and isinstance(values[0], Known))
+    if of_type or kinds <= {Known, Sizes}:
         return {name: _fixed(probe, node, name) for name in outputs}
     if node.op_type not in ELEMENTWISE and any(isinstance(form, Known) and form.spread for form in values):
         raise NotApart(f"{node.op_type} needs a constant row for every pair")

@@ -1,0 +1,145 @@
+"""A scorer of pairs, made ready to rank: the item's side run once over the whole catalogue, its values laid out in pieces."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from model_export.formula import Table
+from model_export.network import Arrays, Input
+from model_export.pairs import Pairs, batches
+from model_export.partial.evaluate import Evaluated, Vectors
+from model_export.partial.forms import ITEM, PAIR, USER
+from model_export.runtime import LARGE, Program
+from model_export.tail import Tail
+from model_export.tensors import Layout, Span
+from service.errors import ExportRefused
+
+PIECE_NUMBERS = 1 << 17  # float32 numbers in the widest value of one piece of the catalogue: 512 KiB stay in cache
+SMALLEST_PIECE, LARGEST_PIECE = 1 << 8, 1 << 14
+ITEM_RUN = 1 << 15  # rows in one run of a side
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """What the graphs are made of: `user_nodes` make `user_values` of a user's row, `pair_nodes` make `score` of both sides'.
+
+    `tables` are the item's values by name, [pieces * piece, *shape] with zeros behind the last item, in the tensor file; `large`
+    are the constants that lie there too.
+    """
+
+    opset: int
+    user: Input
+    user_nodes: Sequence[onnx.NodeProto]
+    user_values: Sequence[str]
+    pair_nodes: Sequence[onnx.NodeProto]
+    score: str
+    tail: Tail
+    constants: Arrays
+    tables: Mapping[str, Span]
+    large: Mapping[str, Span]
+    users: int
+    items: int
+    piece: int
+
+
+def prepare(path: Path, pairs: Pairs, found: Evaluated) -> Ranker:
+    """Write the tensor file at `path`; `found.score` is a value of pairs. Raises ExportRefused."""
+    made, score = found.programs, str(found.score)
+    values = {side: [one.name for one in made.crossing.values() if one.side == side] for side in (USER, ITEM)}
+    nodes = {USER: needed(made.nodes[USER], values[USER]), PAIR: needed(made.nodes[PAIR], [score])}
+    used = {name for side in nodes.values() for node in side for name in node.input}
+    constants = {name: array for name, array in made.constants.items() if name in used}
+    piece = _piece(made.widest, pairs.items)
+    layout = Layout(path)
+    large = {name: layout.add(name, array) for name, array in constants.items() if array.nbytes >= LARGE}
+    tables = _tables(layout, pairs, found, values[ITEM], -(-pairs.items // piece) * piece)
+    return Ranker(
+        opset=made.opset,
+        user=pairs.source.network.inputs[pairs.source.user],
+        user_nodes=nodes[USER],
+        user_values=values[USER],
+        pair_nodes=nodes[PAIR],
+        score=score,
+        tail=found.tail,
+        constants={name: array for name, array in constants.items() if name not in large},
+        tables=tables,
+        large=large,
+        users=pairs.users,
+        items=pairs.items,
+        piece=piece,
+    )
+
+
+def vector_tables(pairs: Pairs, found: Evaluated, vectors: Vectors) -> tuple[Table, Table]:
+    """Both sides' vectors of a dot product, [users, d] and [items, d]; raises ExportRefused."""
+    return _vectors(pairs, found, vectors, USER), _vectors(pairs, found, vectors, ITEM)
+
+
+def _vectors(pairs: Pairs, found: Evaluated, vectors: Vectors, side: str) -> Table:
+    pieces = [piece[side == ITEM] for piece in vectors.pieces]
+    names = sorted({name for name in pieces if name is not None})
+    table = np.empty((0, 0), np.float32)
+    for part, arrays in _runs(pairs, found, side, names):
+        rows = {name: array.reshape(len(array), -1) for name, array in zip(names, arrays, strict=True)}
+        ones = np.ones((part.stop - part.start, 1), np.float32)
+        joined = np.hstack([ones if name is None else rows[name] for name in pieces])
+        if not table.size:
+            table = np.empty((pairs.users if side == USER else pairs.items, joined.shape[1]), np.float32)
+        table[part] = joined
+    return Table(f"{side}_vectors", table)
+
+
+def needed(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> list[onnx.NodeProto]:
+    """Those nodes that `outputs` depend on, in their order."""
+    wanted, kept = set(outputs), list[onnx.NodeProto]()
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    return kept[::-1]
+
+
+def _piece(widest: int, items: int) -> int:
+    """Items in one piece, a power of two, or all of a small catalogue."""
+    fitting: int = 1 << (PIECE_NUMBERS // widest).bit_length() - 1 if widest <= PIECE_NUMBERS else 1
+    return min(max(SMALLEST_PIECE, min(fitting, LARGEST_PIECE)), items)
+
+
+def _tables(layout: Layout, pairs: Pairs, found: Evaluated, names: Sequence[str], rows: int) -> dict[str, Span]:
+    tables: dict[str, Span] = {}
+    for part, arrays in _runs(pairs, found, ITEM, names):
+        for name, array in zip(names, arrays, strict=True):
+            if name not in tables:
+                tables[name] = layout.reserve(name, (rows, *array.shape[1:]), array.dtype)
+            layout.write(tables[name], part.start, array)
+    return tables
+
+
+def _runs(pairs: Pairs, found: Evaluated, side: str, names: Sequence[str]) -> Iterator[tuple[slice, list[NDArray[Any]]]]:
+    """Values of one side's program for all its rows, some at a time; raises ExportRefused where one holds NaN or infinity."""
+    if not names:
+        return
+    made, inputs = found.programs, pairs.source.network.inputs
+    program = Program(made.nodes[side], made.constants, {name: each.dtype for name, each in inputs.items()}, names, made.opset)
+    for part in batches(pairs.users if side == USER else pairs.items, ITEM_RUN):
+        rows = np.arange(part.start, part.stop)
+        given = {pairs.source.user: inputs[pairs.source.user].batch(rows)} if side == USER else pairs.item_feeds(rows)
+        values = program.run(given)
+        for array in values:
+            _check_finite(side, part.start, array)
+        yield part, values
+
+
+def _check_finite(side: str, start: int, array: NDArray[Any]) -> None:
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return
+    row = start + int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))[0])
+    raise ExportRefused(
+        f"the model computes NaN or infinity for {side} row {row}: no ranking can come of it. "
+        "Did training diverge? A lower learning rate or clipped gradients help"
+    )

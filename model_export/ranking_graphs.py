@@ -1,0 +1,154 @@
+"""The two graphs of a model that is no dot product: a loop over the users asked for and the pieces of the catalogue.
+
+What is left of the model when both sides are taken out runs for one user and one piece at a time: memory stays bounded, and an
+answer can't depend on who was asked about beside it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from model_export import graphs
+from model_export.partial.forms import PAIR_COUNT
+from model_export.ranker import Ranker
+from model_export.tensors import Span
+from service.bundle import contract
+
+INT, FLOAT, BOOL = TensorProto.INT64, TensorProto.FLOAT, TensorProto.BOOL
+CONSTANT, OF_USER, TABLE, OF_ITEM, OF_PAIR = (
+    "constant.",
+    "user.",
+    "table.",
+    "item.",
+    "pair.",
+)  # the model's own names stand behind these
+Rename = Callable[[str], str]
+
+
+def write(folder: Path, ranker: Ranker) -> None:
+    """Write `model.onnx` and `score.onnx` beside the tensors that `ranker` describes."""
+    for role, graph in ((contract.RECOMMEND, recommend(ranker)), (contract.SCORE, score(ranker))):
+        graphs.save(folder / contract.GRAPHS[role], graph, ranker.opset)
+
+
+def recommend(ranker: Ranker) -> onnx.GraphProto:
+    """user_id int64 [B], k int64 [1] -> item_id int64 [B, min(k, N)], score float32 [B, min(k, N)], best first."""
+    pieces, ranked = -(-ranker.items // ranker.piece), "product" if ranker.tail else contract.SCORE_OUT
+    turn = [
+        helper.make_node("Div", ["turn", "pieces"], ["place"]),
+        helper.make_node("Mod", ["turn", "pieces"], ["piece"]),
+        helper.make_node("Squeeze", ["piece"], ["piece_number"]),
+        *(helper.make_node("Gather", [TABLE + name, "piece_number"], [OF_ITEM + name]) for name in ranker.tables),
+    ]
+    nodes = [
+        *_users(ranker),
+        helper.make_node("Mul", ["users", "pieces"], ["turns"]),
+        _loop("turns", ranker, turn),
+        helper.make_node("Concat", ["users", "padded_items"], ["padded_shape"], axis=0),
+        helper.make_node("Reshape", ["scores_by_turn", "padded_shape"], ["scores_padded"]),
+        helper.make_node("Slice", ["scores_padded", "first_item", "item_id_rows", "item_axis"], ["scores"]),
+        helper.make_node("Min", [contract.K, "item_id_rows"], ["k_held"]),
+        helper.make_node("TopK", ["scores", "k_held"], [ranked, contract.ITEM_ID], axis=1),
+        *graphs.finish("product", ranker.tail),
+    ]
+    inputs = [graphs.value(contract.USER_ID, INT, ["batch"]), graphs.value(contract.K, INT, [1])]
+    outputs = [
+        graphs.value(name, dtype, ["batch", "top"]) for name, dtype in ((contract.ITEM_ID, INT), (contract.SCORE_OUT, FLOAT))
+    ]
+    numbers = {"pieces": [pieces], "padded_items": [pieces * ranker.piece]}
+    if any(PAIR_COUNT in node.input for node in ranker.pair_nodes):
+        numbers[PAIR_COUNT] = [ranker.piece]
+    numbers |= {"first_item": [0], "item_axis": [1], "item_id_rows": [ranker.items]}
+    cut = [replace(span, dims=(pieces, ranker.piece, *span.dims[1:])) for span in ranker.tables.values()]
+    return helper.make_graph(nodes, contract.RECOMMEND, inputs, outputs, _constants(ranker, cut, numbers))
+
+
+def score(ranker: Ranker) -> onnx.GraphProto:
+    """user_id int64 [B], item_id int64 [M] -> score float32 [B, M]."""
+    nodes = [
+        *graphs.guard(contract.ITEM_ID),
+        *(helper.make_node("Gather", [TABLE + name, "item_id_checked"], [OF_ITEM + name]) for name in ranker.tables),
+        helper.make_node("Shape", ["item_id_checked"], [PAIR_COUNT]),
+        *_users(ranker),
+        _loop("users", ranker, [helper.make_node("Reshape", ["turn", "flat"], ["place"])]),
+        helper.make_node("Concat", ["users", PAIR_COUNT], ["square"], axis=0),
+        helper.make_node("Reshape", ["scores_by_turn", "square"], ["product" if ranker.tail else contract.SCORE_OUT]),
+        *graphs.finish("product", ranker.tail),
+    ]
+    inputs = [graphs.value(contract.USER_ID, INT, ["batch"]), graphs.value(contract.ITEM_ID, INT, ["candidates"])]
+    outputs = [graphs.value(contract.SCORE_OUT, FLOAT, ["batch", "candidates"])]
+    numbers = {"item_id_rows": ranker.items}
+    return helper.make_graph(nodes, contract.SCORE, inputs, outputs, _constants(ranker, ranker.tables.values(), numbers))
+
+
+def _users(ranker: Ranker) -> list[onnx.NodeProto]:
+    """The user's side, once for all users asked for."""
+    dtype = helper.np_dtype_to_tensor_dtype(ranker.user.dtype)
+    return [
+        *graphs.guard(contract.USER_ID),
+        helper.make_node("Shape", ["user_id_checked"], ["users"]),
+        helper.make_node("Reshape", ["user_id_checked", "user_shape"], ["user_id_shaped"]),
+        helper.make_node("Cast", ["user_id_shaped"], [OF_USER + ranker.user.name], to=dtype),
+        *(_renamed(node, _namer(ranker, OF_USER)) for node in ranker.user_nodes),
+    ]
+
+
+def _loop(turns: str, ranker: Ranker, first: Sequence[onnx.NodeProto]) -> onnx.NodeProto:
+    """What is left of the model, a turn for each user and piece of the catalogue; the turns' scores, one behind the other."""
+    rename = _namer(ranker, OF_PAIR)
+    nodes = [
+        *first,
+        *(helper.make_node("Gather", [OF_USER + name, "place"], [OF_PAIR + name]) for name in ranker.user_values),
+        *(_renamed(node, rename) for node in ranker.pair_nodes),
+        helper.make_node("Reshape", [rename(ranker.score), "flat"], ["scores_of_turn"]),
+        helper.make_node("Identity", ["going"], ["going_on"]),
+    ]
+    inputs = [graphs.value("turn", INT, []), graphs.value("going", BOOL, [])]
+    outputs = [graphs.value("going_on", BOOL, []), graphs.value("scores_of_turn", FLOAT, ["pairs"])]
+    return helper.make_node("Loop", [turns, ""], ["scores_by_turn"], body=helper.make_graph(nodes, "turn", inputs, outputs))
+
+
+def _namer(ranker: Ranker, prefix: str) -> Rename:
+    """Where each of the model's own names lies: a constant, an item's value, or a value of what `prefix` stands for."""
+
+    def rename(name: str) -> str:
+        if not name or name == PAIR_COUNT:
+            return name
+        if name in ranker.constants or name in ranker.large:
+            return CONSTANT + name
+        return (OF_ITEM if name in ranker.tables and prefix == OF_PAIR else prefix) + name
+
+    return rename
+
+
+def _renamed(node: onnx.NodeProto, rename: Rename) -> onnx.NodeProto:
+    found = onnx.NodeProto()
+    found.CopyFrom(node)
+    for names in (found.input, found.output):
+        names[:] = [rename(name) for name in names]
+    for attribute in found.attribute:
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            _rename_graph(graph, rename)
+    return found
+
+
+def _rename_graph(graph: onnx.GraphProto, rename: Rename) -> None:
+    for named in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        named.name = rename(named.name)
+    nodes = [_renamed(node, rename) for node in graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _constants(ranker: Ranker, tables: Iterable[Span], numbers: Mapping[str, int | list[int]]) -> list[TensorProto]:
+    made = {"zero": 0, "user_id_rows": ranker.users, "user_shape": [-1, *ranker.user.shape], "flat": [-1], **numbers}
+    spans = [(TABLE, span) for span in tables] + [(CONSTANT, span) for span in ranker.large.values()]
+    return [
+        *(graphs.external(replace(span, name=prefix + span.name)) for prefix, span in spans),
+        *(numpy_helper.from_array(np.array(value, np.int64), name) for name, value in made.items()),
+        *(numpy_helper.from_array(np.asarray(array), CONSTANT + name) for name, array in ranker.constants.items()),
+    ]
