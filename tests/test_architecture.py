@@ -43,8 +43,18 @@ LAYERS = [
 ]
 
 ONE_FILE = {
-    "onnxruntime": {"service.engine.session", "model_export.parity"},
-    "onnx": {"model_export.graphs", "model_export.network", "model_export.screen"},
+    "onnxruntime": {"service.engine.session", "model_export.parity", "model_export.runtime"},
+    "onnx": {
+        "model_export.graphs",
+        "model_export.network",
+        "model_export.partial.evaluate",
+        "model_export.partial.forms",
+        "model_export.partial.rules",
+        "model_export.ranker",
+        "model_export.ranking_graphs",
+        "model_export.runtime",
+        "model_export.screen",
+    },
     "keras": {"model_export.sources.keras", "model_export.zoo.keras_dot"},
     "torch": {"model_export.sources.torch", "model_export.zoo.torch_dot", "model_export.zoo.trainer"},
     "safetensors": {"model_export.sources.tables"},
