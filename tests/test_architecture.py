@@ -54,6 +54,7 @@ ONE_FILE = {
         "model_export.ranking_graphs",
         "model_export.runtime",
         "model_export.screen",
+        "model_export.sources.onnx",
     },
     "keras": {"model_export.sources.keras", "model_export.zoo.keras_dot"},
     "torch": {"model_export.sources.torch", "model_export.zoo.torch_dot", "model_export.zoo.trainer"},

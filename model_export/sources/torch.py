@@ -2,10 +2,13 @@
 
 import importlib
 import inspect
+import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,8 @@ from service.errors import ExportRefused
 
 if TYPE_CHECKING:
     import torch
+
+    from model_export.network import Network
 
 REMEDY = "Pass --user-input NAME and --item-input NAME"
 
@@ -62,6 +67,52 @@ def from_module(
         scores=scores,
         digest=digest,
     )
+
+
+def trace(module: "torch.nn.Module", examples: Mapping[str, "torch.Tensor"]) -> "Network":
+    """The graph of a module in eval mode; its weights stay the module's own memory.
+
+    `examples` has one tensor for each parameter of forward that is fed, of distinct values, all with the same number of rows: 2 or
+    more, and no other size in the module. Raises ExportRefused, with torch's reason, where the module can't be traced.
+    """
+    torch = _torch()
+    try:
+        from model_export.sources import onnx
+    except ImportError as error:
+        raise ExportRefused(f"needs onnx ({error}): pip install 'recoserve[export]'") from None
+    rows = {name: {0: torch.export.Dim.DYNAMIC} for name in examples}
+    with _quiet(), torch.no_grad():
+        try:
+            program = torch.onnx.export(
+                module, (), kwargs=dict(examples), dynamo=True, optimize=False, verbose=False, dynamic_shapes=rows
+            )
+        except Exception as error:  # torch's own reason may lie several causes deep, and the module's own code may fail in any way
+            raise ExportRefused(f"torch.onnx.export can't read the module: {_reason(error)}") from error
+    weights = program.model.graph.initializers
+    constants = {name: value.const_value.numpy() for name, value in weights.items()}
+    weights.clear()  # or the weights would be written into the model that is read here
+    return onnx.network(program.model_proto, constants)
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the innermost cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()] or ["no reason given"]
+    return f"{type(error).__name__}: {lines[0][:300]}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter writes of its own workings: warnings, log lines and whole graphs that a user can do nothing about."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 def _torch() -> Any:
