@@ -5,10 +5,11 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
-from service.errors import FileInvalid
+from service.errors import ExportRefused, FileInvalid
 
 # Lower case, without punctuation.
 USER_NAMES = ("userid", "user", "uid", "readerid", "reader", "customerid", "customer", "visitorid")
@@ -118,3 +119,26 @@ def cells_of(path: Path, lines: Iterable[Line], width: int) -> Iterator[Line]:
         if len(line.cells) < width:
             raise FileInvalid(f"{path}, line {line.number}: {len(line.cells)} columns where {width} are needed; complete the row")
         yield line
+
+
+def filled_lines(path: Path, delimiters: str = ",") -> Iterator[Line]:
+    """The rows of a CSV file that must hold one at least."""
+    lines = read_lines(path, delimiters)
+    first = next(lines, None)
+    if first is None:
+        raise FileInvalid(f"{path} is empty")
+    return chain([first], lines)
+
+
+def keyed(path: Path, header: list[str], key: int, body: Iterator[Line]) -> Iterator[tuple[str, list[str]]]:
+    """Each line with its id, told apart; raises ExportRefused for a line of another length and an id that stands twice."""
+    if len(set(header)) != len(header):
+        raise ExportRefused(f"{path}: a column name stands twice in the header")
+    lines: dict[str, int] = {}
+    for line in body:
+        text, wide = line.cells[key] if key < len(line.cells) else "", len(line.cells)
+        if wide != len(header):
+            raise FileInvalid(f"{path}, line {line.number}: {wide} cells, the header {len(header)}; quote cells with commas")
+        if lines.setdefault(text, line.number) != line.number:
+            raise FileInvalid(f"{path}: id {text} stands twice, in lines {lines[text]} and {line.number}")
+        yield text, line.cells

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model_export.companions import read_ids, read_interactions, read_items
 from service.errors import ExportRefused
@@ -88,16 +90,67 @@ def test_an_id_that_stands_twice_is_named_with_both_places(write):
         read_ids("item", ["x", "y", "x"], 3)
 
 
-def test_more_ids_than_rows_explain_input_dim(write):
+@pytest.mark.parametrize(
+    ("listed", "count", "message"),
+    [
+        ([0, 1, 2, 3], 3, r"the largest id is 3 and the table has 3 rows: input_dim must be max id \+ 1 = 4"),
+        ([1, 5, 10], 10, r"the largest id is 10 and the table has 10 rows: input_dim must be max id \+ 1 = 11"),
+        ([0, 1, 2, 30], 3, r"4 user ids, but the user table has 3 rows: input_dim must be max id \+ 1"),
+        (["a", "b"], 1, r"2 user ids, but the user table has 1 rows: input_dim must be max id \+ 1; where ids were mapped"),
+    ],
+)
+def test_a_table_with_too_few_rows_explains_input_dim(listed, count, message):
     """The mistake people make: an Embedding as long as the largest id."""
-    with pytest.raises(ExportRefused, match=r"4 user ids.*3 rows: input_dim must be max id \+ 1"):
-        read_ids("user", write("ids.txt", "0\n1\n2\n3\n"), 3)
+    with pytest.raises(ExportRefused, match=message):
+        read_ids("user", listed, count)
 
 
-def test_fewer_ids_than_rows_explain_padding():
-    """Every row needs one, in row order."""
-    with pytest.raises(ExportRefused, match="one id per row"):
-        read_ids("user", [1, 2], 3)
+@pytest.mark.parametrize("listed", [["a", "b"], ["1", "2"], [-1, 2], [1, 7], []])
+def test_fewer_ids_that_name_no_rows_tell_the_ways_out(listed):
+    """One id for each row, or the raw ids that the model was trained on; texts in Python are texts, digits or not."""
+    with pytest.raises(ExportRefused, match=r"one id per row, in row order.*trained on the ids as they are.*\[0, 3\]"):
+        read_ids("user", listed, 4)
+
+
+@pytest.mark.parametrize(("listed", "count"), [([1, 2, 3], 3), ([3, 1, 7], 3), ([101, 102, 110], 3), ([10, 20, 30], 3)])
+def test_as_many_ids_as_rows_stand_in_row_order(listed, count):
+    """Ids that start at 1 or 101, and ids with gaps, are names of the rows 0, 1, 2."""
+    ids = read_ids("item", listed, count)
+
+    assert (ids.count, ids.values.tolist(), ids.model_rows, ids.notes) == (3, listed, None, ())
+
+
+def test_fewer_ids_that_are_rows_are_the_rows_of_a_model_trained_on_raw_ids(write):
+    """The catalogue holds these alone, in the order of the file; the report says so."""
+    ids = read_ids("item", write("movie_ids.txt", "5\n1\n7\n"), 9)
+
+    assert (ids.kind, ids.count, ids.values.tolist(), ids.model_rows.tolist()) == ("integer", 3, [5, 1, 7], [5, 1, 7])
+    assert ids.notes == (
+        "movie_ids.txt: 3 ids for a table of 9 rows are taken for row numbers, as in a model trained on raw ids; "
+        "the other rows are left out",
+    )
+
+
+def test_what_comes_with_a_model_trained_on_raw_ids_is_joined_with_rows_of_the_catalogue(write):
+    """Metadata and seen pairs know nothing of the model's own rows."""
+    users, items = read_ids("user", [1, 2], 3), read_ids("item", np.array([5, 1, 7]), 9)
+
+    metadata, _ = read_items(write("items.csv", "id,title\n7,C\n5,A\n0,Z\n"), items)
+    seen, _ = read_interactions(write("ratings.csv", "user,item\n2,7\n2,5\n1,1\n0,5\n"), users, items)
+
+    assert metadata == [{"title": "A"}, {}, {"title": "C"}]
+    assert (seen.of(0).tolist(), seen.of(1).tolist()) == ([1], [0, 2])
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=20, unique=True))
+def test_raw_ids_and_rows_of_the_catalogue_are_one_to_one(raw):
+    """Each id is found at its place, its model's row is the id itself, and every other row is unknown."""
+    ids = read_ids("item", raw, 42)
+
+    assert [ids.find(str(each)) for each in raw] == list(range(len(raw)))
+    assert [ids.model_rows[ids.find(str(each))] for each in raw] == raw
+    assert {ids.find(str(each)) for each in set(range(42)) - set(raw)} == {None}
+    assert [ids.external(row) for row in range(ids.count)] == [str(each) for each in raw]
 
 
 @pytest.mark.parametrize(
