@@ -111,6 +111,22 @@ def open_bundle(folder: Path) -> Bundle:
         raise BundleInvalid([f"{error.filename or folder}: {error.strerror}"]) from None
 
 
+def tables(bundle: Bundle) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """The user and the item vectors, float32 [U, d] and [N, d], as memory maps; None where the score is no dot product."""
+    if bundle.manifest.dim is None:
+        return None
+    wanted = (contract.USER_TABLE, contract.ITEM_TABLE)
+    graph = graph_file.read(_small(bundle.graph(contract.SCORE), GRAPH_BYTES))
+    outside = [tensor for tensor in graph.tensors if tensor.external and tensor.data_type == graph_file.FLOAT]
+    found = {tensor.name: _mapped(bundle.folder, tensor) for tensor in outside if tensor.name in wanted}
+    return (found[wanted[0]], found[wanted[1]]) if len(found) == len(wanted) else None
+
+
+def _mapped(folder: Path, tensor: graph_file.Tensor) -> NDArray[np.float32]:
+    name, offset, _ = tensor.span
+    return np.memmap(folder / name, np.float32, mode="r", offset=offset, shape=tensor.dims)
+
+
 def _open_checked(folder: Path, found: Manifest) -> Bundle:
     for stage in (_wrong_files, _wrong_digests, _wrong_graphs):
         problems = list(stage(folder, found))
