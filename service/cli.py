@@ -9,16 +9,22 @@ import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from service import demo
 from service.bundle import contract
-from service.bundle.archive import read_manifest
+from service.bundle.archive import Bundle, open_bundle, read_manifest
 from service.bundle.manifest import Manifest, document
 from service.bundle.shelf import find_bundle
 from service.bundle.vocabulary import ExternalId, Vocabulary
 from service.engine.loading import load_model
 from service.engine.recommender import recommend_now
-from service.errors import AnswerError, BundleInvalid, RecoserveError, SettingsInvalid
+from service.errors import AnswerError, BundleInvalid, OperatorError, RecoserveError, SettingsInvalid
+from service.inspection import report
+from service.inspection.chart import item_map
+from service.inspection.drawing import svg
+from service.inspection.items import readable
+from service.inspection.page import html
 from service.settings import Settings, load_settings
 from service.web import problems
 from service.web.json_route import validated
@@ -37,6 +43,8 @@ out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of NAME/VERSION/ bundles.")]
 Provider = Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="ONNX Runtime execution provider.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+MAPS = {".html": html, ".svg": svg}
 
 
 def main() -> None:
@@ -79,13 +87,33 @@ def verify(bundle: BundleFolder, provider: Provider = None, as_json: AsJson = Fa
 
 
 @app.command()
-def inspect(bundle: BundleFolder, as_json: AsJson = False) -> None:
-    """What is inside: counts, dimension, similarity, graphs, sizes, provenance, metrics."""
-    found = read_manifest(find_bundle(bundle))
-    if as_json:
-        print(_json(document(found)))
+def inspect(
+    bundle: BundleFolder,
+    nearest: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID_OR_TITLE", help=f"The {report.NEAREST} items nearest to this one, by cosine; may be given again."),
+    ] = None,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", metavar="FILE.html|FILE.svg", help="Write a map of the item vectors.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is inside: counts, dimension, similarity, graphs, sizes, provenance, metrics, and what the vectors look like."""
+    if map_file and map_file.suffix not in MAPS:
+        raise typer.BadParameter("the file's name must end in .html or .svg", param_hint="--map")
+    folder = find_bundle(bundle)
+    if nearest or map_file:
+        _inspect_vectors(open_bundle(folder), nearest or [], map_file, as_json)
         return
-    _print_manifest(found)
+    found = read_manifest(folder)
+    try:
+        lengths, why = report.lengths(open_bundle(folder)), ""
+    except OperatorError as error:  # what the manifest says can be shown all the same
+        lengths, why = None, str(error).splitlines()[0]
+    if as_json:
+        print(_json({**document(found), "vectors": report.length_values(lengths) if lengths else None}))
+        return
+    _print_manifest(found, report.length_lines(lengths, found.similarity == "cosine") if lengths else [f"not shown: {why}"])
 
 
 @app.command()
@@ -188,14 +216,15 @@ def _external(vocabulary: Vocabulary, text: str) -> ExternalId:
     return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 30 else text
 
 
-def _print_manifest(found: Manifest) -> None:
+def _print_manifest(found: Manifest, lengths: list[str]) -> None:
     table = Table(show_header=False, box=None)
     rows: list[tuple[str, object]] = [
         ("model", f"{found.name} {found.version}, created {found.created}"),
-        ("similarity", f"{found.similarity}, dimension {found.dim}"),
+        ("similarity", f"{found.similarity}, {'no vectors' if found.dim is None else f'dimension {found.dim}'}"),
         ("users", f"{found.users:,} ({found.ids['user']} ids)"),
         ("items", f"{found.items:,} ({found.ids['item']} ids)"),
         ("interactions", f"{found.interactions:,}"),
+        *(("lengths" if not place else "", line) for place, line in enumerate(lengths)),
         ("graphs", ", ".join(f"{role}: {file}" for role, file in found.graphs.items())),
         *(("source" if not place else "", f"{key}: {value}") for place, (key, value) in enumerate(found.source.items())),
         *(("parity" if not place else "", f"{key}: {value}") for place, (key, value) in enumerate(found.parity.items())),
@@ -203,8 +232,34 @@ def _print_manifest(found: Manifest) -> None:
         *(("files" if not place else "", f"{entry.bytes:>12,} bytes  {entry.path}") for place, entry in enumerate(found.files)),
     ]
     for name, value in rows:
-        table.add_row(name, str(value))
+        table.add_row(name, Text(str(value)))
     out.print(table)
+
+
+def _inspect_vectors(bundle: Bundle, texts: list[str], map_file: Path | None, as_json: bool) -> None:
+    answers = [report.nearest(bundle, text, _external(bundle.items, text)) for text in texts]
+    drawn = _write_map(bundle, map_file) if map_file else None
+    if as_json:
+        print(_json({"nearest": answers, "map": drawn}))
+        return
+    for answer in answers:
+        _print_nearest(answer)
+    if drawn:
+        out.print(Text("{file}: {drawn:,} of {items:,} items".format(**drawn)), soft_wrap=True)
+
+
+def _print_nearest(answer: dict[str, Any]) -> None:
+    out.print(Text(f"nearest to {answer['title']} ({readable(str(answer['item_id']))})", style="bold"))
+    table = Table("item_id", "cosine", "title", box=None)
+    for item in answer["items"]:
+        table.add_row(Text(readable(str(item["item_id"]))), f"{item['score']:.4f}", Text(item["title"]))
+    out.print(table)
+
+
+def _write_map(bundle: Bundle, path: Path) -> dict[str, Any]:
+    chart = item_map(bundle)
+    path.write_text(MAPS[path.suffix](chart), encoding="utf-8")
+    return {"file": str(path), "drawn": len(chart.titles), "items": chart.plane.of, "variance_shares": chart.plane.shares}
 
 
 def _print_items(answer: dict[str, Any]) -> None:

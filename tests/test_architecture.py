@@ -38,6 +38,7 @@ LAYERS = [
     ["service.engine.model"],
     ["service.engine.retrieval"],
     ["service.engine.ranking", "service.engine.session", "service.engine.cpu", "service.engine.query"],
+    ["service.inspection"],
     ["service.bundle"],
     LEAVES,
 ]
