@@ -56,6 +56,7 @@ class StubModel:
     """
 
     provider = "cpu"
+    most_rows = 1000
 
     def __init__(self, guilty=()):
         self.manifest = _manifest(users=1000, items=1000, interactions=0)

@@ -174,11 +174,7 @@ def _wrong_digests(folder: Path, found: Manifest) -> Iterator[str]:
 
 
 def _wrong_graphs(folder: Path, found: Manifest) -> Iterator[str]:
-    tables: dict[str, tuple[int, ...]] = {
-        contract.USER_TABLE: (found.users, found.dim),
-        contract.ITEM_TABLE: (found.items, found.dim),
-        contract.ITEM_BLOCKS: (-(-found.items // contract.BLOCK), contract.BLOCK, found.dim),
-    }
+    shapes = _table_shapes(found)
     scanned: set[tuple[str, int, int]] = set()
     for name in found.graphs.values():
         try:
@@ -189,12 +185,22 @@ def _wrong_graphs(folder: Path, found: Manifest) -> Iterator[str]:
         problems = list(graph_file.problems(graph, found.sizes))
         yield from (f"{name}: {problem}" for problem in problems)
         for tensor in graph.tensors:
-            if tensor.dims != tables.get(tensor.name, tensor.dims):
-                yield f"{name}: {tensor.name} has shape {tensor.dims}, but the manifest makes it {tables[tensor.name]}"
+            if tensor.dims != shapes.get(tensor.name, tensor.dims):
+                yield f"{name}: {tensor.name} has shape {tensor.dims}, but the manifest makes it {shapes[tensor.name]}"
             elif tensor.external and not problems and tensor.data_type == graph_file.FLOAT and tensor.span not in scanned:
                 scanned.add(tensor.span)
                 if not _finite(folder, *tensor.span):
                     yield f"{name}: tensor {tensor.name!r} holds NaN or infinity"
+
+
+def _table_shapes(found: Manifest) -> dict[str, tuple[int, ...]]:
+    if found.dim is None:
+        return {}
+    return {
+        contract.USER_TABLE: (found.users, found.dim),
+        contract.ITEM_TABLE: (found.items, found.dim),
+        contract.ITEM_BLOCKS: (-(-found.items // contract.BLOCK), contract.BLOCK, found.dim),
+    }
 
 
 def _finite(folder: Path, name: str, offset: int, length: int) -> bool:

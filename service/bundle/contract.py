@@ -35,6 +35,8 @@ GRAPH_OUTPUTS = {
     RESCORE: {PRODUCT, SCORE_OUT},
 }
 
+ROW_COUNTS = ("user_id_rows", "item_id_rows")  # int64 constants of the graph that ranks: the rows of both sides
+
 # Tensors that the graphs share, in one file beside them.
 TENSORS = "tensors.bin"
 USER_TABLE = "user_table"  # float32 [U, d], one row a user

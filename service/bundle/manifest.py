@@ -32,7 +32,10 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself. `users` and `items` are row counts, `dim` is the width of both tables."""
+    """What a bundle says of itself.
+
+    `users` and `items` are row counts; `dim` is the width of both tables, None where the score is more than one dot product.
+    """
 
     name: str
     version: str
@@ -40,7 +43,7 @@ class Manifest:
     similarity: str
     users: int
     items: int
-    dim: int
+    dim: int | None
     ids: Mapping[str, str]  # side -> row | integer | string
     graphs: Mapping[str, str]  # role -> file
     files: tuple[FileEntry, ...]
@@ -155,7 +158,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "similarity": ("one of " + ", ".join(contract.SIMILARITIES), lambda value: value in contract.SIMILARITIES),
     "users": ("a positive integer", _count),
     "items": ("a positive integer", _count),
-    "dim": ("a positive integer", _count),
+    "dim": ("a positive integer, or null for a model without vectors", lambda value: value is None or _count(value)),
     "ids": ("an object with user and item, each one of " + ", ".join(contract.ID_KINDS), _ids),
     "graphs": ("an object that names a file for each of " + ", ".join(contract.GRAPHS), _graphs),
     "files": ("a list of distinct files, each with path (a plain name), bytes and sha256", _files),

@@ -228,8 +228,9 @@ class Batcher:
     def _next_batch(self) -> _Batch:
         """The oldest submission's model decides; of a large submission no more is taken than leaves room for the others."""
         model = next(iter(self._waiting)).model
-        found = list(islice((one for one in self._waiting if one.model is model), self._max_batch_rows))
-        counts = shares([len(one.queries) - one.taken for one in found], self._max_batch_rows)
+        room = min(self._max_batch_rows, model.most_rows)
+        found = list(islice((one for one in self._waiting if one.model is model), room))
+        counts = shares([len(one.queries) - one.taken for one in found], room)
         pieces = []
         for submission, count in zip(found, counts, strict=True):
             pieces.append((submission, submission.queries[submission.taken : submission.taken + count]))

@@ -17,14 +17,14 @@ from service.errors import BundleInvalid
 def load_model(folder: Path, provider: str = "auto", threads: int = 0, retrieval: str = "exact") -> Model:
     """Open a bundle, start its graphs, and check them against the golden sample, which warms them up as well.
 
-    `threads` 0 means the container's CPU limit, and one thread for a catalogue so small that more don't pay. `retrieval` is
+    `threads` 0 means the container's CPU limit, and one thread for tables so small that more don't pay. `retrieval` is
     `exact`, the screen where the bundle has one and the provider is the CPU, or `plain`, a full scan. Raises BundleInvalid and
     ProviderUnavailable.
     """
     chosen = resolve_provider(provider)
     bundle = open_bundle(folder)
     screened = retrieval == "exact" and chosen == "cpu" and _has_screen(bundle)
-    small = bundle.manifest.items < WORTH_SCREENING
+    small = bundle.manifest.items < WORTH_SCREENING and bundle.manifest.dim is not None
     threads = threads or (1 if small else cpu_limit())  # to wake a second thread for a short product costs more than it saves
     packed = {contract.SCREEN, *({contract.RECOMMEND} if small else ())}
     roles = [*contract.GRAPHS, *(contract.SCREEN_GRAPHS if screened else ())]

@@ -13,8 +13,14 @@ from service.engine.retrieval import Plain, Retrieval, Screened
 from service.engine.session import Session, int64
 
 
+MOST_ROWS = 1 << 30  # a product of two tables takes any number of users at once
+
+
 class Model:
-    """A checked bundle and its sessions. Immutable: a request keeps the one it started with."""
+    """A checked bundle and its sessions. Immutable: a request keeps the one it started with.
+
+    `most_rows` is how many users are worth ranking in one run: one, where a model runs for every item.
+    """
 
     def __init__(self, bundle: Bundle, sessions: Mapping[str, Session]) -> None:
         self.bundle = bundle
@@ -22,8 +28,11 @@ class Model:
         self.provider = sessions[contract.RECOMMEND].provider
         self._score = sessions[contract.SCORE]
         screened, items = contract.SCREEN in sessions, bundle.manifest.items
+        self.has_vectors = bundle.manifest.dim is not None
         self.retrieval = "exact" if screened else "plain"
-        self._retrieval: Retrieval = Screened(sessions, items) if screened else Plain(sessions[contract.RECOMMEND], items)
+        plain = Plain(sessions[contract.RECOMMEND], items, together=self.has_vectors)
+        self._retrieval: Retrieval = Screened(sessions, items) if screened else plain
+        self.most_rows = MOST_ROWS if self.has_vectors else 1
 
     def rank(self, queries: Sequence[Query]) -> list[Ranked]:
         """Answer each query as if it were alone, in the order asked."""

@@ -43,18 +43,25 @@ class Retrieval(Protocol):
 
 
 class Plain:
-    """One float32 scan for all of a batch, deep enough that what is excluded leaves k behind."""
+    """One float32 scan for all of a batch, deep enough that what is excluded leaves k behind.
 
-    def __init__(self, recommend: Session, items: int) -> None:
+    `together` tells that the scan is one product for all of them; else each user is a run of its own, which holds one user's
+    scores in memory.
+    """
+
+    def __init__(self, recommend: Session, items: int, together: bool = True) -> None:
         self._recommend = recommend
         self._items = items
+        self._together = together
 
     def top(self, queries: Sequence[Query]) -> list[Ranked]:
-        return _in_groups(queries, _depth, self._scanned)
+        if self._together:
+            return _in_groups(queries, _depth, self._scanned)
+        return [self._scanned([query], _depth(query))[0] for query in queries]
 
     def _scanned(self, queries: Sequence[Query], depth: int) -> list[Ranked]:
         users = [query.user_row for query in queries]
-        if len(users) == 1:
+        if self._together and len(users) == 1:
             users *= 2  # a product with one row rounds otherwise than one with several: an answer must not tell who was beside it
         feeds = {contract.USER_ID: int64(users), contract.K: int64([min(depth, self._items)])}
         rows, scores = self._recommend.run((contract.ITEM_ID, contract.SCORE_OUT), feeds)

@@ -106,7 +106,7 @@ class ModelDescription(BaseModel):
     version: str
     created: str
     similarity: Literal["cosine", "dot", "model"]
-    dim: int
+    dim: int | None = Field(description="Width of the vectors; null for a model that ranks by more than one dot product.")
     users: IdSpace
     items: IdSpace
     interactions: int = Field(description="Seen pairs that `exclude_seen` knows.")
