@@ -50,6 +50,14 @@ def network(model: onnx.ModelProto, constants: Arrays | None = None) -> Network:
     return Network(tuple(order), known, {each.name: _input(each) for each in inputs}, output, _opset(model))
 
 
+def parsed(body: bytes) -> onnx.ModelProto:
+    """A model file's content; raises ExportRefused where it is damaged."""
+    try:
+        return onnx.load_from_string(body)
+    except Exception as error:  # protobuf's own DecodeError has no typed home to import it from
+        raise ExportRefused(f"not an ONNX model, or cut off: {error}") from error
+
+
 def _check_domains(model: onnx.ModelProto) -> None:
     local = {(each.domain, each.name) for each in model.functions}
     nodes = [*model.graph.node, *(node for each in model.functions for node in each.node)]

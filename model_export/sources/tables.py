@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from service.errors import ExportRefused
 
 USER_NAMES = ("user",)
 ITEM_NAMES = ("item", "movie", "book", "product")
-SAFETENSORS_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+FLOAT_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+OTHER_DTYPES = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U8": "|u1", "BOOL": "|b1"}
+SAFETENSORS_DTYPES = FLOAT_DTYPES | OTHER_DTYPES
 
 
 def from_arrays(users: Any, items: Any, name: str = "model") -> DotSource:
@@ -31,8 +34,8 @@ def from_npy(users: Path, items: Path) -> DotSource:
 
 def from_safetensors(path: Path, user: str | None = None, item: str | None = None) -> DotSource:
     """A `.safetensors` file with one user and one item tensor of two dimensions, found by name or named by the caller."""
-    tensors = _safetensors(path)
-    matrices = [name for name, values in tensors.items() if values.ndim == 2]
+    tensors = read_safetensors(path)
+    matrices = [name for name, values in tensors.items() if values.ndim == 2 and values.dtype.kind == "f"]
     user_name, item_name = pick_sides(f"tensors of {path.name}", matrices, user, item, "--user-input and --item-input name tensors")
     users, items = (float_table(name, tensors[name]) for name in (user_name, item_name))
     return _source("safetensors", path.stem, users, items, file_digest(path))
@@ -47,19 +50,36 @@ def float_table(name: str, values: NDArray[Any]) -> Table:
     return Table(name, values.astype(np.float32, copy=False))
 
 
-def pick_sides(what: str, names: Sequence[str], user: str | None, item: str | None, remedy: str) -> tuple[str, str]:
-    """Which name is the user's and which the item's; raises ExportRefused, listing all, where that is not plain."""
+def pick_sides(
+    what: str, names: Sequence[str], user: str | None, item: str | None, remedy: str, features: Collection[str] = ()
+) -> tuple[str, str]:
+    """Which name is the user's and which the item's; raises ExportRefused, listing all, where that is not plain.
+
+    `features` are names that are neither; a name that is a side's own word, such as `item`, stands before one that has it within,
+    such as `item_genre`.
+    """
     listing = f"the {what} are: {', '.join(names) or 'none'}. {remedy}"
+    if unknown := [name for name in features if name not in names]:
+        raise ExportRefused(f"no {unknown[0]!r} among them: {listing}")
     found = []
     for side, given, hints in (("user", user, USER_NAMES), ("item", item, ITEM_NAMES)):
-        matches = [name for name in names if (name == given if given else any(hint in name.lower() for hint in hints))]
+        matches = (
+            [name for name in names if name == given] if given else _named_like(hints, [n for n in names if n not in features])
+        )
         if len(matches) != 1:
             problem = f"no {given!r} among them" if given else f"{len(matches) or 'none'} of them named like the {side} side"
             raise ExportRefused(f"can't tell which is the {side}'s ({problem}): {listing}")
         found.append(matches[0])
     if found[0] == found[1]:
         raise ExportRefused(f"{found[0]!r} can't be both the user's and the item's: {listing}")
+    if named := set(found) & set(features):
+        raise ExportRefused(f"{named.pop()!r} can't be a feature and the user's or the item's own: {listing}")
     return found[0], found[1]
+
+
+def _named_like(hints: Sequence[str], names: Sequence[str]) -> list[str]:
+    exact = [name for name in names if re.sub(r"[^a-z]", "", name.lower()).removesuffix("id") in hints]
+    return exact if len(exact) == 1 else [name for name in names if any(hint in name.lower() for hint in hints)]
 
 
 def file_digest(path: Path) -> str:
@@ -88,8 +108,8 @@ def _npy(path: Path) -> Table:
     return float_table(path.name, values)
 
 
-def _safetensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Every float tensor of the file: eight bytes of header length, a JSON header, then raw data, which is mapped here."""
+def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
+    """Every tensor of the file: eight bytes of header length, a JSON header, then raw data, which is mapped here."""
     damaged = ExportRefused(f"{path}: not a .safetensors file, or cut off")
     try:
         with open(path, "rb") as file:
