@@ -16,9 +16,11 @@ def read_array(path: Path, holds: str) -> NDArray[Any]:
     """The array of a `.npy` file; `holds` says in the message what it should hold. Raises ExportRefused."""
     with _readable(path):
         try:
-            found: NDArray[Any] = np.load(path, allow_pickle=False)
+            found = np.load(path, allow_pickle=False)
         except (ValueError, EOFError):
-            raise ExportRefused(f"{path}: not a .npy file of {holds} (pickled objects are never loaded)") from None
+            found = None
+    if not isinstance(found, np.ndarray):
+        raise ExportRefused(f"{path}: not a .npy file of {holds} (pickled objects are never loaded)")
     return found
 
 
