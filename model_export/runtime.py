@@ -16,7 +16,7 @@ LARGE = 1 << 16  # bytes of a constant that is fed instead of written into the g
 
 
 class Program:
-    """Some nodes of a graph, ready to run: `feeds` and `outputs` are value names.
+    """Some nodes of a graph, ready to run: `feeds` and `outputs` are value names, and an output may be a feed or a constant.
 
     Raises ExportRefused where ONNX Runtime can't run them.
     """
@@ -30,30 +30,34 @@ class Program:
         opset: int,
     ) -> None:
         used = {name for node in nodes for name in node.input} | set(outputs)
-        known = {name: array for name, array in constants.items() if name in used}
-        self._fed = {name: np.require(array, requirements="C") for name, array in known.items() if array.nbytes >= LARGE}
-        inputs = {name: dtype for name, dtype in feeds.items() if name in used} | {n: a.dtype for n, a in self._fed.items()}
-        self._feeds = set(inputs) - set(self._fed)
-        self._outputs = list(outputs)
+        self._known = {name: array for name, array in constants.items() if name in used}
+        self._fed = {name: np.require(array, requirements="C") for name, array in self._known.items() if array.nbytes >= LARGE}
+        self._outputs, made = list(outputs), {name for node in nodes for name in node.output}
+        self._made = [name for name in outputs if name in made]
+        given = {name: dtype for name, dtype in feeds.items() if name in used}
+        self._feeds, inputs = set(given), {**given, **{name: array.dtype for name, array in self._fed.items()}}
         graph = helper.make_graph(
             nodes,
             "program",
             [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), None) for name, dtype in inputs.items()],
-            [onnx.ValueInfoProto(name=name) for name in outputs],
-            [numpy_helper.from_array(np.asarray(array), name) for name, array in known.items() if name not in self._fed],
+            [onnx.ValueInfoProto(name=name) for name in self._made],
+            [numpy_helper.from_array(np.asarray(array), name) for name, array in self._known.items() if name not in self._fed],
         )
-        self._session, self._error = _session(
-            helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+        self._session: Any = None
+        self._error: tuple[type[Exception], ...] = ()
+        if self._made:
+            self._session, self._error = _session(model)
 
     def run(self, feeds: Arrays) -> list[NDArray[Any]]:
         """The outputs, in the order asked for; raises ExportRefused where the model fails on these values."""
         given = {name: feeds[name] for name in self._feeds}
         try:
-            found: list[NDArray[Any]] = self._session.run(self._outputs, {**given, **self._fed})
+            found = self._session.run(self._made, {**given, **self._fed}) if self._session is not None else []
         except self._error as error:
             raise ExportRefused(f"the model's graph fails in ONNX Runtime: {' '.join(str(error).split())[:300]}") from None
-        return found
+        values = {**self._known, **given, **dict(zip(self._made, found, strict=True))}
+        return [values[name] for name in self._outputs]
 
 
 def _session(model: onnx.ModelProto) -> tuple[Any, tuple[type[Exception], ...]]:

@@ -25,6 +25,11 @@ class Step:
     operator: str
     constant: float = 0.0
 
+    @property
+    def idle(self) -> bool:
+        """Whether it changes nothing."""
+        return (self.operator, self.constant) in (("Add", 0.0), ("Mul", 1.0))
+
     def apply(self, values: Scores) -> Scores:
         """Float64 in, float64 out."""
         if self.operator == "Mul":

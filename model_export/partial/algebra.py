@@ -1,4 +1,4 @@
-"""Sums, scales, linear maps and reshapes of forms: what keeps the two sides apart. None where a form doesn't allow it."""
+"""Sums, scales and linear maps of forms: what keeps the two sides apart. None where a form doesn't allow it."""
 
 from collections.abc import Sequence
 from math import prod
@@ -8,14 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_export.partial.forms import ITEM, USER, Dot, Form, Known, One, Parts, Product, Programs, Rows, Shape, Sum
+from model_export.partial.shapes import as_part, flat, pieces_of, reshaped
 
 Constant = NDArray[Any]
 
 
-def add(made: Programs, forms: Sequence[Form], shape: Shape) -> Form:
+def add(made: Programs, forms: Sequence[Form], shape: Shape) -> Form | None:
     """The sum, with at most one term of each side and one constant, which joins a side where there is one."""
     terms = [term for form in forms for term in (form.terms if isinstance(form, Sum) else (form,))]
+    parts = [term for term in terms if isinstance(term, Parts)]
     known = [term.row(len(shape)) for term in terms if isinstance(term, Known)]
+    if parts:
+        return _shifted(made, parts[0], sum(known[1:], start=known[0])) if known and len(terms) == len(known) + 1 else None
     sides = {side: _added(made, [term for term in terms if isinstance(term, One) and term.side == side]) for side in (ITEM, USER)}
     for side, one in sides.items():
         if known and one is not None:
@@ -38,6 +42,20 @@ def _added(made: Programs, ones: Sequence[One]) -> One | None:
     return total
 
 
+def _shifted(made: Programs, form: Parts, constant: Constant) -> Form | None:
+    """A constant added to what stands side by side."""
+    shares = pieces_of(form, constant)
+    if shares is None:
+        return None
+    sums = [add(made, [part, Known(share)], part.shape) for part, share in zip(form.parts, shares, strict=True)]
+    return _beside(made, sums, form.shape, form.axis)
+
+
+def _beside(made: Programs, pieces: Sequence[Form | None], shape: Shape, axis: int) -> Form | None:
+    kept = [piece for piece in pieces if piece is not None]
+    return Parts(tuple(as_part(made, piece) for piece in kept), shape, axis) if len(kept) == len(pieces) else None
+
+
 def scale(made: Programs, form: Form, factor: Constant) -> Form | None:
     """The form times a constant that broadcasts over its rows."""
     match form:
@@ -45,40 +63,54 @@ def scale(made: Programs, form: Form, factor: Constant) -> Form | None:
             return Known(array * factor)
         case One():
             return made.on(form, "Mul", made.constant(factor), shape=np.broadcast_shapes(form.shape, factor.shape))
-        case Rows(name, shape):
-            wide = np.broadcast_shapes(shape, factor.shape)
-            return made.rows(made.emit("pair", "Mul", [name, made.constant(factor)]), wide)
+        case Rows():
+            return made.times(form, factor)
         case Sum(terms, shape):
-            scaled = [scale(made, term, factor) for term in terms]
-            if any(term is None for term in scaled):
-                return None
-            return Sum(tuple(term for term in scaled if term is not None), np.broadcast_shapes(shape, factor.shape))
-        case Product(user, item, shape) if np.broadcast_shapes(shape, factor.shape) == shape:
-            return Product(user, made.on(item, "Mul", made.constant(factor), shape=shape), shape)
+            return _sum([scale(made, term, factor) for term in terms], np.broadcast_shapes(shape, factor.shape))
+        case Product(_, item, shape) if np.broadcast_shapes(shape, factor.shape) == shape:
+            return form.with_side(made.on(item, "Mul", made.constant(factor), shape=shape), scaled=not _one_length(factor))
         case Dot(_, item) if factor.size == 1:
             one = made.constant(factor.reshape(1))
-            return form.with_side(made.on(item, "Mul", one, shape=item.shape), scaled=bool(factor.min() <= 0))
-        case Parts(parts, shape) if factor.size == 1:
-            scaled = [scale(made, part, factor.reshape(1)) for part in parts]
-            return Parts(tuple(scaled), shape)  # type: ignore[arg-type]  # a part is never a form that refuses a number
+            return form.with_side(made.on(item, "Mul", one, shape=item.shape), scaled=not _one_length(factor))
+        case Parts(parts, shape, axis):
+            shares = pieces_of(form, factor)
+            if shares is None:
+                return None
+            return _beside(made, [scale(made, part, share) for part, share in zip(parts, shares, strict=True)], shape, axis)
         case _:
             return None
+
+
+def _one_length(factor: Constant) -> bool:
+    """Whether a factor makes vectors longer or shorter and nothing else."""
+    return bool((factor > 0).all() and (factor == factor.reshape(-1)[:1]).all())
+
+
+def _sum(terms: Sequence[Form | None], shape: Shape) -> Form | None:
+    kept = tuple(term for term in terms if term is not None)
+    return Sum(kept, shape) if len(kept) == len(terms) else None
 
 
 def times(made: Programs, form: Form, one: One) -> Form | None:
     """The form times one side's rows, element by element."""
     match form:
-        case One(side) if side != one.side and form.shape == one.shape:
+        case One(side) if form.shape == one.shape:
+            if side == one.side:
+                return made.on(form, "Mul", one.name, shape=one.shape)
             user, item = (form, one) if side == USER else (one, form)
             return Product(user, item, form.shape)
         case Product(user, item, shape) if one.shape == shape:
             mine = user if one.side == USER else item
-            both = {one.side: made.on(mine, "Mul", one.name, shape=shape)}
-            return Product(both.get(USER, user), both.get(ITEM, item), shape)
+            return form.with_side(made.on(mine, "Mul", one.name, shape=shape))
         case Dot(user, item) if prod(one.shape) == 1:
             mine = user if one.side == USER else item
-            number = made.on(one, "Reshape", made.constant(np.array([-1, 1])), shape=(1,))
-            return form.with_side(made.on(mine, "Mul", number.name, shape=mine.shape))
+            return form.with_side(made.on(mine, "Mul", flat(made, one).name, shape=mine.shape))
+        case Sum(terms, shape) if one.shape == shape and not any(isinstance(term, Rows) for term in terms):
+            products = [
+                scale(made, one, term.row(len(shape))) if isinstance(term, Known) else times(made, term, one) for term in terms
+            ]
+            kept = [product for product in products if product is not None]
+            return add(made, kept, shape) if len(kept) == len(terms) else None
         case _:
             return None
 
@@ -91,22 +123,24 @@ def linear(made: Programs, form: Form, weight: Constant) -> Form | None:
             return Known(array @ weight)
         case One():
             return made.on(form, "MatMul", made.constant(weight), shape=wide)
-        case Rows(name):
-            return made.rows(made.emit("pair", "MatMul", [name, made.constant(weight)]), wide)
-        case Product(user, item, (_,)) if weight.shape[1] == 1:
+        case Product(user, item, shape) if prod(wide) == 1:
             column = weight[:, 0]
-            weighted = made.on(user, "Mul", made.constant(column), shape=user.shape)
-            return Dot(weighted, item, wide, scaled=bool((column != column[0]).any() or column[0] <= 0))
-        case Product():
-            return linear(made, made.rows(made.force(form), form.shape), weight)
+            weighted = made.on(flat(made, user), "Mul", made.constant(column), shape=column.shape)
+            return Dot(weighted, flat(made, item), wide, form.scaled or not _one_length(column))
+        case Dot() if weight.size == 1:
+            return scale(made, form, weight.reshape(1))
+        case Rows() | Product() | Dot():
+            return made.through(made.force(form), weight, wide)
+        case Parts(parts, _, axis) if axis != -1:
+            return _beside(made, [linear(made, part, weight) for part in parts], wide, axis)
         case Parts(parts):
             stops = np.cumsum([part.shape[-1] for part in parts])[:-1]
             pieces = [linear(made, part, rows) for part, rows in zip(parts, np.split(weight, stops), strict=True)]
-        case Sum(terms) if all(_reaches(term, form.shape) for term in terms):
+        case Sum(terms, shape) if all(_reaches(term, shape) for term in terms):
             pieces = [linear(made, term, weight) for term in terms]
         case _:
             return None
-    return None if any(piece is None for piece in pieces) else add(made, [piece for piece in pieces if piece is not None], wide)
+    return None if None in pieces else add(made, [piece for piece in pieces if piece is not None], wide)
 
 
 def _reaches(term: Form, shape: Shape) -> bool:
@@ -114,70 +148,40 @@ def _reaches(term: Form, shape: Shape) -> bool:
     return (term.array.shape if isinstance(term, Known) else term.shape)[-1:] == shape[-1:]
 
 
-def reshaped(made: Programs, form: Form, shape: Shape) -> Form | None:
-    """The form's rows in another shape."""
-    target = np.array([-1, *shape])
-    match form:
-        case One():
-            return made.on(form, "Reshape", made.constant(target), shape=shape)
-        case Rows(name):
-            return made.rows(made.emit("pair", "Reshape", [name, made.constant(target)]), shape)
-        case Dot():
-            return Dot(form.user, form.item, shape, form.scaled)
-        case Product(user, item) if user.shape == item.shape:
-            left, right = (made.on(one, "Reshape", made.constant(target), shape=shape) for one in (user, item))
-            return Product(left, right, shape)
-        case Sum(terms) if all(not isinstance(term, Known) and term.shape == form.shape for term in terms):
-            pieces = [reshaped(made, term, shape) for term in terms]
-            return (
-                None
-                if any(piece is None for piece in pieces)
-                else Sum(tuple(piece for piece in pieces if piece is not None), shape)
-            )
-        case Parts(parts) if shape[-1:] == form.shape[-1:]:
-            pieces = [reshaped(made, part, (*shape[:-1], part.shape[-1])) for part in parts]
-            return None if any(piece is None for piece in pieces) else Parts(tuple(pieces), shape)  # type: ignore[arg-type]
-        case _:
-            return None
-
-
 def dot(made: Programs, left: Form, right: Form, shape: Shape) -> Form | None:
     """The dot product of two forms' rows, where they are one side's each."""
     if not (isinstance(left, One) and isinstance(right, One) and left.side != right.side and prod(left.shape) == prod(right.shape)):
         return None
-    flat = [
-        made.on(one, "Reshape", made.constant(np.array([-1, prod(one.shape)])), shape=(prod(one.shape),)) for one in (left, right)
-    ]
-    user, item = flat if left.side == USER else flat[::-1]
-    return Dot(user, item, shape)
+    user, item = (left, right) if left.side == USER else (right, left)
+    return Dot(flat(made, user), flat(made, item), shape)
 
 
-def cut(made: Programs, form: Form, start: int, stop: int) -> Form | None:
-    """Columns start … stop - 1 of the last axis of forms side by side."""
-    if not isinstance(form, Parts):
-        return None
-    taken, at = [], 0
-    for part in form.parts:
-        width = part.shape[-1]
-        low, high = max(start - at, 0), min(stop - at, width)
-        if low < high:
-            piece = _columns(made, part, low, high) if (low, high) != (0, width) else part
-            if piece is None:
-                return None
-            taken.append(piece)
-        at += width
-    if len(taken) == 1:
-        return taken[0]
-    return Parts(tuple(taken), (*form.shape[:-1], stop - start))
-
-
-def _columns(made: Programs, part: One | Rows | Product, low: int, high: int) -> One | Rows | None:
-    shape = (*part.shape[:-1], high - low)
-    bounds = [made.constant(np.array([number])) for number in (low, high, len(part.shape))]
-    match part:
+def total(made: Programs, form: Form, axes: tuple[int, ...], shape: Shape) -> Form | None:
+    """The form summed over `axes` of its rows, which are negative; `shape` is what is left."""
+    keep = int(not isinstance(form, Known) and len(shape) == len(form.shape))
+    match form:
         case One():
-            return made.on(part, "Slice", *bounds, shape=shape)
-        case Rows(name):
-            return made.rows(made.emit("pair", "Slice", [name, *bounds]), shape)
+            return made.on(form, "ReduceSum", made.constant(np.array(axes)), shape=shape, keepdims=keep)
+        case Product(user, item, full) if all(at - len(full) in axes for at, size in enumerate(full) if size > 1):
+            return Dot(flat(made, user), flat(made, item), shape, form.scaled)
+        case Dot():
+            return reshaped(made, form, shape)
+        case Rows() | Product():
+            sums = made.emit("pair", "ReduceSum", [made.force(form), made.constant(np.array(axes))], keepdims=keep)
+            return made.rows(sums, shape)
+        case Sum(terms, full) if all(isinstance(term, Known) or term.shape == full for term in terms):
+            pieces = [_total_known(term, full, axes, bool(keep)) or total(made, term, axes, shape) for term in terms]
+        case Parts(parts, full, axis) if axis in axes:
+            sizes = [part.shape for part in parts]
+            left = [tuple(1 if at - len(size) in axes else n for at, n in enumerate(size)) if keep else shape for size in sizes]
+            pieces = [total(made, part, axes, rest) for part, rest in zip(parts, left, strict=True)]
         case _:
             return None
+    return None if None in pieces else add(made, [piece for piece in pieces if piece is not None], shape)
+
+
+def _total_known(term: Form, full: Shape, axes: tuple[int, ...], keep: bool) -> Known | None:
+    if not isinstance(term, Known):
+        return None
+    row = np.broadcast_to(term.row(len(full)), full)
+    return Known(row.sum(axis=axes, keepdims=keep, dtype=row.dtype))

@@ -9,13 +9,13 @@ A value has one row for each pair. Much of it needs only one side, and is worth 
 
 and the forms in which two sides meet, kept apart for as long as the operators behind them allow:
 
-    Parts     side by side along the last axis
+    Parts     side by side along one axis
     Sum       added up
     Product   a user's row times an item's, element by element
     Dot       the sum of such a product: a number
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 USER, ITEM, PAIR = "user", "item", "pair"
-PAIR_COUNT = "pair_count"  # int64 [1], known to the program of pairs: how many there are
+PAIR_COUNT = "recoserve.pair_count"  # int64 [1], known to the program of pairs: how many there are
 Shape = tuple[int, ...]
 
 
@@ -44,17 +44,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Integers seen at 2 and at 3 pairs."""
-
-    two: NDArray[Any]
-    three: NDArray[Any]
-
-    def static(self, batch: int) -> NDArray[np.int64] | None:
-        """The integers with `batch` in place of the number of pairs, which must stand first, and alone; else None."""
-        moving = np.flatnonzero(self.two != self.three)
-        if self.two.ndim != 1 or moving.tolist() != [0] or (self.two[0], self.three[0]) != (2, 3):
-            return None
-        return np.array([batch, *self.two[1:]], np.int64)
+    """Integers that are other ones at 2 and at 3 pairs."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +66,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Parts:
-    """Forms side by side along the last axis."""
+    """Forms side by side along `axis` of their rows, which is negative: -1 is the last."""
 
-    parts: "tuple[One | Rows | Product, ...]"
+    parts: "tuple[Part, ...]"
     shape: Shape
+    axis: int = -1
 
 
 @dataclass(frozen=True)
@@ -92,11 +83,17 @@ class Sum:
 
 @dataclass(frozen=True)
 class Product:
-    """A user's row times an item's."""
+    """A user's row times an item's, of the same shape; `scaled` as in `Dot`."""
 
     user: One
     item: One
     shape: Shape
+    scaled: bool = False
+
+    def with_side(self, one: One, scaled: bool = True) -> "Product":
+        """The same with one side's rows replaced."""
+        user, item = (one, self.item) if one.side == USER else (self.user, one)
+        return replace(self, user=user, item=item, scaled=self.scaled or scaled)
 
 
 @dataclass(frozen=True)
@@ -117,8 +114,19 @@ class Dot:
         return replace(self, user=user, item=item, scaled=self.scaled or scaled)
 
 
+Part = One | Rows | Product
 Form = Known | One | Rows | Parts | Sum | Product | Dot
 Value = Form | Sizes
+
+
+def needed(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
+    """Those nodes that `outputs` depend on, in their order."""
+    wanted, kept = set(outputs), list[onnx.NodeProto]()
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    return kept[::-1]
 
 
 class Programs:
@@ -130,8 +138,10 @@ class Programs:
         self.nodes: dict[str, list[onnx.NodeProto]] = {USER: [], ITEM: [], PAIR: []}
         self.crossing: dict[str, One] = {}
         self.widest = 1
+        self.scaled: dict[str, tuple[Rows, NDArray[Any]]] = {}  # rows that are others times a constant
+        self.mapped: dict[str, tuple[str, NDArray[Any]]] = {}  # rows that are others through a matrix
         self._forced: dict[int, tuple[Form, str]] = {}
-        self._fresh: Iterator[str] = (f"made_{number}" for number in range(1 << 30))
+        self._fresh: Iterator[str] = (f"recoserve.{number}" for number in range(1 << 30))
 
     def constant(self, array: NDArray[Any]) -> str:
         """A new constant's name."""
@@ -153,6 +163,12 @@ class Programs:
         kept.input.extend(inputs)
         self.nodes[side].append(kept)
 
+    def again(self, side: str, node: onnx.NodeProto, inputs: Sequence[str]) -> str:
+        """Append a node of the model's own once more, with other inputs; its output's new name."""
+        self.keep(side, node, inputs)
+        name = self.nodes[side][-1].output[0] = next(self._fresh)
+        return name
+
     def on(self, one: One, op: str, *others: str, shape: Shape, first: bool = True, **attributes: Any) -> One:
         """One side's rows behind one more operator of that side, as its first or its last input."""
         inputs = (one.name, *others) if first else (*others, one.name)
@@ -163,6 +179,26 @@ class Programs:
         self.widest = max(self.widest, prod(shape))
         return Rows(name, shape)
 
+    def times(self, rows: Rows, factor: NDArray[Any]) -> Rows:
+        """Rows of pairs times a constant, which goes into the matrix that made them, where one did."""
+        shape = np.broadcast_shapes(rows.shape, factor.shape)
+        if rows.name in self.mapped and factor.ndim <= 1 and shape == rows.shape:
+            source, weight = self.mapped[rows.name]
+            return self.through(source, weight * factor, shape)
+        scaled = self.rows(self.emit(PAIR, "Mul", [rows.name, self.constant(factor)]), shape)
+        if factor.ndim <= 1 and shape == rows.shape:
+            self.scaled[scaled.name] = rows, factor
+        return scaled
+
+    def through(self, name: str, weight: NDArray[Any], shape: Shape) -> Rows:
+        """A value of pairs through a matrix [k, n], which takes up the constant that the value was multiplied by."""
+        if name in self.scaled:
+            rows, factor = self.scaled[name]
+            return self.through(rows.name, weight * factor.reshape(-1, 1), shape)
+        mapped = self.rows(self.emit(PAIR, "MatMul", [name, self.constant(weight)]), shape)
+        self.mapped[mapped.name] = name, weight
+        return mapped
+
     def force(self, form: Form) -> str:
         """The name under which the program of pairs has a form's value, which may have one row where it has no more."""
         if id(form) not in self._forced:
@@ -172,11 +208,18 @@ class Programs:
     def full(self, form: Form) -> str:
         """The same with a row for each pair, whatever it was before."""
         name = self.force(form)
-        if isinstance(form, One) and form.side == USER:
-            ones = self.constant(np.ones(len(form.shape), np.int64))
-            target = self.emit(PAIR, "Concat", [PAIR_COUNT, ones], axis=0) if form.shape else PAIR_COUNT
-            return self.emit(PAIR, "Expand", [name, target])
-        return name
+        if isinstance(form, Known) and form.spread:
+            return self._expanded(name, form.array.ndim - 1)
+        return self._expanded(name, len(form.shape)) if isinstance(form, One) and form.side == USER else name
+
+    def _expanded(self, name: str, rank: int) -> str:
+        ones = self.constant(np.ones(rank, np.int64))
+        target = self.emit(PAIR, "Concat", [PAIR_COUNT, ones], axis=0) if rank else PAIR_COUNT
+        return self.emit(PAIR, "Expand", [name, target])
+
+    def float32(self, name: str, dtype: np.dtype[Any]) -> str:
+        """A value of pairs as a score has to be."""
+        return name if dtype == np.float32 else self.emit(PAIR, "Cast", [name], to=onnx.TensorProto.FLOAT)
 
     def _force(self, form: Form) -> str:
         match form:
@@ -188,7 +231,10 @@ class Programs:
                 self.crossing[name] = form
                 return name
             case Parts(parts):
-                return self._made("Concat", [self.full(part) for part in parts], form.shape, axis=len(form.shape))
+                return self._made("Concat", [self.full(part) for part in parts], form.shape, axis=form.axis)
+            case Sum((Rows(name, shape), Known(bias)), (_,)) if name in self.mapped and bias.ndim <= 1 and shape == form.shape:
+                source, weight = self.mapped[name]
+                return self._made("Gemm", [source, self.constant(weight), self.constant(bias)], form.shape)
             case Sum(terms):
                 names = [self.force(term) for term in terms]
                 while len(names) > 1:
@@ -197,9 +243,12 @@ class Programs:
             case Product(user, item):
                 return self._made("Mul", [self.force(user), self.force(item)], form.shape)
             case Dot(user, item):
-                column = self.emit(PAIR, "Reshape", [self.force(user), self.constant(np.array([-1, 1]))])
-                product = self._made("MatMul", [self.force(item), column], (1,))
-                return self._made("Reshape", [product, self.constant(np.array([-1, *form.shape]))], form.shape)
+                product = self._made("Gemm", [self.force(item), self.force(user)], (1,), transB=1)
+                return (
+                    product
+                    if form.shape == (1,)
+                    else self.emit(PAIR, "Reshape", [product, self.constant(np.array([-1, *form.shape]))])
+                )
             case _:
                 raise TypeError(f"{type(form).__name__} is no value of pairs")
 
