@@ -34,7 +34,10 @@ def read_values(feature: str, given: str | Path | Sequence[Any] | NDArray[Any], 
 
 def read_names(feature: str, given: str | Path | Sequence[Any]) -> list[str]:
     """The names of a feature's rows, in row order, from a file or a list; a name may be empty. Raises ExportRefused."""
-    names = [str(name) for name in (_names_file(Path(given)) if isinstance(given, str | Path) else given)]
+    listed = _names_file(Path(given)) if isinstance(given, str | Path) else given
+    if not isinstance(listed, Sequence) and not hasattr(listed, "__array__"):
+        raise ExportRefused(f"the names of {feature!r} must be a file or a list in row order, not {type(listed).__name__}")
+    names = [str(name) for name in listed]
     twice = next((name for name, times in Counter(names).items() if name and times > 1), None)
     if twice is not None:
         raise ExportRefused(f"the names of {feature!r}: {twice!r} stands twice; one name for each row, in row order")

@@ -301,11 +301,12 @@ def test_a_table_may_have_more_rows_than_there_are_names_but_not_fewer():
 
 
 @pytest.mark.parametrize("names", [["c", "a", "b"], ["", "c", "a", "b", ""]])
-@pytest.mark.parametrize("kind", ["list", "txt", "json"])
+@pytest.mark.parametrize("kind", ["list", "array", "txt", "json"])
 def test_an_order_of_names_may_be_given(names, kind, write):
     """One name for each row of the table; unused rows may be empty."""
     bodies = {"txt": "\n".join(names) + "\n", "json": str(names).replace("'", '"')}
-    given_names = names if kind == "list" else write(f"names.{kind}", bodies[kind])
+    in_python = {"list": names, "array": np.array(names)}
+    given_names = in_python[kind] if kind in in_python else write(f"names.{kind}", bodies[kind])
 
     assert read(["a", "b", "c"], rows=len(names), names=given_names) == ([names.index(name) for name in "abc"], [])
 
@@ -317,6 +318,7 @@ def test_an_order_of_names_may_be_given(names, kind, write):
         (["a", "b", "c"], 4, "3 names for 4 rows of the table; give one for each"),
         (["a", "a", "c"], 3, "'a' stands twice"),
         (["x", "y"], None, "'a', 'b', 'c'"),
+        ({"a": 0, "b": 1, "c": 2}, 3, "must be a file or a list in row order, not dict"),
         ("names.csv", 3, "a .txt file, one a line, or in a .json list"),
     ],
 )
