@@ -1,0 +1,110 @@
+"""Stand-ins for the recommendation layers of KMR, a package that is on no index, so that files with such layers load.
+
+They are registered under KMR's own names unless the package itself has been imported, and take what its layers take: sizes by
+keyword. What a file says beyond that is kept and written again.
+"""
+
+from typing import Any, ClassVar
+
+import keras
+from keras import layers, ops
+
+PACKAGE = "kmr.layers"
+WEIGHTS = ("user_embedding_weights", "item_embedding_weights")  # copies of the tables that KMR writes into its description
+
+
+class _StandIn(layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """A layer with options: those in `known`, and whatever else its file says."""
+
+    known: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, name: str | None = None, trainable: bool = True, dtype: Any = None, **options: Any) -> None:
+        super().__init__(name=name, trainable=trainable, dtype=dtype)
+        self.options = {**self.known, **{key: value for key, value in options.items() if key not in WEIGHTS}}
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.options}
+
+
+class CollaborativeUserItemEmbedding(_StandIn):
+    """[user ids, item ids] of any shapes -> their rows of two tables: `num_users`, `num_items`, `embedding_dim`."""
+
+    known: ClassVar = {"embedding_dim": 32, "l2_reg": 1e-6}
+
+    def build(self, input_shape: Any) -> None:  # noqa: ARG002  # Keras reads the name
+        options = self.options
+        self.user_embedding = layers.Embedding(options["num_users"], options["embedding_dim"], name="user_embedding")
+        self.item_embedding = layers.Embedding(options["num_items"], options["embedding_dim"], name="item_embedding")
+        for table in (self.user_embedding, self.item_embedding):
+            table.build()
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        users, items = inputs
+        return self.user_embedding(users), self.item_embedding(items)
+
+
+class NormalizedDotProductSimilarity(_StandIn):
+    """Two tensors -> sum(a*b)/sqrt(dim) over axis 1, which is kept: for [B, dim] a score, for [B, n, dim] a sum over n."""
+
+    def call(self, inputs: Any) -> Any:
+        left, right = inputs
+        return ops.sum(left * right, axis=1, keepdims=True) / float(left.shape[-1]) ** 0.5
+
+
+class CosineSimilarityExplainer(_StandIn):
+    """[users [B, dim], items [B, n, dim]] -> cosine [B, n]."""
+
+    def call(self, inputs: Any) -> Any:
+        users, items = (rows / (ops.norm(rows, axis=-1, keepdims=True) + 1e-10) for rows in inputs)
+        if len(users.shape) == len(items.shape):
+            return ops.sum(users * items, axis=-1)
+        return ops.sum(ops.expand_dims(users, 1) * items, axis=-1)
+
+
+class TopKRecommendationSelector(_StandIn):
+    """Scores [B, n] -> positions and scores of the `k` best, fewer where n is smaller."""
+
+    known: ClassVar = {"k": 10}
+
+    def call(self, scores: Any) -> Any:
+        best, positions = ops.top_k(scores, min(self.options["k"], scores.shape[-1]))
+        return positions, best
+
+
+class DeepFeatureTower(_StandIn):
+    """Vectors [B, n] -> [B, units]: `hidden_layers` times Dense, BatchNormalization and Dropout."""
+
+    known: ClassVar = {"units": 32, "hidden_layers": 2, "dropout_rate": 0.2, "l2_reg": 1e-6, "activation": "relu"}
+
+    def build(self, input_shape: Any) -> None:
+        options, shape = self.options, tuple(input_shape)
+        self.dense_layers, self.batch_norms, self.dropouts = [], [], []
+        for _ in range(options["hidden_layers"]):  # in this order, since an .h5 file lists weights in the order of making
+            self.dense_layers.append(layers.Dense(options["units"], activation=options["activation"]))
+            self.batch_norms.append(layers.BatchNormalization())
+            self.dropouts.append(layers.Dropout(options["dropout_rate"]))
+            self.dense_layers[-1].build(shape)
+            shape = (*shape[:-1], options["units"])
+            self.batch_norms[-1].build(shape)
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        for dense, norm, dropout in zip(self.dense_layers, self.batch_norms, self.dropouts, strict=True):
+            inputs = dropout(norm(dense(inputs), training=training), training=training)
+        return inputs
+
+
+LAYERS = {
+    each.__name__: each
+    for each in (
+        CollaborativeUserItemEmbedding,
+        NormalizedDotProductSimilarity,
+        CosineSimilarityExplainer,
+        TopKRecommendationSelector,
+        DeepFeatureTower,
+    )
+}
+for _layer in LAYERS.values():
+    if keras.saving.get_registered_object(f"{PACKAGE}>{_layer.__name__}") is None:
+        keras.saving.register_keras_serializable(PACKAGE)(_layer)
