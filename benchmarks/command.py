@@ -140,6 +140,39 @@ def growth(
         task.plot(found, plot)
 
 
+@bench.command()
+def scorers(
+    models: Annotated[str, typer.Option(help="Which of a, b, c, d, d-wide, with commas between.")] = "a,b,c,d",
+    items: Annotated[str, typer.Option(help="Items in the catalogue, several with commas between.")] = "20000,200000",
+    batches: Annotated[str, typer.Option(help="Users in one call, several with commas between.")] = "1,16",
+    k: Annotated[int, typer.Option("-k", min=1, help="Items in an answer.")] = 10,
+    seconds: Annotated[float, typer.Option(min=0, help="How long each turn lasts; one call at least.")] = 1.0,
+    rounds: Rounds = 3,
+    threads: Threads = 0,
+    memory: Annotated[bool, typer.Option(help="Measure the memory of an answer over a million items, too.")] = True,
+    folder: Folder = None,
+    to: Json = None,
+) -> None:
+    """Models that are no dot product: ranked by this product, and by running them on tiled inputs."""
+    from benchmarks import figures, machine
+    from benchmarks.scorers import bench as task
+    from benchmarks.scorers import models as known
+
+    every = known.scorers()
+    if unknown := [name for name in names(models) if name not in every]:
+        raise typer.BadParameter(f"{', '.join(unknown)}: no such model; there are {', '.join(every)}", param_hint="--models")
+    workload = task.Workload(
+        [every[name] for name in names(models)], numbers(items), numbers(batches), k, seconds, rounds, threads or machine.cores()
+    )
+    with kept(folder) as place:
+        found = task.compare(workload, place)
+        if memory:
+            found.append(task.memory(every[task.MEMORY_MODEL], place))
+    figures.print_heading(f"scorers: k = {k}, {rounds} rounds of {seconds:g} s")
+    task.print_figures(found)
+    figures.write_json(to, found)
+
+
 def names(text: str) -> list[str]:
     """Words with commas between them."""
     return [word.strip() for word in text.split(",") if word.strip()]

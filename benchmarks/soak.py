@@ -103,8 +103,8 @@ def _bundle(folder: Path) -> Path:
     return bundle_of(users, items, "--items", str(catalogue), "--interactions", str(seen))
 
 
-def memory_mib(pid: int) -> tuple[float, float]:
-    """Resident memory of a process, and the part of it that no file backs, MiB (Linux)."""
+def memory_mib(pid: int | str) -> tuple[float, float]:
+    """Resident memory of a process (or of `self`), and the part of it that no file backs, MiB (Linux)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     kib = {
         name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines) if name in ("VmRSS", "RssAnon")

@@ -11,7 +11,9 @@ Similarity = StrEnum("Similarity", ["cosine", "dot", "model"])
 
 def export(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="BUNDLE", help="Folder to write, for instance models/NAME/VERSION.")],
-    source: Annotated[Path | None, typer.Argument(help="A .keras, .h5, .pt, .pth or .safetensors file.")] = None,
+    source: Annotated[
+        Path | None, typer.Argument(help="A .keras, .h5, .pt, .pth, .safetensors or .onnx file, or a SavedModel folder.")
+    ] = None,
     user_embeddings: Annotated[Path | None, typer.Option(help="User table, .npy of floats, users x width.")] = None,
     item_embeddings: Annotated[Path | None, typer.Option(help="Item table, .npy of floats, items x width.")] = None,
     architecture: Annotated[
@@ -19,8 +21,20 @@ def export(
     ] = None,
     user_input: Annotated[str | None, typer.Option(metavar="NAME", help="The model's user input; default: by its name.")] = None,
     item_input: Annotated[str | None, typer.Option(metavar="NAME", help="The model's item input; default: by its name.")] = None,
+    item_feature: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE[:COLUMN]", help="A further input that depends on the item alone; may be given again."),
+    ] = None,
+    feature_names: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="The names of a feature's values, one per row of its table; may be given again."),
+    ] = None,
     similarity: Annotated[
-        Similarity | None, typer.Option(help="cosine (default): normalised dot product; dot: raw; model: the model's own score.")
+        Similarity | None,
+        typer.Option(
+            help="cosine: normalised dot product, the default of models that are one; dot: raw; model: the model's own score, the "
+            "default of every other."
+        ),
     ] = None,
     user_ids: Annotated[Path | None, typer.Option(help="External user ids, one per row: .txt, .csv, .json or .npy.")] = None,
     item_ids: Annotated[Path | None, typer.Option(help="External item ids, one per row: .txt, .csv, .json or .npy.")] = None,
@@ -30,6 +44,9 @@ def export(
         str | None, typer.Option(help="Model name; default: from a BUNDLE like NAME/VERSION, or the file's stem.")
     ] = None,
     version: Annotated[str | None, typer.Option(help="Model version; default: from a BUNDLE like NAME/VERSION, or 1.")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load a file that holds code, which runs it: only of a maker you trust.")
+    ] = False,
 ) -> None:
     """Export a trained model as a bundle, after checking that it answers as the model does."""
     tables = [path for path in (user_embeddings, item_embeddings) if path is not None]
@@ -50,5 +67,19 @@ def export(
         name=name,
         version=version,
         architecture=architecture,
+        item_features=_named("--item-feature", item_feature),
+        feature_names=_named("--feature-names", feature_names),
+        trust=trust,
     )
     typer.echo(str(report))
+
+
+def _named(option: str, given: list[str] | None) -> dict[str, str]:
+    """NAME=REST of each, by name."""
+    found = {}
+    for text in given or []:
+        name, equals, rest = text.partition("=")
+        if not (name and equals and rest) or name in found:
+            raise typer.BadParameter(f"{text!r} must be NAME=FILE, each NAME once", param_hint=option)
+        found[name] = rest
+    return found

@@ -1,22 +1,21 @@
-"""What a dot model is: two tables, and which closed form its own score has; the float64 reference for both."""
+"""What a dot model is: two tables, and which closed form its own score has."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_export import tail
+from model_export.samples import Rows, sample_pairs
 from model_export.tail import Tail
+from service.bundle.golden import score_difference
 from service.errors import ExportRefused
 
-Rows = NDArray[np.int64]
 Scores = NDArray[np.float64]
 
 CHUNK_ELEMENTS = 1 << 22  # 32 MiB of float64 at a time
-PAIRS = 4096
 UNEXPLAINED = (
     "the model's score is not one dot product of a user and an item vector (a bias, dense layers, a scale factor?): its own scores "
     "differ from dot, cosine, sigmoid(dot) and sigmoid(cosine) of its tables, by {difference:.3g} at best. "
@@ -50,7 +49,9 @@ class DotSource:
     """A model that comes down to two tables.
 
     `scores` is the framework's own forward on pairs, (int64 [P], int64 [P]) -> float64 [P]; None for plain tables.
-    `structure` is the form that the model's graph shows, where it can be read; `digest` the SHA-256 of the source file.
+    `structure` is the form that the model's graph shows, where it can be read; `own` the form that it was taken apart to;
+    `plain` tells that the tables are the model's own two vectors; `digest` is the SHA-256 of the source file, and `notes` are what
+    the report has to tell.
     """
 
     framework: str
@@ -61,6 +62,9 @@ class DotSource:
     scores: Callable[[Rows, Rows], Scores] | None = None
     structure: str | None = None
     digest: str | None = None
+    own: "Formula | None" = None
+    plain: bool = True
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,80 +127,34 @@ def _check_finite(table: Table) -> None:
             )
 
 
-class Reference:
-    """Float64 brute force over the framework's own tables."""
-
-    def __init__(self, users: Table, items: Table, formula: Formula) -> None:
-        self.users, self.items, self.formula = users, items, formula
-
-    def products(self, user_rows: Rows, item_rows: Rows) -> Scores:
-        """Every user with every item, before `finish`: [S], [M] -> [S, M]."""
-        return self._of(self.users, user_rows) @ self._of(self.items, item_rows).T
-
-    def paired(self, user_rows: Rows, item_rows: Rows) -> Scores:
-        """Each user with items of its own, before `finish`: [S], [S, K] -> [S, K]."""
-        items = self._of(self.items, item_rows.reshape(-1)).reshape(*item_rows.shape, -1)
-        return np.asarray(np.einsum("sd,skd->sk", self._of(self.users, user_rows), items))
-
-    def reach(self, user_rows: Rows) -> Scores:
-        """The largest product that each user's vector could have with any item, [S, 1]; 1 where it is zero."""
-        lengths = np.linalg.norm(self._of(self.users, user_rows), axis=1, keepdims=True) * self._longest
-        return np.where(lengths > 0, lengths, 1.0)
-
-    @cached_property
-    def _longest(self) -> float:
-        return max(float(np.linalg.norm(self.formula.vectors(block), axis=1).max()) for _, block in self.items.blocks())
-
-    def top(self, user_rows: Rows, k: int) -> tuple[Rows, Scores]:
-        """The k best items of each user and their products, best first, the lower row first among equals."""
-        queries = self._of(self.users, user_rows)
-        rows, products = np.zeros((len(user_rows), 0), np.int64), np.zeros((len(user_rows), 0))
-        for at, block in self.items.blocks():
-            found = queries @ self.formula.vectors(block).T
-            here = np.broadcast_to(np.arange(at, at + len(block)), found.shape)
-            rows, products = _best(np.hstack([rows, here]), np.hstack([products, found]), k)
-        order = np.lexsort((rows, -products))
-        return np.take_along_axis(rows, order, 1), np.take_along_axis(products, order, 1)
-
-    def _of(self, table: Table, rows: Rows) -> Scores:
-        return self.formula.vectors(np.asarray(table.values[rows]))
-
-
-def _best(rows: Rows, products: Scores, k: int) -> tuple[Rows, Scores]:
-    if rows.shape[1] <= k:
-        return rows, products
-    keep = np.argpartition(-products, k - 1, axis=1)[:, :k]
-    return np.take_along_axis(rows, keep, 1), np.take_along_axis(products, keep, 1)
-
-
-def sample_rows(count: int, size: int, seed: int) -> Rows:
-    """`size` distinct rows of `count` (all of them where there are no more), ascending, the first and the last among them."""
-    if size >= count:
-        return np.arange(count)
-    inner = np.random.default_rng(seed).choice(count - 2, size - 2, replace=False) + 1 if size > 2 else np.zeros(0, np.int64)
-    return np.unique(np.concatenate([inner, [0, count - 1]])).astype(np.int64)
-
-
-def sample_pairs(users: int, items: int) -> tuple[Rows, Rows]:
-    """Up to `PAIRS` distinct pairs, the corners of the matrix among them; every pair where there are no more."""
-    return tuple(np.divmod(sample_rows(users * items, PAIRS, seed=2), items))  # type: ignore[return-value]
-
-
 def recognise(source: DotSource) -> tuple[Formula | None, int, float]:
     """Which form the model's own score has, on how many pairs that was compared, and the largest difference on them.
 
-    None for plain tables, which have no score. Raises ExportRefused where no form explains the score.
+    None for plain tables, which have no score. Raises ExportRefused where no form, or not the one it came with, explains the score.
     """
     if source.scores is None:
         return None, 0, 0.0
     users, items = sample_pairs(source.users.rows, source.items.rows)
     found = source.scores(users, items)
+    if source.own:
+        return source.own, len(users), _own_misfit(source, source.own, users, items, found)
     trials = [(form, *_misfit(source, form, users, items, found)) for form in FORMULAS]
     fitting = [(str(form) != source.structure, place, form, gap) for place, (form, gap, fits) in enumerate(trials) if fits]
     if not fitting:
         raise ExportRefused(UNEXPLAINED.format(difference=min(gap for _, gap, _ in trials)))
     _, _, form, gap = min(fitting, key=lambda trial: trial[:2])  # where several fit, the graph's own form, or the simplest
     return form, len(users), gap
+
+
+def _own_misfit(source: DotSource, own: Formula, users: Rows, items: Rows, found: Scores) -> float:
+    """Largest difference from the form that a model was taken apart to, whose vectors a network of any depth may have made."""
+    left, right = own.vectors(source.users.values[users]), own.vectors(source.items.values[items])
+    gap, close = score_difference(found, own.finish(np.einsum("pd,pd->p", left, right)))
+    if not close:
+        raise ExportRefused(
+            f"parity failed, so no bundle was written: {own} of its vectors differs from the model's score by {gap:.3g}"
+        )
+    return gap
 
 
 def _misfit(source: DotSource, form: Formula, users: Rows, items: Rows, found: Scores) -> tuple[float, bool]:

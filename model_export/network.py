@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from model_export.formula import Scores
 
 Arrays = Mapping[str, NDArray[Any]]
+Node = Any  # an onnx.NodeProto; naming it would load onnx with the command line
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Network:
     own memory; `output` has one score a row, [B] or [B, 1].
     """
 
-    nodes: tuple[onnx.NodeProto, ...]
+    nodes: tuple[Node, ...]
     constants: Arrays
     inputs: Mapping[str, Input]
     output: str

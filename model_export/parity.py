@@ -1,4 +1,4 @@
-"""The gate: the written graphs, run in a fresh process, against the framework's own tables.
+"""The gate: the written graphs, run in a fresh process, against the framework's own tables or scores.
 
 `python -m model_export.parity FOLDER` compares a folder's graphs with its golden sample and prints what it found as JSON.
 With a request file and an answer file behind it, it also answers the request's users and items for the exporter to judge.
@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_export.formula import Reference, Rows, sample_rows
+from model_export.reference import Reference
+from model_export.samples import MANY_PAIRS, Rows, sample_rows
 from service.bundle import contract
 from service.bundle.golden import ABSOLUTE, OF_LARGEST, RELATIVE, Golden, same_top, score_difference
 from service.errors import ExportRefused
 
-ALL_PAIRS = 2_000_000
-USERS, ITEMS, TOP = 64, 8192, 100
+ITEMS, TOP = 8192, 100
 BOUND_USERS = 8
 BATCH_SCORES = 1 << 22  # 16 MiB of float32 scores per run of a graph
 ALONE = "import sys; sys.path.append(sys.argv.pop(1)); from model_export.parity import main; main()"
@@ -42,15 +42,15 @@ class Answers:
     bounds: NDArray[np.float32]
 
 
-def check(folder: Path, reference: Reference) -> dict[str, Any]:
-    """Compare the graphs in `folder` with the reference; returns the manifest's figures, raises ExportRefused where they differ."""
-    users, items = reference.users.rows, reference.items.rows
-    every = users * items <= ALL_PAIRS
-    user_rows = sample_rows(users, users if every else USERS, seed=3)
-    item_rows = sample_rows(items, items if every else ITEMS, seed=4)
-    answers, golden = _ask(folder, user_rows, item_rows, min(items, TOP))
+def check(folder: Path, reference: Reference, vectors: Reference | None = None) -> dict[str, Any]:
+    """Compare the graphs in `folder` with the reference, and their bounds with the products of `vectors`, where they have bounds.
+
+    Returns the manifest's figures; raises ExportRefused where the graphs differ.
+    """
+    user_rows, item_rows = sampled(reference.users, reference.items, reference.sample)
+    answers, golden = _ask(folder, user_rows, item_rows, min(reference.items, TOP))
     found = _judge(reference, user_rows, item_rows, answers)
-    beaten = _beaten(reference, user_rows, answers.bounds)
+    beaten = _beaten(vectors, user_rows, answers.bounds) if vectors else 0
     if beaten:
         raise ExportRefused(f"parity failed, so no bundle was written: {beaten} blocks hold an item that beats their bound")
     figures = {"pairs": len(user_rows) * len(item_rows), "users": len(user_rows), "k": answers.rows.shape[1], **found}
@@ -59,11 +59,17 @@ def check(folder: Path, reference: Reference) -> dict[str, Any]:
     return figures
 
 
+def sampled(users: int, items: int, most_users: int) -> tuple[Rows, Rows]:
+    """The users and the items whose scores are compared: all of them where their pairs are few."""
+    every = users * items <= MANY_PAIRS
+    return sample_rows(users, users if every else most_users, seed=3), sample_rows(items, items if every else ITEMS, seed=4)
+
+
 def _judge(reference: Reference, user_rows: Rows, item_rows: Rows, answers: Answers) -> dict[str, Any]:
     """Largest difference of any score, and the share of users whose top-k agrees, ties allowed for."""
     difference, within, agreeing = 0.0, True, 0
     finish = reference.formula.finish
-    for part in _batches(len(user_rows), max(len(item_rows), answers.rows.shape[1] * reference.items.width)):
+    for part in _batches(len(user_rows), max(len(item_rows), answers.rows.shape[1] * reference.width)):
         users, rows = user_rows[part], answers.rows[part]
         best_rows, best = reference.top(users, rows.shape[1])
         # Ranks are compared before the tail, for where a sigmoid saturates every item would tie with every other; and as
@@ -85,8 +91,8 @@ def _beaten(reference: Reference, user_rows: Rows, bounds: NDArray[np.float32]) 
     """How many blocks hold an item whose float64 product is above the screen's bound: there must be none."""
     users, beaten = user_rows[: len(bounds)], 0
     step = max(1, BATCH_SCORES // len(users) // contract.BLOCK) * contract.BLOCK
-    for at in range(0, reference.items.rows, step):
-        rows = np.arange(at, min(at + step, reference.items.rows))
+    for at in range(0, reference.items, step):
+        rows = np.arange(at, min(at + step, reference.items))
         products = reference.products(users, rows)
         largest = np.maximum.reduceat(products, np.arange(0, len(rows), contract.BLOCK), axis=1)
         beaten += int((largest > bounds[:, at // contract.BLOCK :][:, : largest.shape[1]]).sum())
@@ -127,6 +133,7 @@ class Graphs:
         self._sessions = {
             role: onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
             for role, name in {**contract.GRAPHS, **contract.SCREEN_GRAPHS}.items()
+            if (folder / name).exists()
         }
 
     def recommend(self, users: Rows, k: int) -> tuple[Rows, NDArray[np.float32]]:
@@ -148,7 +155,9 @@ class Graphs:
         return Answers(rows, scores, paired, self.bounds(users[:BOUND_USERS]))
 
     def bounds(self, users: Rows) -> NDArray[np.float32]:
-        """The screen's bounds of every block, with queries of 7 bits, which are exact on every processor."""
+        """The screen's bounds of every block, with queries of 7 bits, which are exact on every processor; none without a screen."""
+        if contract.SCREEN not in self._sessions:
+            return np.zeros((len(users), 0), np.float32)
         (vectors,) = self._sessions[contract.USER].run([contract.QUERY], {contract.USER_ID: users})
         feed = {contract.QUERY: vectors, contract.LEVELS: np.array([63], np.float32), contract.BLOCKS: np.array([1])}
         bounds, unit = self._sessions[contract.SCREEN].run([contract.BOUND, contract.UNIT], feed)
@@ -202,12 +211,14 @@ def main() -> None:
 
 
 def _counts(folder: Path) -> tuple[int, int]:
-    """Rows of both tables, as the graph that ranks declares them."""
+    """Rows of both sides, as the graph that ranks has them."""
     from service.bundle import graph_file
 
     tensors = graph_file.read((folder / contract.GRAPHS[contract.RECOMMEND]).read_bytes()).tensors
-    shapes = {tensor.name: tensor.dims for tensor in tensors}
-    return shapes[contract.USER_TABLE][0], shapes[contract.ITEM_TABLE][0]
+    users, items = (
+        int(np.frombuffer(tensor.raw, np.int64)[0]) for name in contract.ROW_COUNTS for tensor in tensors if tensor.name == name
+    )
+    return users, items
 
 
 def tolerance() -> dict[str, float]:

@@ -6,22 +6,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_export import tensors
-from model_export.companions import Ids, read_ids, read_interactions, read_items
-from model_export.formula import DotSource, Formula, Reference, recognise, sample_rows
-from model_export.opening import open_source
+from model_export.binding import Features, bind
+from model_export.companions import Ids, read_interactions, read_items
+from model_export.formula import DotSource
+from model_export.opening import Opening, open_source
+from model_export.sources.tables import file_digest
 from service.bundle import contract
 from service.bundle.archive import Draft
 from service.bundle.catalogue import SeenPairs, lines
-from service.bundle.golden import Golden
 from service.bundle.manifest import NAME, Manifest
 from service.errors import ExportRefused
 
-GOLDEN_USERS, GOLDEN_TOP, GOLDEN_ITEMS = 32, 10, 64
+if TYPE_CHECKING:
+    from model_export.dot_model import DotModel
+    from model_export.network import GraphSource
+    from model_export.pair_model import PairModel
+    from model_export.pairs import Pairs
 
 
 @dataclass(frozen=True)
@@ -35,16 +39,18 @@ class Report:
     formula: str | None
     users: int
     items: int
-    dim: int
+    dim: int | None
     ids: Mapping[str, str]
     parity: Mapping[str, Any]
+    left: int = 0
     warnings: tuple[str, ...] = field(default=())
 
     def __str__(self) -> str:
         own = f", its own score is {self.formula}" if self.formula else ""
+        shape = f"{self.dim} dimensions{own}" if self.dim else f"{self.left} operators are left for each pair"
         found = self.parity
         said = [
-            f"{self.path}: {self.name} version {self.version}, {self.users} users x {self.items} items, {self.dim} dimensions{own}",
+            f"{self.path}: {self.name} version {self.version}, {self.users} users x {self.items} items, {shape}",
             f"similarity {self.similarity}; user ids: {self.ids['user']}, item ids: {self.ids['item']}",
             f"parity: {found['pairs']} pairs compared, largest difference {found['largest_difference']:.2g}, "
             f"top-{found['k']} agreement {found['top_k_agreement']:.0%} of {found['users']} users",
@@ -71,55 +77,75 @@ def export_model(
     metrics: Mapping[str, Any] | None = None,
     source_file: str | Path | None = None,
     architecture: str | None = None,
+    item_features: Mapping[str, Any] | None = None,
+    feature_names: Mapping[str, Any] | None = None,
+    trust: bool = False,
 ) -> Report:
     """Export a trained model as a bundle in the folder `out`, after a parity check in a process of its own.
 
     `model` is a live keras.Model or torch.nn.Module, a path, or a pair of arrays (users float [U, d], items float [N, d]).
-    `similarity` is cosine (default), dot or model. `user_ids` and `item_ids` are a path, a list or an array, one id per row;
-    `items` a CSV path or a list of dicts in row order; `interactions` a CSV path or a pair (user rows, item rows).
+    `similarity` is cosine, dot or model; cosine where the model is one dot product of its two vectors, and model otherwise.
+    `user_ids` and `item_ids` are a path, a list or an array, one id per row; `items` a CSV path or a list of dicts in row order;
+    `interactions` a CSV path or a pair (user rows, item rows). `item_features` has, for each further input of the model, a path
+    (FILE or FILE:COLUMN) or one value per item; `feature_names` the names of its values, in the order of the model's rows.
     `source_file` is the file a live model came from; `architecture` package.module:callable, that builds a state_dict's module.
-    Raises ExportRefused, and writes nothing, where the model is not a dot model or anything fails a check.
+    `trust` lets a file that holds code be loaded, which runs it.
+    Raises ExportRefused, and writes nothing, where the model can't be ranked by or anything fails a check.
     """
-    from model_export import parity  # not at the top: it is a program too, and the package would import it before it runs
+    from model_export.parity import tolerance  # not at the top: it is a program too, and the package would import it before it runs
 
     draft = Draft(Path(out))
     name, version = _identity(draft.target, name, version)
     _check_metrics(metrics)
-    source = open_source(model, user_input, item_input, architecture)
-    own, framework_pairs, framework_gap = recognise(source)
-    kind, formula = _choose(similarity, own)
-    reference = Reference(source.users, source.items, formula)
-    ids = {"user": read_ids("user", user_ids, source.users.rows), "item": read_ids("item", item_ids, source.items.rows)}
-    catalogue, notes = read_items(items, ids["item"]) if items is not None else (None, [])
-    seen, more = read_interactions(interactions, ids["user"], ids["item"]) if interactions is not None else (None, [])
+    _check_similarity(similarity)
+    features = Features(item_features or {}, feature_names or {})
+    source = open_source(model, Opening(user_input, item_input, architecture, tuple(features.given), trust))
+    bound = bind(source, user_ids, item_ids, features)
+    chosen, notes = _prepared(bound.source, similarity)
+    ids = bound.ids
+    catalogue, more = read_items(items, ids["item"]) if items is not None else (None, [])
+    seen, most = read_interactions(interactions, ids["user"], ids["item"]) if interactions is not None else (None, [])
     with draft:
-        _write_graphs(draft, source, formula)
-        draft.add_arrays(contract.GOLDEN, _golden(source, reference, kind).arrays())
-        own_figures = {"framework_pairs": framework_pairs, "framework_largest_difference": framework_gap}
-        figures = {**parity.check(draft.folder, reference), **own_figures, "tolerance": parity.tolerance()}
+        try:
+            chosen.write(draft.folder)
+        except OSError as error:
+            raise ExportRefused(f"can't write the tables: {error.strerror}") from None
+        draft.add_arrays(contract.GOLDEN, chosen.golden().arrays())
+        figures = {**chosen.check(draft.folder), "tolerance": tolerance()}
         _write_companions(draft, ids, catalogue, seen)
         sealed = draft.publish(
             name=name or _plain_name(source.name),
             version=version or "1",
             created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            similarity=kind,
-            users=source.users.rows,
-            items=source.items.rows,
-            dim=source.users.width,
+            similarity=chosen.similarity,
+            users=ids["user"].count,
+            items=ids["item"].count,
+            dim=chosen.dim,
             ids={side: each.kind for side, each in ids.items()},
-            graphs={**contract.GRAPHS, **contract.SCREEN_GRAPHS},
+            graphs=dict(chosen.graphs),
             interactions=len(seen) if seen else 0,
-            source=_provenance(source, own, source_file),
+            source=_provenance(source, chosen, source_file),
             parity=figures,
             metrics=dict(metrics or {}),
         )
-    return _report(Path(out), sealed, own, (*notes, *more))
+    return _report(Path(out), sealed, (*source.notes, *bound.notes, *notes, *more, *most))
 
 
-def _report(out: Path, sealed: Manifest, own: Formula | None, warnings: tuple[str, ...]) -> Report:
+def _report(out: Path, sealed: Manifest, warnings: tuple[str, ...]) -> Report:
     members = ("name", "version", "similarity", "users", "items", "dim", "ids", "parity")
     shared = {member: getattr(sealed, member) for member in members}
-    return Report(path=out, formula=str(own) if own else None, warnings=warnings, **shared)
+    own, left = sealed.source["formula"], sealed.source.get("operators_per_pair", 0)
+    return Report(path=out, formula=own, left=left, warnings=warnings, **shared)
+
+
+def _prepared(source: "DotSource | Pairs", similarity: str | None) -> "tuple[DotModel | PairModel, list[str]]":
+    try:
+        from model_export import dot_model, pair_model
+    except ImportError as error:
+        raise ExportRefused(f"needs onnx ({error}): pip install 'recoserve[export]'") from None
+    if isinstance(source, DotSource):
+        return dot_model.dot_model(source, similarity), []
+    return pair_model.pair_model(source, similarity)
 
 
 def _identity(target: Path, name: str | None, version: str | None) -> tuple[str | None, str | None]:
@@ -143,41 +169,9 @@ def _check_metrics(metrics: Mapping[str, Any] | None) -> None:
         raise ExportRefused(f"metrics can't be written as JSON: {error}") from None
 
 
-def _choose(similarity: str | None, own: Formula | None) -> tuple[str, Formula]:
-    """The similarity to serve and its closed form; cosine unless told otherwise."""
-    kind = similarity or "cosine"
-    if kind not in contract.SIMILARITIES:
-        raise ExportRefused(f"similarity {kind!r} must be one of {', '.join(contract.SIMILARITIES)}")
-    if kind != "model":
-        return kind, Formula(cosine=kind == "cosine")
-    if own is None:
-        raise ExportRefused("plain tables have no score of their own: choose similarity cosine or dot")
-    return kind, own
-
-
-def _write_graphs(draft: Draft, source: DotSource, formula: Formula) -> None:
-    try:
-        from model_export import graphs, screen
-    except ImportError as error:
-        raise ExportRefused(f"needs onnx ({error}): pip install 'recoserve[export]'") from None
-    try:
-        spans = tensors.write(draft.folder / contract.TENSORS, source.users, source.items, formula)
-    except OSError as error:
-        raise ExportRefused(f"can't write the tables: {error.strerror}") from None
-    graphs.write(draft.folder, *spans, formula)
-    screen.write(draft.folder, *spans, source.items, formula)
-
-
-def _golden(source: DotSource, reference: Reference, kind: str) -> Golden:
-    """A sample with the framework's own scores where they are what is served, and the float64 reference's otherwise."""
-    users = sample_rows(source.users.rows, GOLDEN_USERS, seed=0)
-    items = sample_rows(source.items.rows, GOLDEN_ITEMS, seed=1)
-    rows, products = reference.top(users, min(source.items.rows, GOLDEN_TOP))
-    best, sampled = reference.formula.finish(products), reference.formula.finish(reference.products(users, items))
-    if kind == "model" and source.scores is not None:
-        best = source.scores(np.repeat(users, rows.shape[1]), rows.reshape(-1)).reshape(best.shape)
-        sampled = source.scores(np.repeat(users, len(items)), np.tile(items, len(users))).reshape(sampled.shape)
-    return Golden(users, rows, best, items, sampled)
+def _check_similarity(similarity: str | None) -> None:
+    if similarity is not None and similarity not in contract.SIMILARITIES:
+        raise ExportRefused(f"similarity {similarity!r} must be one of {', '.join(contract.SIMILARITIES)}")
 
 
 def _write_companions(draft: Draft, ids: Mapping[str, Ids], catalogue: Sequence[Any] | None, seen: SeenPairs | None) -> None:
@@ -203,9 +197,9 @@ def _metadata_lines(catalogue: Sequence[Any]) -> Iterator[bytes]:
             raise ExportRefused(f"items: the metadata of row {row} can't be written as JSON: {error}") from None
 
 
-def _provenance(source: DotSource, own: Formula | None, source_file: str | Path | None) -> dict[str, Any]:
-    from model_export.sources.tables import file_digest
-
+def _provenance(
+    source: "DotSource | GraphSource", chosen: "DotModel | PairModel", source_file: str | Path | None
+) -> dict[str, Any]:
     digest = file_digest(Path(source_file)) if source_file else source.digest
-    found = {"framework": source.framework, "versions": dict(source.versions), "formula": str(own) if own else None}
+    found = {"framework": source.framework, "versions": dict(source.versions), **chosen.provenance}
     return {**found, "file_digest": digest} if digest else found

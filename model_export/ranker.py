@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from model_export.formula import Table
 from model_export.network import Arrays, Input
 from model_export.pairs import Pairs, batches
-from model_export.partial.evaluate import Evaluated, Vectors
-from model_export.partial.forms import ITEM, PAIR, USER
+from model_export.partial.forms import ITEM, PAIR, USER, needed
+from model_export.partial.outcome import Evaluated, Vectors
 from model_export.runtime import LARGE, Program
 from model_export.tail import Tail
 from model_export.tensors import Layout, Span
@@ -29,7 +29,7 @@ class Ranker:
     """What the graphs are made of: `user_nodes` make `user_values` of a user's row, `pair_nodes` make `score` of both sides'.
 
     `tables` are the item's values by name, [pieces * piece, *shape] with zeros behind the last item, in the tensor file; `large`
-    are the constants that lie there too.
+    are the constants that lie there too, and `user_rows` the model's row of each user, where it is another.
     """
 
     opset: int
@@ -42,6 +42,7 @@ class Ranker:
     constants: Arrays
     tables: Mapping[str, Span]
     large: Mapping[str, Span]
+    user_rows: Span | None
     users: int
     items: int
     piece: int
@@ -57,6 +58,7 @@ def prepare(path: Path, pairs: Pairs, found: Evaluated) -> Ranker:
     piece = _piece(made.widest, pairs.items)
     layout = Layout(path)
     large = {name: layout.add(name, array) for name, array in constants.items() if array.nbytes >= LARGE}
+    user_rows = layout.add("user_rows", pairs.model_rows["user"]) if "user" in pairs.model_rows else None
     tables = _tables(layout, pairs, found, values[ITEM], -(-pairs.items // piece) * piece)
     return Ranker(
         opset=made.opset,
@@ -69,6 +71,7 @@ def prepare(path: Path, pairs: Pairs, found: Evaluated) -> Ranker:
         constants={name: array for name, array in constants.items() if name not in large},
         tables=tables,
         large=large,
+        user_rows=user_rows,
         users=pairs.users,
         items=pairs.items,
         piece=piece,
@@ -92,16 +95,6 @@ def _vectors(pairs: Pairs, found: Evaluated, vectors: Vectors, side: str) -> Tab
             table = np.empty((pairs.users if side == USER else pairs.items, joined.shape[1]), np.float32)
         table[part] = joined
     return Table(f"{side}_vectors", table)
-
-
-def needed(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> list[onnx.NodeProto]:
-    """Those nodes that `outputs` depend on, in their order."""
-    wanted, kept = set(outputs), list[onnx.NodeProto]()
-    for node in reversed(nodes):
-        if wanted.intersection(node.output):
-            wanted.update(node.input)
-            kept.append(node)
-    return kept[::-1]
 
 
 def _piece(widest: int, items: int) -> int:
@@ -128,8 +121,7 @@ def _runs(pairs: Pairs, found: Evaluated, side: str, names: Sequence[str]) -> It
     program = Program(made.nodes[side], made.constants, {name: each.dtype for name, each in inputs.items()}, names, made.opset)
     for part in batches(pairs.users if side == USER else pairs.items, ITEM_RUN):
         rows = np.arange(part.start, part.stop)
-        given = {pairs.source.user: inputs[pairs.source.user].batch(rows)} if side == USER else pairs.item_feeds(rows)
-        values = program.run(given)
+        values = program.run(pairs.user_feeds(rows) if side == USER else pairs.item_feeds(rows))
         for array in values:
             _check_finite(side, part.start, array)
         yield part, values

@@ -19,13 +19,8 @@ from model_export.tensors import Span
 from service.bundle import contract
 
 INT, FLOAT, BOOL = TensorProto.INT64, TensorProto.FLOAT, TensorProto.BOOL
-CONSTANT, OF_USER, TABLE, OF_ITEM, OF_PAIR = (
-    "constant.",
-    "user.",
-    "table.",
-    "item.",
-    "pair.",
-)  # the model's own names stand behind these
+# The model's own names stand behind these.
+CONSTANT, OF_USER, TABLE, OF_ITEM, OF_PAIR = "constant.", "user.", "table.", "item.", "pair."
 Rename = Callable[[str], str]
 
 
@@ -88,10 +83,12 @@ def score(ranker: Ranker) -> onnx.GraphProto:
 def _users(ranker: Ranker) -> list[onnx.NodeProto]:
     """The user's side, once for all users asked for."""
     dtype = helper.np_dtype_to_tensor_dtype(ranker.user.dtype)
+    rows = ranker.user_rows.name if ranker.user_rows else None
     return [
         *graphs.guard(contract.USER_ID),
         helper.make_node("Shape", ["user_id_checked"], ["users"]),
-        helper.make_node("Reshape", ["user_id_checked", "user_shape"], ["user_id_shaped"]),
+        *([helper.make_node("Gather", [rows, "user_id_checked"], ["model_row"])] if rows else []),
+        helper.make_node("Reshape", ["model_row" if rows else "user_id_checked", "user_shape"], ["user_id_shaped"]),
         helper.make_node("Cast", ["user_id_shaped"], [OF_USER + ranker.user.name], to=dtype),
         *(_renamed(node, _namer(ranker, OF_USER)) for node in ranker.user_nodes),
     ]
@@ -148,6 +145,7 @@ def _constants(ranker: Ranker, tables: Iterable[Span], numbers: Mapping[str, int
     made = {"zero": 0, "user_id_rows": ranker.users, "user_shape": [-1, *ranker.user.shape], "flat": [-1], **numbers}
     spans = [(TABLE, span) for span in tables] + [(CONSTANT, span) for span in ranker.large.values()]
     return [
+        *([graphs.external(ranker.user_rows)] if ranker.user_rows else []),
         *(graphs.external(replace(span, name=prefix + span.name)) for prefix, span in spans),
         *(numpy_helper.from_array(np.array(value, np.int64), name) for name, value in made.items()),
         *(numpy_helper.from_array(np.asarray(array), CONSTANT + name) for name, array in ranker.constants.items()),

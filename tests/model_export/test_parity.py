@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from model_export import export_model, parity
-from model_export.formula import Formula, Reference, Table, sample_rows
+from model_export.formula import Formula, Table
+from model_export.reference import TableReference
+from model_export.samples import sample_rows
 from model_export.tail import SIGMOID
 from service.errors import ExportRefused
 from tests.model_export.models import random_tables
@@ -31,7 +33,7 @@ def tables():
 
 
 def reference(users, items):
-    return Reference(Table("user_table", users), Table("item_table", items), COSINE)
+    return TableReference(Table("user_table", users), Table("item_table", items), COSINE)
 
 
 def test_a_sample_of_users_is_ranked_over_the_whole_catalogue(exported, tables):
@@ -57,12 +59,12 @@ def test_a_saturated_sigmoid_hides_no_wrong_ranking(tmp_path):
     export_model((users, items), tmp_path / "bundle", similarity="dot")
     saturated = Formula(cosine=False, tail=SIGMOID)
     rows = np.arange(20)
-    wrong = Reference(Table("u", users), Table("i", items[::-1]), saturated)
+    wrong = TableReference(Table("u", users), Table("i", items[::-1]), saturated)
     answers = parity.Answers(
         *wrong.top(rows, 30)[:1], np.ones((20, 30), np.float32), np.ones((20, 30), np.float32), np.ones((1, 1), np.float32)
     )
 
-    found = parity._judge(Reference(Table("u", users), Table("i", items), saturated), rows, np.arange(30), answers)
+    found = parity._judge(TableReference(Table("u", users), Table("i", items), saturated), rows, np.arange(30), answers)
 
     assert found["largest_difference"] < 1e-6
     assert found["top_k_agreement"] < 0.5
