@@ -1,26 +1,69 @@
 """An ONNX model of any maker: its graph opened up into constants, inputs and the operators that the score needs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
-from model_export.network import Arrays, Input, Network
+from model_export.formula import Scores
+from model_export.network import Arrays, GraphSource, Input, Network
+from model_export.runtime import Program
+from model_export.sources import onnx_tensors
+from model_export.sources.tables import file_digest, pick_sides
 from service.bundle import contract
 from service.bundle.graph_file import STANDARD_DOMAINS
 from service.errors import ExportRefused
 
 OLDEST, UPGRADED = 13, 18  # below the first, axes are attributes nearly everywhere: such a graph is upgraded to the second
-NUMBERS = "iufb"
+REMEDY = "Pass --user-input NAME and --item-input NAME"
 SUBGRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 DYNAMIC_BATCH = (
     'export it with a dynamic batch axis, such as dynamic_axes={"%s": {0: "batch"}} of torch.onnx.export, '
     "dynamic_shapes with dynamo=True, or an input of shape [None] in Keras"
 )
+
+
+def load(path: Path, user: str | None = None, item: str | None = None, features: Collection[str] = ()) -> GraphSource:
+    """A `.onnx` file of any maker, its tensors in it or beside it; raises ExportRefused.
+
+    `user` and `item` name inputs where their own names don't tell; every other input is a feature of the item. Its own scores are
+    those of ONNX Runtime on the graph as the file has it.
+    """
+    digest = file_digest(path)
+    try:
+        model = parsed(path.read_bytes())
+    except ExportRefused as refusal:
+        raise ExportRefused(f"{path}: {refusal}") from None
+    mapped = onnx_tensors.external_tensors(model.graph, path.parent)
+    opened = network(model, mapped)
+    sides = pick_sides("inputs of the model", list(opened.inputs), user, item, REMEDY, features)
+    for name in sides:
+        if opened.inputs[name].shape not in ((), (1,)):
+            raise ExportRefused(f"input {name!r} takes {list(opened.inputs[name].shape)} values a row; it must take one id")
+    scores = _own_scores(model, mapped, opened)
+    versions = {"onnx": onnx.__version__, "producer": f"{model.producer_name} {model.producer_version}".strip()}
+    return GraphSource("onnx", versions, path.stem, opened, *sides, scores, digest)
+
+
+def _own_scores(model: onnx.ModelProto, mapped: Arrays, opened: Network) -> Callable[[Arrays], Scores]:
+    """ONNX Runtime on every node of the file, at the operator set that it was written for."""
+    graph = _inlined(model).graph
+    constants = {**onnx_tensors.initializers(graph, mapped), **mapped}
+    dtypes = {name: each.dtype for name, each in opened.inputs.items()}
+    program = Program(list(graph.node), constants, dtypes, [opened.output], _opset(model))
+
+    def scores(values: Arrays) -> Scores:
+        (found,) = program.run({name: each.batch(values[name]) for name, each in opened.inputs.items()})
+        count = len(next(iter(values.values())))
+        if found.size != count:
+            raise ExportRefused(f"the model gives {list(found.shape)} for {count} pairs; it must give one score for each")
+        return found.astype(np.float64).reshape(-1)
+
+    return scores
 
 
 def network(model: onnx.ModelProto, constants: Arrays | None = None) -> Network:
@@ -32,10 +75,10 @@ def network(model: onnx.ModelProto, constants: Arrays | None = None) -> Network:
     _check_domains(model)
     model = _current(_inlined(model), given)
     graph = model.graph
-    values = {**_initializers(graph), **given}
+    values = {**onnx_tensors.initializers(graph, given), **given}
     nodes = []
     for node in graph.node:
-        array = _constant(node) if node.op_type == "Constant" else None
+        array = onnx_tensors.constant(node) if node.op_type == "Constant" else None
         if array is None:
             nodes.append(node)
         else:
@@ -45,7 +88,7 @@ def network(model: onnx.ModelProto, constants: Arrays | None = None) -> Network:
     order, used = _needed(nodes, output, set(values) | {each.name for each in inputs})
     known = {name: array for name, array in values.items() if name in used}
     _check_operators(order)
-    _check_constants(known)
+    onnx_tensors.check(known)
     _check_used([each.name for each in inputs], used)
     return Network(tuple(order), known, {each.name: _input(each) for each in inputs}, output, _opset(model))
 
@@ -96,7 +139,10 @@ def _current(model: onnx.ModelProto, given: Arrays) -> onnx.ModelProto:
 
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
-    listed = {each.name for each in whole.graph.input} | {each.name for each in whole.graph.initializer}
+    inside = [each for each in whole.graph.initializer if each.name not in given]
+    del whole.graph.initializer[:]
+    whole.graph.initializer.extend(inside)
+    listed = {each.name for each in whole.graph.input}
     for name, array in given.items():
         if name not in listed:  # the converter wants every name declared
             dtype = helper.np_dtype_to_tensor_dtype(array.dtype)
@@ -108,38 +154,6 @@ def _current(model: onnx.ModelProto, given: Arrays) -> onnx.ModelProto:
             f"the model uses operator set {_opset(model)}, which can't be upgraded ({' '.join(str(error).split())[:200]}): "
             f"export it with operator set {UPGRADED}"
         ) from error
-
-
-def _initializers(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
-    if graph.sparse_initializer:
-        raise ExportRefused(f"tensor {graph.sparse_initializer[0].values.name!r} is sparse: save it as a dense one")
-    return {each.name: _array(each) for each in graph.initializer}
-
-
-def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
-    if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        raise ExportRefused(f"tensor {tensor.name!r} lies in a file of its own: export the model from its file")
-    try:
-        found: NDArray[Any] = numpy_helper.to_array(tensor)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ExportRefused(f"tensor {tensor.name!r} is damaged: {error}") from None
-    return found
-
-
-def _constant(node: onnx.NodeProto) -> NDArray[Any] | None:
-    """The number that a Constant node makes; None for text."""
-    (attribute,) = node.attribute
-    value = helper.get_attribute_value(attribute)
-    match attribute.name:
-        case "value":
-            return _array(value)
-        case "value_float" | "value_floats":
-            return np.array(value, np.float32)
-        case "value_int" | "value_ints":
-            return np.array(value, np.int64)
-        case "sparse_value":
-            raise ExportRefused(f"constant {node.output[0]!r} is sparse: save it as a dense one")
-    return None
 
 
 def _output(graph: onnx.GraphProto) -> str:
@@ -191,12 +205,6 @@ def _check_operators(nodes: Sequence[onnx.NodeProto]) -> None:
             )
 
 
-def _check_constants(constants: Arrays) -> None:
-    for name, array in constants.items():
-        if array.dtype.kind not in NUMBERS or array.dtype == np.float16:
-            raise ExportRefused(f"tensor {name!r} is {array.dtype}; export the model with float32 weights")
-
-
 def _check_used(inputs: Sequence[str], used: set[str]) -> None:
     idle = [name for name in inputs if name not in used]
     if idle:
@@ -223,7 +231,7 @@ def _input(value: onnx.ValueInfoProto) -> Input:
 
 def _dtype(name: str, kind: int) -> np.dtype[Any]:
     found = helper.tensor_dtype_to_np_dtype(kind) if kind else np.dtype(object)
-    if found.kind not in NUMBERS or found == np.float16:
+    if found.kind not in onnx_tensors.NUMBERS or found == np.float16:
         taken = onnx.TensorProto.DataType.Name(kind).lower()
         raise ExportRefused(f"input {name!r} takes {taken}; it must take whole numbers or float32")
     return found
