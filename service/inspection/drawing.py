@@ -12,12 +12,16 @@ from service.inspection.plane import Plane
 
 WIDTH, HEIGHT, SIDE = 960, 760, 660  # of the picture and of the square that the points lie in, in pixels
 LEFT, TOP = 44, 62
+BARE_WIDTH = LEFT + SIDE + LEFT  # without a legend
 MARGIN = 14
 KEYS = 8
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#d5a021", "#66b5dd", "#aa3377", "#ee7733", "#6a4c93")
 REST, ALONE = "#b4b8bf", COLOURS[0]
 LEGEND_LETTERS = 22
-STYLE = "text{font:13px system-ui,sans-serif;fill:#333}.head{font-size:18px;font-weight:600}.soft{fill:#666;font-size:12px}"
+STYLE = (
+    "text{font:13px system-ui,sans-serif;fill:#333}"
+    ".head{font-size:18px;font-weight:600}.name{font-weight:600}.soft{fill:#666;font-size:12px}"
+)
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,13 @@ class Key:
 
 def svg(chart: Chart) -> str:
     """The map as an SVG document that stands on its own."""
-    found = keys(chart)
+    found, width = keys(chart), WIDTH if chart.column else BARE_WIDTH
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" role="img">',
             f"<title>{escape(chart.heading)}</title>",
             f"<style>{STYLE}{''.join(f'.k{number}{{fill:{key.colour}}}' for number, key in enumerate(found))}</style>",
-            f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
+            f'<rect width="{width}" height="{HEIGHT}" fill="#fff"/>',
             *_frame(chart),
             *_points(chart, found),
             *_legend(chart, found),
@@ -111,7 +115,7 @@ def _legend(chart: Chart, found: list[Key]) -> list[str]:
     if chart.column is None:
         return []
     x, y = LEFT + SIDE + 24, TOP + 14
-    lines = [f'<text x="{x}" y="{y}" font-weight="600">{escape(_short(chart.column))}, first of each</text>']
+    lines = [f'<text class="name" x="{x}" y="{y}">{escape(_short(chart.column))} (first)</text>']
     for number, key in enumerate(found):
         y += 26
         lines.append(

@@ -76,7 +76,9 @@ def groups(metadata: Iterable[dict[str, Any]]) -> tuple[str, list[str]] | None:
 
 def readable(text: str) -> str:
     """A text from somebody else's bundle as one line without control characters, at most `MOST_LETTERS` long."""
-    line = "".join(letter if letter.isprintable() else " " for letter in text[: MOST_LETTERS + 1])
+    line = text[: MOST_LETTERS + 1]
+    if not line.isprintable():
+        line = "".join(letter if letter.isprintable() else " " for letter in line)
     return line if len(line) <= MOST_LETTERS else line[: MOST_LETTERS - 1] + "…"
 
 

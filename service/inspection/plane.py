@@ -42,7 +42,8 @@ def _axes(table: Table, mean: Exact) -> tuple[Exact, tuple[float, float]]:
     width = table.shape[1]
     spread = np.zeros((width, width))
     for _, block in blocks(table):
-        spread += (block - mean).T @ (block - mean)
+        centred = block - mean
+        spread += centred.T @ centred
     values, vectors = np.linalg.eigh(spread)
     axes = np.zeros((width, 2))
     axes[:, : min(2, width)] = vectors[:, ::-1][:, :2]

@@ -9,7 +9,7 @@ from service.bundle.contract import SIDES
 from service.bundle.vocabulary import ExternalId
 from service.errors import OperatorError
 from service.inspection import vectors
-from service.inspection.items import Items
+from service.inspection.items import Items, readable
 
 NEAREST = 10
 
@@ -48,7 +48,7 @@ def nearest(bundle: Bundle, text: str, external: ExternalId) -> dict[str, Any]:
     try:
         rows, scores = vectors.nearest(table, row, NEAREST)
     except OperatorError as error:
-        raise OperatorError(f"{items.title(row)}: {error}") from None
+        raise OperatorError(f"{items.title(row)} ({readable(str(items.id_of(row)))}): {error}") from None
     near = [{**_named(items, int(other)), "score": float(score)} for other, score in zip(rows, scores, strict=True)]
     return {**_named(items, row), "items": near}
 
