@@ -36,9 +36,9 @@ def bind(source: DotSource | GraphSource, user_ids: Any, item_ids: Any, features
     """Read both sides' ids, and the items' features; raises ExportRefused where they don't fit the model."""
     given = {"user": user_ids, "item": item_ids}
     if isinstance(source, DotSource):
-        if features.given:
+        if features.given or features.names:
             raise ExportRefused(
-                f"this model takes a user and an item alone, and has no input for {', '.join(features.given)}: leave them out"
+                f"this model takes a user and an item alone, and has no input for {', '.join({**features.given, **features.names})}: leave them out"
             )
         counts = {"user": source.users.rows, "item": source.items.rows}
     else:

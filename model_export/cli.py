@@ -7,6 +7,27 @@ from typing import Annotated
 import typer
 
 Similarity = StrEnum("Similarity", ["cosine", "dot", "model"])
+ItemFeatureOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=FILE[:COLUMN]", help="A further input that depends on the item alone; may be given again."),
+]
+FeatureNamesOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=FILE", help="The names of a feature's values, one per row of its table; may be given again."),
+]
+SimilarityOption = Annotated[
+    Similarity | None,
+    typer.Option(
+        help="cosine: normalised dot product, the default of models that are one; dot: raw; model: the model's own score, the "
+        "default of every other."
+    ),
+]
+TrustOption = Annotated[
+    bool, typer.Option("--trust", help="Load a file that holds code, which runs it: only of a maker you trust.")
+]
+ArchitectureOption = Annotated[
+    str | None, typer.Option(metavar="PACKAGE.MODULE:CALLABLE", help="Builds the module of a state_dict, without arguments.")
+]
 
 
 def export(
@@ -16,26 +37,12 @@ def export(
     ] = None,
     user_embeddings: Annotated[Path | None, typer.Option(help="User table, .npy of floats, users x width.")] = None,
     item_embeddings: Annotated[Path | None, typer.Option(help="Item table, .npy of floats, items x width.")] = None,
-    architecture: Annotated[
-        str | None, typer.Option(metavar="PACKAGE.MODULE:CALLABLE", help="Builds the module of a state_dict, without arguments.")
-    ] = None,
+    architecture: ArchitectureOption = None,
     user_input: Annotated[str | None, typer.Option(metavar="NAME", help="The model's user input; default: by its name.")] = None,
     item_input: Annotated[str | None, typer.Option(metavar="NAME", help="The model's item input; default: by its name.")] = None,
-    item_feature: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=FILE[:COLUMN]", help="A further input that depends on the item alone; may be given again."),
-    ] = None,
-    feature_names: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="The names of a feature's values, one per row of its table; may be given again."),
-    ] = None,
-    similarity: Annotated[
-        Similarity | None,
-        typer.Option(
-            help="cosine: normalised dot product, the default of models that are one; dot: raw; model: the model's own score, the "
-            "default of every other."
-        ),
-    ] = None,
+    item_feature: ItemFeatureOption = None,
+    feature_names: FeatureNamesOption = None,
+    similarity: SimilarityOption = None,
     user_ids: Annotated[Path | None, typer.Option(help="External user ids, one per row: .txt, .csv, .json or .npy.")] = None,
     item_ids: Annotated[Path | None, typer.Option(help="External item ids, one per row: .txt, .csv, .json or .npy.")] = None,
     items: Annotated[Path | None, typer.Option(help="Item metadata, a CSV file joined on the external id.")] = None,
@@ -44,9 +51,7 @@ def export(
         str | None, typer.Option(help="Model name; default: from a BUNDLE like NAME/VERSION, or the file's stem.")
     ] = None,
     version: Annotated[str | None, typer.Option(help="Model version; default: from a BUNDLE like NAME/VERSION, or 1.")] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Load a file that holds code, which runs it: only of a maker you trust.")
-    ] = False,
+    trust: TrustOption = False,
 ) -> None:
     """Export a trained model as a bundle, after checking that it answers as the model does."""
     tables = [path for path in (user_embeddings, item_embeddings) if path is not None]

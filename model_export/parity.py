@@ -56,7 +56,7 @@ def check(folder: Path, reference: Reference, vectors: Reference | None = None) 
     figures = {"pairs": len(user_rows) * len(item_rows), "users": len(user_rows), "k": answers.rows.shape[1], **found}
     if not (figures.pop("passed") and golden["passed"] and not golden["unguarded"]):
         raise ExportRefused(f"parity failed, so no bundle was written: {json.dumps({**figures, 'golden': golden})}")
-    return figures
+    return {**figures, "tolerance": tolerance()}
 
 
 def sampled(users: int, items: int, most_users: int) -> tuple[Rows, Rows]:

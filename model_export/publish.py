@@ -6,26 +6,51 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from model_export.binding import Features, bind
 from model_export.companions import Ids, read_interactions, read_items
 from model_export.formula import DotSource
-from model_export.opening import Opening, open_source
+from model_export.opening import Opening, Source, open_source
+from model_export.pairs import Pairs
 from model_export.sources.tables import file_digest
 from service.bundle import contract
 from service.bundle.archive import Draft
 from service.bundle.catalogue import SeenPairs, lines
+from service.bundle.golden import Golden
 from service.bundle.manifest import NAME, Manifest
 from service.errors import ExportRefused
 
-if TYPE_CHECKING:
-    from model_export.dot_model import DotModel
-    from model_export.network import GraphSource
-    from model_export.pair_model import PairModel
-    from model_export.pairs import Pairs
+
+class Exportable(Protocol):
+    """A model ready to be written: one dot product, or a ranker."""
+
+    @property
+    def similarity(self) -> str:
+        """What is served."""
+
+    @property
+    def dim(self) -> int | None:
+        """Width of the vectors, where it has any."""
+
+    @property
+    def graphs(self) -> Mapping[str, str]:
+        """Role -> file."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What the manifest says of the model's own score."""
+
+    def write(self, folder: Path) -> None:
+        """Write tensors and graphs."""
+
+    def golden(self) -> Golden:
+        """The sample that travels."""
+
+    def check(self, folder: Path) -> dict[str, Any]:
+        """The manifest's figures of parity; raises ExportRefused where the graphs differ."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +117,6 @@ def export_model(
     `trust` lets a file that holds code be loaded, which runs it.
     Raises ExportRefused, and writes nothing, where the model can't be ranked by or anything fails a check.
     """
-    from model_export.parity import tolerance  # not at the top: it is a program too, and the package would import it before it runs
-
     draft = Draft(Path(out))
     name, version = _identity(draft.target, name, version)
     _check_metrics(metrics)
@@ -102,33 +125,53 @@ def export_model(
     source = open_source(model, Opening(user_input, item_input, architecture, tuple(features.given), trust))
     bound = bind(source, user_ids, item_ids, features)
     chosen, notes = _prepared(bound.source, similarity)
-    ids = bound.ids
-    catalogue, more = read_items(items, ids["item"]) if items is not None else (None, [])
-    seen, most = read_interactions(interactions, ids["user"], ids["item"]) if interactions is not None else (None, [])
+    companions = _read_companions(bound.ids, items, interactions)
     with draft:
-        try:
-            chosen.write(draft.folder)
-        except OSError as error:
-            raise ExportRefused(f"can't write the tables: {error.strerror}") from None
-        draft.add_arrays(contract.GOLDEN, chosen.golden().arrays())
-        figures = {**chosen.check(draft.folder), "tolerance": tolerance()}
-        _write_companions(draft, ids, catalogue, seen)
+        figures = _write(draft, chosen, companions)
         sealed = draft.publish(
             name=name or _plain_name(source.name),
             version=version or "1",
             created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             similarity=chosen.similarity,
-            users=ids["user"].count,
-            items=ids["item"].count,
+            users=bound.ids["user"].count,
+            items=bound.ids["item"].count,
             dim=chosen.dim,
-            ids={side: each.kind for side, each in ids.items()},
+            ids={side: each.kind for side, each in bound.ids.items()},
             graphs=dict(chosen.graphs),
-            interactions=len(seen) if seen else 0,
+            interactions=len(companions.seen) if companions.seen else 0,
             source=_provenance(source, chosen, source_file),
             parity=figures,
             metrics=dict(metrics or {}),
         )
-    return _report(Path(out), sealed, (*source.notes, *bound.notes, *notes, *more, *most))
+    return _report(Path(out), sealed, (*source.notes, *bound.notes, *notes, *companions.notes))
+
+
+@dataclass(frozen=True)
+class Companions:
+    """What goes into a bundle beside the model, on the catalogue's rows."""
+
+    ids: Mapping[str, Ids]
+    catalogue: Sequence[Any] | None
+    seen: SeenPairs | None
+    notes: tuple[str, ...]
+
+
+def _read_companions(ids: Mapping[str, Ids], items: Any, interactions: Any) -> Companions:
+    catalogue, of_items = read_items(items, ids["item"]) if items is not None else (None, [])
+    seen, of_pairs = read_interactions(interactions, ids["user"], ids["item"]) if interactions is not None else (None, [])
+    return Companions(ids, catalogue, seen, (*of_items, *of_pairs))
+
+
+def _write(draft: Draft, chosen: Exportable, companions: Companions) -> dict[str, Any]:
+    """Everything but the manifest; the figures of parity."""
+    try:
+        chosen.write(draft.folder)
+    except OSError as error:
+        raise ExportRefused(f"can't write the tables: {error.strerror}") from None
+    draft.add_arrays(contract.GOLDEN, chosen.golden().arrays())
+    figures = chosen.check(draft.folder)
+    _write_companions(draft, companions)
+    return figures
 
 
 def _report(out: Path, sealed: Manifest, warnings: tuple[str, ...]) -> Report:
@@ -138,7 +181,7 @@ def _report(out: Path, sealed: Manifest, warnings: tuple[str, ...]) -> Report:
     return Report(path=out, formula=own, left=left, warnings=warnings, **shared)
 
 
-def _prepared(source: "DotSource | Pairs", similarity: str | None) -> "tuple[DotModel | PairModel, list[str]]":
+def _prepared(source: DotSource | Pairs, similarity: str | None) -> tuple[Exportable, list[str]]:
     try:
         from model_export import dot_model, pair_model
     except ImportError as error:
@@ -174,17 +217,17 @@ def _check_similarity(similarity: str | None) -> None:
         raise ExportRefused(f"similarity {similarity!r} must be one of {', '.join(contract.SIMILARITIES)}")
 
 
-def _write_companions(draft: Draft, ids: Mapping[str, Ids], catalogue: Sequence[Any] | None, seen: SeenPairs | None) -> None:
-    for side, each in ids.items():
+def _write_companions(draft: Draft, companions: Companions) -> None:
+    for side, each in companions.ids.items():
         name = contract.id_file(side, each.kind)
         if name and isinstance(each.values, np.ndarray):
             draft.add_array(name, each.values)
         elif name and each.values is not None:
             draft.add_lines(name, lines(each.values))
-    if catalogue is not None:
-        draft.add_lines(contract.CATALOGUE, _metadata_lines(catalogue))
-    if seen:
-        offsets, items = seen.arrays
+    if companions.catalogue is not None:
+        draft.add_lines(contract.CATALOGUE, _metadata_lines(companions.catalogue))
+    if companions.seen:
+        offsets, items = companions.seen.arrays
         draft.add_array(contract.SEEN_OFFSETS, offsets)
         draft.add_array(contract.SEEN_ITEMS, items)
 
@@ -197,9 +240,7 @@ def _metadata_lines(catalogue: Sequence[Any]) -> Iterator[bytes]:
             raise ExportRefused(f"items: the metadata of row {row} can't be written as JSON: {error}") from None
 
 
-def _provenance(
-    source: "DotSource | GraphSource", chosen: "DotModel | PairModel", source_file: str | Path | None
-) -> dict[str, Any]:
+def _provenance(source: Source, chosen: Exportable, source_file: str | Path | None) -> dict[str, Any]:
     digest = file_digest(Path(source_file)) if source_file else source.digest
     found = {"framework": source.framework, "versions": dict(source.versions), **chosen.provenance}
     return {**found, "file_digest": digest} if digest else found

@@ -164,7 +164,7 @@ def test_a_model_that_fails_parity_leaves_nothing(vectors, target, nothing_left)
 
     def drifting(module, left, right):
         module.calls = getattr(module, "calls", 0) + 1
-        return (left * right).sum(-1) + (module.calls > 2)
+        return (left * right).sum(-1) + (module.calls > 3)
 
     with pytest.raises(ExportRefused, match="parity failed") as refusal:
         export_model(torch_model(*vectors, score=drifting), target, similarity="model")
