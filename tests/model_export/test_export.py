@@ -160,11 +160,11 @@ def test_an_existing_bundle_is_never_overwritten(vectors, target):
 
 
 def test_a_model_that_fails_parity_leaves_nothing(vectors, target, nothing_left):
-    """A forward that drifts between calls disagrees with the graphs at its golden sample: refused, with the figures."""
+    """A forward that says something else when the golden sample is taken disagrees with the graphs: refused, with the figures."""
+    golden = (32 * 10, 32 * 60)  # pairs asked about at once
 
     def drifting(module, left, right):
-        module.calls = getattr(module, "calls", 0) + 1
-        return (left * right).sum(-1) + (module.calls > 3)
+        return (left * right).sum(-1) + (len(left) in golden)
 
     with pytest.raises(ExportRefused, match="parity failed") as refusal:
         export_model(torch_model(*vectors, score=drifting), target, similarity="model")
