@@ -1,6 +1,7 @@
 """How a module is called: which values its forward takes, found by trying, and its own scores in inference mode."""
 
 import inspect
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -138,9 +139,12 @@ def _check_widths(call: Call, beyond: list[str]) -> None:
 
 
 def _failure(call: Call) -> ExportRefused | None:
-    """What stands in the way of calling the module so."""
+    """What stands in the way of calling the module so; what it has to say of a call that is tried only is left out."""
+    values = {name: np.zeros((PAIRS, *each.shape), each.dtype) for name, each in call.inputs.items()}
     try:
-        call.scores({name: np.zeros((PAIRS, *each.shape), each.dtype) for name, each in call.inputs.items()})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            call.scores(values)
     except ExportRefused as error:
         return error
     return None

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +73,9 @@ def weights(torch: Any, path: Path, state: Any) -> dict[str, Any]:
 def _loaded(path: Path, load: Callable[[], Any]) -> Any:
     find_modules_here()
     try:
-        return load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript's, which the file's maker would have to hear
+            return load()
     except Exception as error:  # the file's own code may fail in any way
         raise ExportRefused(f"{path} can't be loaded: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
 
