@@ -80,9 +80,8 @@ def verify(bundle: BundleFolder, provider: Provider = None, as_json: AsJson = Fa
         return
     info = model.manifest
     users = len(model.bundle.golden.user_row)
-    out.print(
-        f"ok: {info.name} {info.version}: {len(info.files)} files, {info.users} users, {info.items} items, dimension {info.dim}"
-    )
+    shape = f"dimension {info.dim}" if info.dim else "no vectors"
+    out.print(f"ok: {info.name} {info.version}: {len(info.files)} files, {info.users} users, {info.items} items, {shape}")
     out.print(f"ok: the golden sample of {users} users agrees on {model.provider}")
 
 
@@ -268,7 +267,7 @@ def _print_items(answer: dict[str, Any]) -> None:
     for item in answer["items"]:
         cells = [item["metadata"].get(name, "") for name in columns]
         shown = [", ".join(map(str, cell)) if isinstance(cell, list) else str(cell) for cell in cells]
-        table.add_row(str(item["item_id"]), f"{item['score']:.4f}", *shown)
+        table.add_row(str(item["item_id"]), f"{item['score']:.4f}", *map(Text, shown))  # a title is no markup
     out.print(table)
 
 

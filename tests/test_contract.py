@@ -1,6 +1,6 @@
 """The contract: what every exported model owes its users, whatever it was made with. A new kind is one more line in `MODELS`.
 
-Each test asks through HTTP and knows the answer from a float64 brute force over the tables that went in. Each way of retrieval
+Each test asks through HTTP and knows the answer from a float64 brute force over the weights that went in. Each way of retrieval
 is asked alike; the catalogue is large enough for the screen to prove answers of up to 16 items.
 """
 
@@ -22,6 +22,48 @@ def sigmoid(scores):
     return 1 / (1 + np.exp(-scores))
 
 
+def dot(users, items):
+    return users @ items.T
+
+
+def cosine(users, items):
+    return dot(*(table / np.linalg.norm(table, axis=1, keepdims=True) for table in (users, items)))
+
+
+HIDDEN = np.random.default_rng(7).normal(size=(8, 16)), np.random.default_rng(8).normal(size=8)  # of a small MLP over 8 + 8 numbers
+HEIGHT = np.random.default_rng(9).normal(size=8)  # of an item's bias
+
+
+def mlp(users, items):
+    (weight, out), width = HIDDEN, users.shape[1]
+    before = (users @ weight[:, :width].T)[:, None, :] + (items @ weight[:, width:].T)[None]
+    return sigmoid(np.maximum(before, 0) @ out)
+
+
+def mlp_module(users, items):
+    import torch
+
+    weight, out = (torch.tensor(each, dtype=torch.float32) for each in HIDDEN)
+
+    def score(module, left, right):
+        return torch.sigmoid(torch.relu(torch.cat([left, right], -1) @ module.weight.T) @ module.out)
+
+    return torch_model(users, items, score, weight=torch.nn.Parameter(weight), out=torch.nn.Parameter(out))
+
+
+def biased(users, items):
+    return dot(users, items) + items @ HEIGHT
+
+
+def biased_module(users, items):
+    import torch
+
+    def score(module, left, right):
+        return (left * right).sum(-1) + right @ module.height
+
+    return torch_model(users, items, score, height=torch.nn.Parameter(torch.tensor(HEIGHT, dtype=torch.float32)))
+
+
 def saved_keras(users, items, folder):
     keras_model(users, items).save(folder / "model.keras")
     return folder / "model.keras"
@@ -34,16 +76,22 @@ def saved_npy(users, items, folder):
     return paths
 
 
-# name -> (how to make it from two tables and a folder, similarity, what its score is of the raw dot product or the cosine)
+# name -> (how to make it from two tables and a folder, similarity, every user's score of every item, in float64)
 MODELS = {
-    "tables, cosine": (lambda users, items, _: (users, items), "cosine", None),
-    "tables, dot": (lambda users, items, _: (users, items), "dot", None),
-    ".npy files": (saved_npy, "cosine", None),
-    "live Keras model": (lambda users, items, _: keras_model(users, items, normalize=True), "cosine", None),
-    ".keras file": (saved_keras, "cosine", None),
-    "Keras model's own sigmoid": (lambda users, items, _: keras_model(users, items, squash=True), "model", sigmoid),
-    "live PyTorch module": (lambda users, items, _: torch_model(users, items), "cosine", None),
-    "PyTorch module, dot": (lambda users, items, _: torch_model(users, items), "dot", None),
+    "tables, cosine": (lambda users, items, _: (users, items), "cosine", cosine),
+    "tables, dot": (lambda users, items, _: (users, items), "dot", dot),
+    ".npy files": (saved_npy, "cosine", cosine),
+    "live Keras model": (lambda users, items, _: keras_model(users, items, normalize=True), "cosine", cosine),
+    ".keras file": (saved_keras, "cosine", cosine),
+    "Keras model's own sigmoid": (
+        lambda users, items, _: keras_model(users, items, squash=True),
+        "model",
+        lambda users, items: sigmoid(dot(users, items)),
+    ),
+    "live PyTorch module": (lambda users, items, _: torch_model(users, items), "cosine", cosine),
+    "PyTorch module, dot": (lambda users, items, _: torch_model(users, items), "dot", dot),
+    "a bias beside the product": (lambda users, items, _: biased_module(users, items), "model", biased),
+    "MLP over both vectors": (lambda users, items, _: mlp_module(users, items), "model", mlp),
 }
 
 
@@ -81,17 +129,16 @@ def service(bundle, retrieval):
 
 
 def test_it_is_the_retrieval_asked_for(service, retrieval):
-    assert service.get("/model").json()["retrieval"] == retrieval
+    """A model without vectors has but one way."""
+    found = service.get("/model").json()
+    assert found["retrieval"] == (retrieval if found["dim"] else "plain")
 
 
 @pytest.fixture(scope="module")
 def scores(tables, model):
     """float64 [U, N], written apart from the engine."""
-    users, items = (table.astype(np.float64) for table in tables)
-    _, similarity, tail = model
-    if similarity == "cosine":
-        users, items = (table / np.linalg.norm(table, axis=1, keepdims=True) for table in (users, items))
-    return tail(users @ items.T) if tail else users @ items.T
+    _, _, scores_of = model
+    return scores_of(*(table.astype(np.float64) for table in tables))
 
 
 def assert_top(response, expected, k):

@@ -12,7 +12,6 @@ from service.engine.query import Query, Ranked
 from service.engine.retrieval import Plain, Retrieval, Screened
 from service.engine.session import Session, int64
 
-
 MOST_ROWS = 1 << 30  # a product of two tables takes any number of users at once
 
 
