@@ -36,10 +36,21 @@ def load(keras: Any, path: Path, trust: bool) -> Any:
         return keras.saving.load_model(path, custom_objects=own, compile=False, safe_mode=not trust)
     except Exception as error:  # a damaged file fails in ways of Keras' own choosing
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        raise ExportRefused(
-            f"{path}: Keras {keras.__version__} can't load it ({reason}). Is the file whole, and of this Keras "
-            "version or an older one? Where the model still runs elsewhere, export it live there, with model_export.export_model"
-        ) from error
+        raise ExportRefused(f"{path}: Keras {keras.__version__} can't load it. {_way_out(path)} ({reason})") from error
+
+
+def _way_out(path: Path) -> str:
+    if path.suffix == ".keras" and _keras_version(path).startswith("2."):
+        return "It was saved by Keras 2: load it there and save it as .h5, which Keras 3 reads, with model.save('model.h5')"
+    return "Is it whole, and of this version or an older one? Where it still runs, export it live with model_export.export_model"
+
+
+def _keras_version(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return str(json.loads(archive.read("metadata.json"))["keras_version"])
+    except (KeyError, ValueError, TypeError):
+        return ""
 
 
 def _zipped(path: Path) -> dict[str, Any]:

@@ -1,9 +1,15 @@
-"""Keras dot models, live and from files."""
+"""Keras models, live: dot products are read as two tables, every other scorer as its graph."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from model_export import export_model
+from model_export.formula import DotSource
+from model_export.runtime import Program
+from model_export.sources import keras as front_end
+from model_export.sources import keras_scorer
 from service.bundle.archive import open_bundle
 from service.errors import ExportRefused
 from tests.model_export.models import brute_force, keras_model, random_tables
@@ -63,19 +69,6 @@ def test_the_graphs_own_form_is_taken_where_the_numbers_leave_it_open(vectors, t
     assert export_model(keras_model(*unit, normalize=True), target).formula == "cosine"
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_a_saved_model_is_exported_from_its_file(suffix, vectors, tmp_path, target, ask):
-    """The bundle carries the file's stem as its name and the file's digest as its provenance."""
-    saved = tmp_path / f"films{suffix}"
-    keras_model(*vectors).save(saved)
-
-    export_model(saved, target.parent / "films")
-
-    found = open_bundle(target.parent / "films").manifest
-    assert (found.name, len(found.source["file_digest"])) == ("films", 64)
-    assert brute_force(*vectors, 4, cosine=True)[1].tolist() == ask(target.parent / "films", range(40), 4)[0].tolist()
-
-
 def test_inputs_are_told_by_name_in_whatever_order_they_stand(vectors, target, ask):
     """The item's input may come first; the Embedding behind each input is found by walking the graph."""
     users, items = vectors
@@ -100,44 +93,265 @@ def test_an_input_that_is_not_there_is_named(vectors, target):
         export_model(keras_model(*vectors), target, user_input="usr")
 
 
+def build(score, **inputs):
+    """A model over inputs of these row shapes, all int32, weights drawn anew; `score(keras, *tensors)` makes its output."""
+    import keras
+
+    keras.utils.set_random_seed(7)
+    tensors = [keras.Input(shape, name=name, dtype="int32") for name, shape in inputs.items()]
+    model = keras.Model(tensors, score(keras, *tensors))
+    rng = np.random.default_rng(7)
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.5, 2, weight.shape) if "variance" in weight.path else rng.normal(size=weight.shape) / 2)
+    return model
+
+
+def rows(keras, ids, count, width):
+    return keras.layers.Flatten()(keras.layers.Embedding(count, width)(ids))
+
+
+def joined(keras, user, item, *features):
+    tables = ((user, 20, 6), (item, 30, 4), *((feature, 10, 3) for feature in features))
+    return keras.layers.Concatenate()([rows(keras, *table) for table in tables])
+
+
+def perceptron(keras, *ids):
+    hidden = keras.layers.Dense(16, activation="relu")(joined(keras, *ids))
+    return keras.layers.Dense(1, activation="sigmoid")(keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(hidden)))
+
+
+def normalised(keras, *ids):
+    hidden = keras.layers.LayerNormalization()(keras.layers.Dense(16, activation="gelu")(joined(keras, *ids)))
+    return keras.layers.Dense(1)(keras.layers.Add()([hidden, keras.layers.Dense(16, activation="tanh")(hidden)]))
+
+
+def towers(keras, user, item):
+    sides = [keras.layers.Dense(8, activation="relu")(rows(keras, *side)) for side in ((user, 20, 6), (item, 30, 4))]
+    return keras.layers.Dot(1)([keras.layers.LayerNormalization()(keras.layers.Dense(5)(side)) for side in sides])
+
+
+def unit_towers(keras, user, item):
+    sides = [keras.layers.Dense(8)(rows(keras, *side)) for side in ((user, 20, 6), (item, 30, 4))]
+    return keras.layers.Dot(1, normalize=True)([keras.layers.UnitNormalization()(side) for side in sides])
+
+
+def biased(keras, user, item):
+    dot = keras.layers.Dot(1)([rows(keras, user, 20, 6), rows(keras, item, 30, 6)])
+    return keras.layers.Activation("sigmoid")(keras.layers.Add()([dot, rows(keras, user, 20, 1), rows(keras, item, 30, 1)]))
+
+
+def factorised(keras, user, item):
+    return keras.layers.Dense(1, activation="sigmoid")(
+        keras.layers.Multiply()([rows(keras, user, 20, 6), rows(keras, item, 30, 6)])
+    )
+
+
+def neural(keras, user, item):
+    product = keras.layers.Multiply()([rows(keras, user, 20, 6), rows(keras, item, 30, 6)])
+    hidden = keras.layers.Dense(8, activation="relu")(joined(keras, user, item))
+    return keras.layers.Dense(1, activation="sigmoid")(keras.layers.Concatenate()([product, hidden]))
+
+
+def arithmetic(keras, user, item):
+    left, right = rows(keras, user, 20, 6), rows(keras, item, 30, 6)
+    return keras.ops.sigmoid(keras.ops.sum(left * right, axis=-1, keepdims=True) / 3 - 1) * 4 + 1
+
+
+def scaled(keras, user, item):
+    """A Dot over the last axis of rows that were never flattened: one score in three axes."""
+    sides = [keras.layers.Embedding(20, 6)(user), keras.layers.Embedding(30, 6)(item)]
+    return keras.layers.Rescaling(2.0)(keras.layers.Dot(2)(sides))
+
+
+def run(source, values):
+    """The source's graph, on each input's values."""
+    network = source.network
+    feeds = {name: each.dtype for name, each in network.inputs.items()}
+    program = Program(network.nodes, network.constants, feeds, [network.output], network.opset)
+    (found,) = program.run({name: each.batch(values[name]) for name, each in network.inputs.items()})
+    return found
+
+
+PAIR = {"user": (1,), "item": (1,)}
+
+
 @pytest.mark.parametrize(
-    ("through", "kind"),
+    ("score", "inputs"),
     [
-        (lambda keras, score: keras.layers.Dense(1)(score), "Dense"),
-        (lambda keras, score: keras.layers.Activation("tanh")(score), "Activation"),
-        (lambda keras, score: keras.layers.Rescaling(2.0)(score), "Rescaling"),
+        (perceptron, PAIR),
+        (perceptron, {**PAIR, "genre": (1,)}),
+        (perceptron, {"user": (), "genre": (), "item": ()}),
+        (perceptron, {**PAIR, "genres": (3,)}),
+        (normalised, PAIR),
+        (towers, PAIR),
+        (unit_towers, PAIR),
+        (biased, PAIR),
+        (factorised, PAIR),
+        (neural, PAIR),
+        (arithmetic, PAIR),
+        (scaled, PAIR),
     ],
 )
-def test_a_model_with_more_than_a_dot_product_is_refused(through, kind, vectors, target, nothing_left):
-    """The layer that is too many is named, and what is supported is said."""
-    with pytest.raises(ExportRefused, match=rf"{kind} layer.*Supported is"):
-        export_model(keras_model(*vectors, through=through), target)
+def test_a_scorer_of_any_shape_is_read_as_its_graph(score, inputs):
+    """The graph in ONNX Runtime and Keras' own forward agree on random pairs; every input but user and item is a feature."""
+    if "genre" in inputs and inputs["user"] == ():
+        model = build(lambda keras, user, genre, item: perceptron(keras, *(t[:, None] for t in (user, item, genre))), **inputs)
+    else:
+        model = build(score, **inputs)
 
-    nothing_left()
+    source = front_end.from_model(model)
+
+    rng = np.random.default_rng(0)
+    values = {name: rng.integers(0, 10, (300, *shape)) for name, shape in inputs.items()}
+    expected, found = source.scores(values), run(source, values)
+    assert (source.user, source.item) == ("user", "item")
+    assert source.features == tuple(name for name in inputs if name.startswith("genre"))
+    assert inputs == {name: each.shape for name, each in source.network.inputs.items()}
+    assert (len(expected), found.size) == (300, 300)
+    assert np.ptp(expected) > 0
+    assert np.allclose(expected, found.reshape(-1), rtol=2e-6, atol=2e-6)
+    assert np.allclose(expected, np.asarray(model([values[name] for name in inputs]).detach()).reshape(-1), atol=1e-6)
 
 
-def test_a_dense_tower_is_refused(vectors, target):
-    """What feeds the Dot has to be an Embedding's own rows."""
+def test_scores_take_one_value_a_row_whatever_shape_the_input_has():
+    """[P] and [P, 1] are the same to a model whose rows are (1,)."""
+    source = front_end.from_model(build(perceptron, **PAIR))
+    flat = {"user": np.arange(9), "item": np.arange(9)[::-1].copy()}
+
+    assert source.scores({name: values[:, None] for name, values in flat.items()}).tolist() == source.scores(flat).tolist()
+
+
+def test_float_features_stay_floats():
+    """A dense feature of three numbers a row is taken as it is."""
     import keras
 
-    inputs = [keras.Input((1,), name=name) for name in ("user", "item")]
-    rows = [keras.layers.Flatten()(keras.layers.Embedding(5, 4)(tensor)) for tensor in inputs]
-    towers = [keras.layers.Dense(4)(rows[0]), rows[1]]
+    user, item, taste = (keras.Input((size,), name=name) for name, size in (("user", 1), ("item", 1), ("taste", 3)))
+    hidden = keras.layers.Concatenate()([rows(keras, user, 20, 6), rows(keras, item, 30, 4), taste])
 
-    with pytest.raises(ExportRefused, match="Dense"):
-        export_model(keras.Model(inputs, keras.layers.Dot(1)(towers)), target)
+    source = front_end.from_model(keras.Model([user, item, taste], keras.layers.Dense(1)(hidden)))
+
+    values = {"user": np.arange(20), "item": np.arange(20), "taste": np.random.default_rng(0).normal(size=(20, 3))}
+    assert (np.float32, (3,)) == (source.network.inputs["taste"].dtype, source.network.inputs["taste"].shape)
+    assert np.allclose(source.scores(values), run(source, values).reshape(-1), atol=1e-6)
+    assert "float32 in this model (user, item)" in source.notes[0]
 
 
-def test_a_subclassed_model_has_no_graph_to_read(target):
-    """It is refused in words, not with a traceback."""
+def test_whole_number_inputs_have_nothing_to_tell():
+    """The note on float ids is for float ids."""
+    assert front_end.from_model(build(perceptron, **PAIR)).notes == ()
+
+
+def test_a_feature_that_was_given_values_is_no_side():
+    """`item_genre` looks like an item, and isn't a candidate once it is named as a feature."""
+    model = build(perceptron, user=(1,), item_id=(1,), item_genre=(1,))
+
+    assert front_end.from_model(model, features=["item_genre"]).features == ("item_genre",)
+
+
+@pytest.mark.parametrize("names", [("user-id", "class"), ("user.id", "item id"), ("self", "model")])
+def test_inputs_may_have_names_that_no_python_name_can_be(names):
+    """They keep them."""
     import keras
 
+    tensors = [keras.Input((1,), name=name) for name in names]
+    source = front_end.from_model(keras.Model(tensors, factorised(keras, *tensors)), *names)
+
+    values = dict(zip(names, (np.arange(9), np.arange(9)), strict=True))
+    assert list(names) == list(source.network.inputs)
+    assert np.allclose(source.scores(values), run(source, values).reshape(-1), atol=1e-6)
+
+
+def test_a_model_inside_a_model_is_read_too():
+    """Towers are often models of their own."""
+    import keras
+
+    ids = keras.Input((1,))
+    tower = keras.Model(ids, keras.layers.Dense(4)(rows(keras, ids, 30, 6)))
+    source = front_end.from_model(build(lambda keras, user, item: keras.layers.Dot(1)([tower(user), tower(item)]), **PAIR))
+
+    values = {"user": np.arange(9), "item": np.arange(9)[::-1]}
+    assert np.allclose(source.scores(values), run(source, values).reshape(-1), rtol=2e-6)
+
+
+def test_a_model_keeps_its_mode_and_its_weights():
+    """Exporting amid training changes nothing."""
+    model = build(perceptron, **PAIR)
+    model.train()
+    before = [weight.numpy().copy() for weight in model.weights]
+
+    front_end.from_model(model).scores({"user": np.arange(9), "item": np.arange(9)})
+
+    assert model.training
+    assert all(layer.training for layer in model.layers)
+    assert all(np.array_equal(old, new.numpy()) for old, new in zip(before, model.weights, strict=True))
+
+
+def test_one_side_of_length_1_is_no_cosine():
+    """With only the item's rows normalised the score is neither form of the tables, so the graph is read."""
+    model = build(
+        lambda keras, user, item: keras.layers.Dot(1)(
+            [rows(keras, user, 20, 6), keras.layers.UnitNormalization()(rows(keras, item, 30, 6))]
+        ),
+        **PAIR,
+    )
+
+    assert not isinstance(front_end.from_model(model), DotSource)
+
+
+def subclassed(keras):
     class Own(keras.Model):
         def call(self, inputs):
             return inputs
 
-    with pytest.raises(ExportRefused, match="no graph to read"):
-        export_model(Own(), target)
+    return Own()
+
+
+def two_outputs(keras):
+    model = build(perceptron, **PAIR)
+    return keras.Model(model.inputs, [model.output, model.layers[-2].output])
+
+
+def text(keras):
+    inputs = [keras.Input((1,), name=name, dtype="string" if name == "user" else "int32") for name in PAIR]
+    return keras.Model(inputs, keras.layers.Identity()(inputs))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (subclassed, r"no graph to read: build a functional model"),
+        (lambda keras: keras.Sequential([keras.Input((1,), name="user"), keras.layers.Dense(1)]), r"one input alone \(user\)"),
+        (two_outputs, r"2 outputs \('dense_\d+', 'dropout_\d+'\)"),
+        (lambda _: build(perceptron, user=(1,), item=(100,)), r"input 'item' takes \[100\] ids at a time"),
+        (lambda _: build(joined, **PAIR), r"Concatenate 'concatenate\w*' gives \[10\] numbers in place of one score"),
+        (lambda _: build(lambda keras, user, item, _idle: factorised(keras, user, item), **PAIR, idle=(1,)), "'idle'"),
+        (lambda _: build(factorised, left=(1,), right=(1,)), r"left, right.*--user-input"),
+        (text, r"input 'user' takes text"),
+    ],
+)
+def test_what_is_no_scorer_of_pairs_is_refused_by_name(make, message):
+    """The message names the input, the output or the layer, and what to do."""
+    import keras
+
+    with pytest.raises(ExportRefused, match=message):
+        front_end.from_model(make(keras))
+
+
+@pytest.mark.parametrize("policy", ["float16", "mixed_float16", "bfloat16"])
+def test_half_precision_in_any_layer_is_refused(policy):
+    """The layer is named."""
+    model = build(lambda keras, *ids: keras.layers.Dense(1, dtype=policy, name="coarse")(joined(keras, *ids)), **PAIR)
+
+    with pytest.raises(ExportRefused, match=r"layer 'coarse' .*float16"):
+        front_end.from_model(model)
+
+
+def test_another_backend_can_do_dot_products_alone():
+    """Without torch there is nothing to trace with: the message says to save the model and to export the file."""
+    elsewhere = SimpleNamespace(backend=SimpleNamespace(backend=lambda: "jax"))
+
+    with pytest.raises(ExportRefused, match=r"runs on jax here.*export the file with KERAS_BACKEND=torch"):
+        keras_scorer.trace(elsewhere, build(perceptron, **PAIR))
 
 
 def test_inputs_may_be_a_dictionary(vectors, target):
@@ -161,21 +375,3 @@ def test_half_precision_is_too_coarse_for_a_parity_check(target):
 
     with pytest.raises(ExportRefused, match="bfloat16"):
         export_model(keras.Model(inputs, keras.layers.Dot(1)(rows)), target)
-
-
-def test_a_lambda_layer_from_a_file_is_never_run(vectors, tmp_path, target):
-    """Safe mode refuses it; the message says why and what to do."""
-    saved = tmp_path / "lambda.keras"
-    keras_model(*vectors, through=lambda keras, score: keras.layers.Lambda(lambda x: x * 1)(score)).save(saved)
-
-    with pytest.raises(ExportRefused, match="safe mode"):
-        export_model(saved, target)
-
-
-@pytest.mark.parametrize(("name", "message"), [("a.keras", "can't load"), ("a.weights.h5", "weights and no model")])
-def test_files_that_hold_no_model_are_refused(name, message, tmp_path, target):
-    """Damaged files and bare weights."""
-    (tmp_path / name).write_bytes(b"not a model")
-
-    with pytest.raises(ExportRefused, match=message):
-        export_model(tmp_path / name, target)
