@@ -1,7 +1,7 @@
 """Pieces of a network, run in ONNX Runtime while a bundle is made; large constants are fed, never copied."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ class Program:
         outputs: Sequence[str],
         opset: int,
     ) -> None:
-        used = {name for node in nodes for name in node.input} | set(outputs)
+        used = {name for node in nodes for name in _reads(node)} | set(outputs)
         self._known = {name: array for name, array in constants.items() if name in used}
         self._fed = {name: np.require(array, requirements="C") for name, array in self._known.items() if array.nbytes >= LARGE}
         self._outputs, made = list(outputs), {name for node in nodes for name in node.output}
@@ -58,6 +58,15 @@ class Program:
             raise ExportRefused(f"the model's graph fails in ONNX Runtime: {' '.join(str(error).split())[:300]}") from None
         values = {**self._known, **given, **dict(zip(self._made, found, strict=True))}
         return [values[name] for name in self._outputs]
+
+
+def _reads(node: onnx.NodeProto) -> Iterator[str]:
+    """The names that a node reads, those in graphs of its own among them."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                yield from _reads(inner)
 
 
 def _session(model: onnx.ModelProto) -> tuple[Any, tuple[type[Exception], ...]]:

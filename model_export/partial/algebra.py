@@ -160,12 +160,12 @@ def total(made: Programs, form: Form, axes: tuple[int, ...], shape: Shape) -> Fo
     """The form summed over `axes` of its rows, which are negative; `shape` is what is left."""
     keep = int(not isinstance(form, Known) and len(shape) == len(form.shape))
     match form:
+        case One() | Product() | Dot() | Rows() if all(form.shape[axis] == 1 for axis in axes):
+            return reshaped(made, form, shape)
         case One():
             return made.on(form, "ReduceSum", made.constant(np.array(axes)), shape=shape, keepdims=keep)
         case Product(user, item, full) if all(at - len(full) in axes for at, size in enumerate(full) if size > 1):
             return Dot(flat(made, user), flat(made, item), shape, form.scaled)
-        case Dot():
-            return reshaped(made, form, shape)
         case Rows() | Product():
             sums = made.emit("pair", "ReduceSum", [made.force(form), made.constant(np.array(axes))], keepdims=keep)
             return made.rows(sums, shape)

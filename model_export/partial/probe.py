@@ -31,13 +31,16 @@ class Probe:
         return two[1:] if two[:1] == (2,) and three[:1] == (3,) and two[1:] == three[1:] else None
 
 
-def run_probe(network: Network, feeds: Feeds) -> Probe:
-    """Run the graph twice, with every value of it brought out; raises ExportRefused where it can't run."""
+def run_probe(network: Network, feeds: Feeds, users: int = 3, items: int = 3) -> Probe:
+    """Run the graph twice, with every value of it brought out; raises ExportRefused where it can't run.
+
+    A catalogue of fewer than 3 `users` or `items` repeats its rows.
+    """
     names = [name for node in network.nodes for name in node.output if name]
     program = _program(network, names)
 
     def values(count: int) -> Mapping[str, NDArray[Any]]:
-        given = feeds(np.arange(count), np.arange(count)[::-1].copy())
+        given = feeds(np.arange(count) % users, np.arange(count)[::-1] % items)
         return {**network.constants, **given, **dict(zip(names, program.run(given), strict=True))}
 
     return Probe(values(2), values(3), _fixed(network))
