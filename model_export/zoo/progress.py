@@ -8,13 +8,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 @contextmanager
-def epochs_shown(total: int) -> Iterator[Callable[[int, float], None]]:
-    """A function to call with each finished epoch, from 1, and its mean loss."""
+def epochs_shown(total: int, dim: int) -> Iterator[Callable[[int, float], None]]:
+    """A function to call with each finished epoch, from 1, and its mean loss; `dim` tells the runs of a sweep apart."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda epoch, loss: console.print(f"epoch {epoch}/{total} loss {loss:.4f}", highlight=False)
+        yield lambda epoch, loss: console.print(f"dim {dim} epoch {epoch}/{total} loss {loss:.4f}", highlight=False)
         return
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"))
+    columns = (TextColumn(f"training, dim {dim}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task("training", total=total, loss="…")
         yield lambda epoch, loss: bar.update(task, completed=epoch, loss=f"{loss:.4f}")

@@ -10,31 +10,17 @@ it as they are, and a sample of the others stands for the rest, each weighted by
 (importance sampling; Bengio & Senécal, 2003).
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from model_export.zoo.dataset import Pairs
 from model_export.zoo.recipe import Recipe
+from model_export.zoo.steps import Report, Step, Steps, descend
 
 FULL_CATALOGUE = 20_000  # items; above it, a sample of them stands for the rest
 SAMPLE = 8_192
 NEVER = -1e9  # the logit of an item that must not count; finite, so that a user who touched everything has a gradient
-
-Report = Callable[[int, float], None]
-
-
-@dataclass(frozen=True)
-class _Step:
-    """Some users, and their pairs: `owner[p]` is a place in `users`, `item[p]` an item row."""
-
-    users: Tensor
-    owner: Tensor
-    item: Tensor
 
 
 def fit(user_table: Tensor, item_table: Tensor, pairs: Pairs, recipe: Recipe, report: Report) -> None:
@@ -43,49 +29,11 @@ def fit(user_table: Tensor, item_table: Tensor, pairs: Pairs, recipe: Recipe, re
     Parameters `user_table` [U, d] and `item_table` [N, d], float32, on one device. `report` gets the epoch, from 1, and its
     mean loss. Adam, its rate falling linearly to zero. The same seed gives the same tables on one machine.
     """
-    steps = _Steps(pairs, len(user_table), recipe, user_table.device)
-    optimizer = torch.optim.Adam([user_table, item_table], lr=recipe.learning_rate)
-    total = recipe.epochs * len(steps)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / total))
-    for epoch in range(1, recipe.epochs + 1):
-        loss_sum = 0.0
-        for step in steps:
-            optimizer.zero_grad()
-            loss = _loss(user_table, item_table, step, recipe, steps.draw)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            loss_sum += float(loss.detach()) * len(step.item)
-        report(epoch, loss_sum / len(pairs))
+    steps = Steps(pairs, len(user_table), recipe, user_table.device)
+    descend([user_table, item_table], steps, lambda step: _loss(user_table, item_table, step, recipe, steps.draw), recipe, report)
 
 
-class _Steps:
-    """The users that have interactions, in a new order every time round, cut into steps."""
-
-    def __init__(self, pairs: Pairs, users: int, recipe: Recipe, device: torch.device) -> None:
-        order = np.argsort(pairs.user, kind="stable")
-        self._items = torch.from_numpy(pairs.item[order]).to(device)
-        self._counts = torch.from_numpy(np.bincount(pairs.user, minlength=users))
-        self._starts = torch.cumsum(self._counts, 0) - self._counts
-        self._active = torch.nonzero(self._counts).flatten()
-        self._size = recipe.batch_size
-        self._device = device
-        self.draw = torch.Generator().manual_seed(recipe.seed)
-
-    def __len__(self) -> int:
-        return -(-len(self._active) // self._size)
-
-    def __iter__(self) -> Iterator[_Step]:
-        shuffled = self._active[torch.randperm(len(self._active), generator=self.draw)]
-        for users in shuffled.split(self._size):
-            counts = self._counts[users]
-            owner = torch.repeat_interleave(torch.arange(len(users)), counts)
-            within = torch.arange(len(owner)) - (torch.cumsum(counts, 0) - counts)[owner]
-            places = (self._starts[users][owner] + within).to(self._device)
-            yield _Step(users.to(self._device), owner.to(self._device), self._items[places])
-
-
-def _loss(user_table: Tensor, item_table: Tensor, step: _Step, recipe: Recipe, draw: torch.Generator) -> Tensor:
+def _loss(user_table: Tensor, item_table: Tensor, step: Step, recipe: Recipe, draw: torch.Generator) -> Tensor:
     candidates, column, weight = _candidates(step, len(item_table), draw)
     users = user_table[step.users]
     items = item_table if candidates is None else item_table[candidates]
@@ -111,7 +59,7 @@ def _ranking_loss(logits: Tensor, owner: Tensor, column: Tensor) -> Tensor:
     return (torch.logaddexp(chosen, others[owner]) - chosen).mean()
 
 
-def _candidates(step: _Step, items: int, draw: torch.Generator) -> tuple[Tensor | None, Tensor, Tensor]:
+def _candidates(step: Step, items: int, draw: torch.Generator) -> tuple[Tensor | None, Tensor, Tensor]:
     """The item rows to score (None: all of them), each pair's column among them, and what to add to each column's logit."""
     device = step.item.device
     if items <= FULL_CATALOGUE:

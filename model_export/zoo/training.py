@@ -1,14 +1,16 @@
 """One run of the reference trainer: split, fit, measure. The model that is measured is the model that is handed on."""
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from model_export.zoo import architectures
-from model_export.zoo.dataset import Dataset, Split, describe_split
-from model_export.zoo.evaluation import Metrics, evaluate_popularity, evaluate_tables
+from model_export.zoo.dataset import Dataset, Rows, Split, describe_split
+from model_export.zoo.evaluation import Metrics, evaluate, evaluate_popularity, evaluate_tables
+from model_export.zoo.genres import Genres
 from model_export.zoo.progress import epochs_shown
 from model_export.zoo.recipe import Recipe
 from service.errors import ExportRefused, FileInvalid
@@ -16,51 +18,90 @@ from service.errors import ExportRefused, FileInvalid
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with what it scored on the held-out interactions, beside the popularity baseline on the same ones."""
+    """A model with what it scored on the held-out interactions, beside the popularity baseline on the same ones.
+
+    `seconds` is what fitting took; `bytes` are the float32 weights'.
+    """
 
     model: Any
+    recipe: Recipe
     metrics: Metrics
     popularity: Metrics
     seconds: float
+    bytes: int
 
 
-def train_model(architecture: str, dataset: Dataset, recipe: Recipe, holdout: float, k: int) -> Trained:
+def train_model(
+    architecture: str, dataset: Dataset, recipe: Recipe, holdout: float, k: int, genres: Genres | None = None
+) -> Trained:
     """Fit `architecture` to all but the held-out interactions, and measure it on those.
 
-    Raises FileInvalid where nothing can be held out, ExportRefused where the framework is missing or training diverged.
+    `genres` goes with an architecture that takes one. Raises FileInvalid where nothing can be held out, ExportRefused where the
+    framework is missing or training diverged.
     """
     split = dataset.split(holdout)
     if not len(split.held_out):
         raise FileInvalid("no user has two interactions, so that none can be held out; bring more ratings per user")
-    zoo = architectures.load(architecture)
-    cosine = recipe.similarity == "cosine"
-    model = zoo.build(len(dataset.user_ids), len(dataset.item_ids), recipe.dim, normalize=cosine, seed=recipe.seed)
-    seconds = _fit(zoo.tables(model), split, recipe)
-    users, items = (table.detach().cpu().numpy() for table in zoo.tables(model))
-    if not (np.isfinite(users).all() and np.isfinite(items).all()):
-        raise ExportRefused(
-            "training diverged: the model holds NaN or infinity; lower --learning-rate or --l2, or raise --temperature"
-        )
-    measured = evaluate_tables(users, items, split, k, recipe.similarity)
-    return Trained(model, measured, evaluate_popularity(split, len(items), k), seconds)
+    counts = len(dataset.user_ids), len(dataset.item_ids)
+    if architecture in architectures.DOT:
+        model, seconds, measured = _train_dot(architecture, counts, split, recipe, k)
+    else:
+        model, seconds, measured = _train_pairs(architecture, counts, split, recipe, k, genres)
+    parameters = architectures.load_kit(architecture).parameters(model)
+    weights = 4 * sum(parameter.numel() for parameter in parameters)
+    return Trained(model, recipe, measured, evaluate_popularity(split, counts[1], k), seconds, weights)
 
 
-def _fit(tables: tuple[Any, Any], split: Split, recipe: Recipe) -> float:
-    """Seconds that fitting took."""
+def _train_dot(architecture: str, counts: tuple[int, int], split: Split, recipe: Recipe, k: int) -> tuple[Any, float, Metrics]:
     from model_export.zoo.trainer import fit
 
+    zoo = architectures.load(architecture)
+    model = zoo.build(*counts, recipe.dim, normalize=recipe.similarity == "cosine", seed=recipe.seed)
+    tables = zoo.tables(model)
+    seconds = _timed(recipe, lambda report: fit(*tables, split.train, recipe, report))
+    _check_finite(tables)
+    users, items = (table.detach().cpu().numpy() for table in tables)
+    return model, seconds, evaluate_tables(users, items, split, k, recipe.similarity)
+
+
+def _train_pairs(
+    architecture: str, counts: tuple[int, int], split: Split, recipe: Recipe, k: int, genres: Genres | None
+) -> tuple[Any, float, Metrics]:
+    from model_export.zoo.pair_scores import catalogue_scores
+    from model_export.zoo.pair_trainer import Trainee, fit
+
+    scorer = architectures.load_scorer(architecture)
+    kit, more = scorer.kit, {"genres": len(genres.names)} if genres else {}
+    model = scorer.build(*counts, recipe.dim, seed=recipe.seed, **more)
+    features: Mapping[str, Rows] = {"genre": genres.rows} if genres else {}
+    trainee = Trainee(kit.logits(model, training=True), kit.parameters(model), kit.embeddings(model))
+    seconds = _timed(recipe, lambda report: fit(trainee, counts, features, split.train, recipe, report))
+    _check_finite(trainee.parameters)
+    scores_of = catalogue_scores(kit.logits(model, training=False), counts[1], features, trainee.parameters[0].device)
+    return model, seconds, evaluate(scores_of, split, counts[1], k)
+
+
+def _timed(recipe: Recipe, work: Callable[[Callable[[int, float], None]], None]) -> float:
+    """Seconds that fitting took, its progress shown."""
     started = time.perf_counter()
-    with epochs_shown(recipe.epochs) as report:
-        fit(*tables, split.train, recipe, report)
+    with epochs_shown(recipe.epochs, recipe.dim) as report:
+        work(report)
     return time.perf_counter() - started
 
 
-def manifest_metrics(trained: Trained, dataset: Dataset, recipe: Recipe, holdout: float) -> dict[str, Any]:
+def _check_finite(parameters: Any) -> None:
+    if not all(np.isfinite(each.detach().cpu().numpy()).all() for each in parameters):
+        raise ExportRefused(
+            "training diverged: the model holds NaN or infinity; lower --learning-rate or --l2, or raise --temperature"
+        )
+
+
+def manifest_metrics(trained: Trained, dataset: Dataset, architecture: str, holdout: float) -> dict[str, Any]:
     """What the manifest says of the run: the split, the figures, the baseline's figures, and the hyperparameters."""
     return {
         "split": describe_split(holdout, dataset.timed),
         "k": trained.metrics.k,
         **trained.metrics.named(),
         "popularity": trained.popularity.named(),
-        "training": {"seconds": round(trained.seconds, 3), **asdict(recipe)},
+        "training": {"architecture": architecture, "seconds": round(trained.seconds, 3), **asdict(trained.recipe)},
     }

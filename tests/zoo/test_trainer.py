@@ -9,6 +9,7 @@ import torch
 from model_export.zoo import architectures, trainer
 from model_export.zoo.dataset import Pairs, read_dataset
 from model_export.zoo.recipe import Recipe
+from model_export.zoo.steps import Step
 from model_export.zoo.training import train_model
 from service.errors import ExportRefused, FileInvalid
 
@@ -98,7 +99,7 @@ def test_a_user_who_touched_everything_has_no_loss_and_a_finite_gradient():
 
 def test_in_a_large_catalogue_the_candidates_stand_for_every_item():
     items = trainer.FULL_CATALOGUE * 5
-    step = trainer._Step(torch.tensor([0, 1]), torch.tensor([0, 0, 1]), torch.tensor([3, 99_999, 3]))
+    step = Step(torch.tensor([0, 1]), torch.tensor([0, 0, 1]), torch.tensor([3, 99_999, 3]))
     candidates, column, weight = trainer._candidates(step, items, torch.Generator().manual_seed(0))
 
     assert candidates[column].tolist() == [3, 99_999, 3]
