@@ -1,6 +1,7 @@
 """Keras files, `.keras` and `.h5`: what they say they hold is read before anything is built of it, and code in them is refused."""
 
 import json
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ RUNS_CODE = {
 VALUES = ("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__typespec__")
 KERAS_2_OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty")
 NAMESPACES = ("layers", "models", "initializers", "regularizers", "constraints", "dtype_policies", "quantizers", "activations")
+FUNCTIONS = ("activations", "initializers", "regularizers", "constraints", "losses", "metrics")
+UNFILLED = "freshly-initialized"
 OLD_NAMES = ("Functional", "Policy")  # classes that files name and no namespace shows
 
 
@@ -32,11 +35,21 @@ def load(keras: Any, path: Path, trust: bool) -> Any:
     own = _stand_ins(keras, config)
     for entry, layer in _objects(config):
         _check(keras, path, entry, layer, own, trust)
-    try:
-        return keras.saving.load_model(path, custom_objects=own, compile=False, safe_mode=not trust)
-    except Exception as error:  # a damaged file fails in ways of Keras' own choosing
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        raise ExportRefused(f"{path}: Keras {keras.__version__} can't load it. {_way_out(path)} ({reason})") from error
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            model = keras.saving.load_model(path, custom_objects=own, compile=False, safe_mode=not trust)
+        except Exception as error:  # a damaged file fails in ways of Keras' own choosing
+            raise ExportRefused(f"{path}: Keras {keras.__version__} can't load it. {_way_out(path)} ({_reason(error)})") from error
+    for each in told:
+        if UNFILLED in str(each.message):  # a warning to Keras, and random scores to whoever is served
+            raise ExportRefused(f"{path} has no weights for a part of its model: {' '.join(str(each.message).split())[:200]}")
+    return model
+
+
+def _reason(error: Exception) -> str:
+    said = str(error).rsplit("Exception encountered:", 1)[-1]  # in front of it stands the whole description of the model
+    return f"{type(error).__name__}: {' '.join(said.split())[:300]}"
 
 
 def _way_out(path: Path) -> str:
@@ -141,8 +154,8 @@ def _known(keras: Any, entry: Mapping[str, Any], names: set[str], own: Mapping[s
     names = names | ({str(entry.get("config"))} if kind == "function" else set())
     if any(name in own or keras.saving.get_registered_object(name) is not None for name in names):
         return True
-    if kind == "function":
-        return module in ("builtins", "") or module.split(".")[0] == "keras"
+    if kind == "function" and module in ("builtins", ""):
+        return any(hasattr(getattr(keras, space), str(entry.get("config"))) for space in FUNCTIONS)
     if kind in VALUES or kind in OLD_NAMES or module.split(".")[0] in ("keras", "builtins"):
         return True
     return not module and any(isinstance(getattr(getattr(keras, space), kind, None), type) for space in NAMESPACES)
