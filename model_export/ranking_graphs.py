@@ -1,7 +1,7 @@
-"""The two graphs of a model that is no dot product: a loop over the users asked for and the pieces of the catalogue.
+"""The two graphs of a model that is no dot product: a scan over the users asked for and the pieces of the catalogue.
 
 What is left of the model when both sides are taken out runs for one user and one piece at a time: memory stays bounded, and an
-answer can't depend on who was asked about beside it.
+answer can't depend on who was asked about beside it. A scan hands on a piece where it lies; a loop would copy it first.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ from model_export.ranker import Ranker
 from model_export.tensors import Span
 from service.bundle import contract
 
-INT, FLOAT, BOOL = TensorProto.INT64, TensorProto.FLOAT, TensorProto.BOOL
+INT, FLOAT = TensorProto.INT64, TensorProto.FLOAT
 # The model's own names stand behind these.
 CONSTANT, OF_USER, TABLE, OF_ITEM, OF_PAIR = "constant.", "user.", "table.", "item.", "pair."
 Rename = Callable[[str], str]
@@ -33,19 +33,11 @@ def write(folder: Path, ranker: Ranker) -> None:
 def recommend(ranker: Ranker) -> onnx.GraphProto:
     """user_id int64 [B], k int64 [1] -> item_id int64 [B, min(k, N)], score float32 [B, min(k, N)], best first."""
     pieces, ranked = -(-ranker.items // ranker.piece), "product" if ranker.tail else contract.SCORE_OUT
-    turn = [
-        helper.make_node("Div", ["turn", "pieces"], ["place"]),
-        helper.make_node("Mod", ["turn", "pieces"], ["piece"]),
-        helper.make_node("Squeeze", ["piece"], ["piece_number"]),
-        *(helper.make_node("Gather", [TABLE + name, "piece_number"], [OF_ITEM + name]) for name in ranker.tables),
-    ]
+    over_pieces = _scan([TABLE + name for name in ranker.tables], "scores_by_piece", _pairs(ranker))
     nodes = [
         *_users(ranker),
-        helper.make_node("Mul", ["users", "pieces"], ["turns"]),
-        _loop("turns", ranker, turn),
-        helper.make_node("Concat", ["users", "padded_items"], ["padded_shape"], axis=0),
-        helper.make_node("Reshape", ["scores_by_turn", "padded_shape"], ["scores_padded"]),
-        helper.make_node("Slice", ["scores_padded", "first_item", "item_id_rows", "item_axis"], ["scores"]),
+        _over_users(ranker, [over_pieces, helper.make_node("Reshape", ["scores_by_piece", "flat"], ["scores_of_user"])]),
+        helper.make_node("Slice", ["scores_by_user", "first_item", "item_id_rows", "item_axis"], ["scores"]),
         helper.make_node("Min", [contract.K, "item_id_rows"], ["k_held"]),
         helper.make_node("TopK", ["scores", "k_held"], [ranked, contract.ITEM_ID], axis=1),
         *graphs.finish("product", ranker.tail),
@@ -54,24 +46,24 @@ def recommend(ranker: Ranker) -> onnx.GraphProto:
     outputs = [
         graphs.value(name, dtype, ["batch", "top"]) for name, dtype in ((contract.ITEM_ID, INT), (contract.SCORE_OUT, FLOAT))
     ]
-    numbers = {"pieces": [pieces], "padded_items": [pieces * ranker.piece]}
+    numbers = {"first_item": [0], "item_axis": [1], "item_id_rows": [ranker.items]}
     if any(PAIR_COUNT in node.input for node in ranker.pair_nodes):
         numbers[PAIR_COUNT] = [ranker.piece]
-    numbers |= {"first_item": [0], "item_axis": [1], "item_id_rows": [ranker.items]}
     cut = [replace(span, dims=(pieces, ranker.piece, *span.dims[1:])) for span in ranker.tables.values()]
     return helper.make_graph(nodes, contract.RECOMMEND, inputs, outputs, _constants(ranker, cut, numbers))
 
 
 def score(ranker: Ranker) -> onnx.GraphProto:
     """user_id int64 [B], item_id int64 [M] -> score float32 [B, M]."""
+    candidates = [helper.make_node("Gather", [TABLE + name, "item_id_checked"], [OF_ITEM + name]) for name in ranker.tables]
+    of_pairs = _pairs(ranker)
     nodes = [
         *graphs.guard(contract.ITEM_ID),
-        *(helper.make_node("Gather", [TABLE + name, "item_id_checked"], [OF_ITEM + name]) for name in ranker.tables),
+        *candidates,
         helper.make_node("Shape", ["item_id_checked"], [PAIR_COUNT]),
         *_users(ranker),
-        _loop("users", ranker, [helper.make_node("Reshape", ["turn", "flat"], ["place"])]),
-        helper.make_node("Concat", ["users", PAIR_COUNT], ["square"], axis=0),
-        helper.make_node("Reshape", ["scores_by_turn", "square"], ["product" if ranker.tail else contract.SCORE_OUT]),
+        _over_users(ranker, [*of_pairs.node, helper.make_node("Identity", ["scores_of_piece"], ["scores_of_user"])]),
+        helper.make_node("Identity", ["scores_by_user"], ["product" if ranker.tail else contract.SCORE_OUT]),
         *graphs.finish("product", ranker.tail),
     ]
     inputs = [graphs.value(contract.USER_ID, INT, ["batch"]), graphs.value(contract.ITEM_ID, INT, ["candidates"])]
@@ -86,7 +78,6 @@ def _users(ranker: Ranker) -> list[onnx.NodeProto]:
     rows = ranker.user_rows.name if ranker.user_rows else None
     return [
         *graphs.guard(contract.USER_ID),
-        helper.make_node("Shape", ["user_id_checked"], ["users"]),
         *([helper.make_node("Gather", [rows, "user_id_checked"], ["model_row"])] if rows else []),
         helper.make_node("Reshape", ["model_row" if rows else "user_id_checked", "user_shape"], ["user_id_shaped"]),
         helper.make_node("Cast", ["user_id_shaped"], [OF_USER + ranker.user.name], to=dtype),
@@ -94,19 +85,29 @@ def _users(ranker: Ranker) -> list[onnx.NodeProto]:
     ]
 
 
-def _loop(turns: str, ranker: Ranker, first: Sequence[onnx.NodeProto]) -> onnx.NodeProto:
-    """What is left of the model, a turn for each user and piece of the catalogue; the turns' scores, one behind the other."""
+def _over_users(ranker: Ranker, nodes: Sequence[onnx.NodeProto]) -> onnx.NodeProto:
+    """A turn of `nodes` for each user, who make `scores_of_user`; all users' scores, [B, items]."""
+    ones = [helper.make_node("Unsqueeze", [name + ".row", "row_axis"], [OF_PAIR + name]) for name in ranker.user_values]
+    inputs = [helper.make_empty_tensor_value_info(name + ".row") for name in ranker.user_values]
+    outputs = [helper.make_empty_tensor_value_info("scores_of_user")]
+    body = helper.make_graph([*ones, *nodes], "user", inputs, outputs)
+    return _scan([OF_USER + name for name in ranker.user_values], "scores_by_user", body)
+
+
+def _pairs(ranker: Ranker) -> onnx.GraphProto:
+    """What is left of the model, for one user and some items: the items' values -> `scores_of_piece`."""
     rename = _namer(ranker, OF_PAIR)
     nodes = [
-        *first,
-        *(helper.make_node("Gather", [OF_USER + name, "place"], [OF_PAIR + name]) for name in ranker.user_values),
         *(_renamed(node, rename) for node in ranker.pair_nodes),
-        helper.make_node("Reshape", [rename(ranker.score), "flat"], ["scores_of_turn"]),
-        helper.make_node("Identity", ["going"], ["going_on"]),
+        helper.make_node("Reshape", [rename(ranker.score), "flat"], ["scores_of_piece"]),
     ]
-    inputs = [graphs.value("turn", INT, []), graphs.value("going", BOOL, [])]
-    outputs = [graphs.value("going_on", BOOL, []), graphs.value("scores_of_turn", FLOAT, ["pairs"])]
-    return helper.make_node("Loop", [turns, ""], ["scores_by_turn"], body=helper.make_graph(nodes, "turn", inputs, outputs))
+    inputs = [helper.make_empty_tensor_value_info(OF_ITEM + name) for name in ranker.tables]
+    outputs = [helper.make_empty_tensor_value_info("scores_of_piece")]
+    return helper.make_graph(nodes, "pairs", inputs, outputs)
+
+
+def _scan(over: Sequence[str], to: str, body: onnx.GraphProto) -> onnx.NodeProto:
+    return helper.make_node("Scan", list(over), [to], body=body, num_scan_inputs=len(over))
 
 
 def _namer(ranker: Ranker, prefix: str) -> Rename:
@@ -142,7 +143,14 @@ def _rename_graph(graph: onnx.GraphProto, rename: Rename) -> None:
 
 
 def _constants(ranker: Ranker, tables: Iterable[Span], numbers: Mapping[str, int | list[int]]) -> list[TensorProto]:
-    made = {"zero": 0, "user_id_rows": ranker.users, "user_shape": [-1, *ranker.user.shape], "flat": [-1], **numbers}
+    made = {
+        "zero": 0,
+        "user_id_rows": ranker.users,
+        "user_shape": [-1, *ranker.user.shape],
+        "flat": [-1],
+        "row_axis": [0],
+        **numbers,
+    }
     spans = [(TABLE, span) for span in tables] + [(CONSTANT, span) for span in ranker.large.values()]
     return [
         *([graphs.external(ranker.user_rows)] if ranker.user_rows else []),
