@@ -12,7 +12,7 @@ from onnx import helper
 from model_export.formula import Scores
 from model_export.network import Arrays, GraphSource, Input, Network
 from model_export.runtime import Program
-from model_export.sources import onnx_tensors
+from model_export.sources import onnx_tensors, onnx_tidy
 from model_export.sources.tables import file_digest, pick_sides
 from service.bundle import contract
 from service.bundle.graph_file import STANDARD_DOMAINS
@@ -54,7 +54,7 @@ def _own_scores(model: onnx.ModelProto, mapped: Arrays, opened: Network) -> Call
     graph = _inlined(model).graph
     constants = {**onnx_tensors.initializers(graph, mapped), **mapped}
     dtypes = {name: each.dtype for name, each in opened.inputs.items()}
-    program = Program(list(graph.node), constants, dtypes, [opened.output], _opset(model))
+    program = Program(list(graph.node), constants, dtypes, [_output(graph)], _opset(model))
 
     def scores(values: Arrays) -> Scores:
         (found,) = program.run({name: each.batch(values[name]) for name, each in opened.inputs.items()})
@@ -85,7 +85,9 @@ def network(model: onnx.ModelProto, constants: Arrays | None = None) -> Network:
             values[node.output[0]] = array
     output = _output(graph)
     inputs = [each for each in graph.input if each.name not in values]
-    order, used = _needed(nodes, output, set(values) | {each.name for each in inputs})
+    given_names = set(values) | {each.name for each in inputs}
+    order, output = onnx_tidy.tidied(_needed(nodes, output, given_names)[0], values, output)
+    order, used = _needed(order, output, given_names)
     known = {name: array for name, array in values.items() if name in used}
     _check_operators(order)
     onnx_tensors.check(known)

@@ -57,7 +57,7 @@ def from_module(
     was: its training mode is restored, and no gradient is recorded.
     """
     torch = _torch()
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
+    model = _unwrapped(torch, model)
     name = name or type(model).__name__
     torch_dot.check_parts(torch, model)
     try:
@@ -68,6 +68,13 @@ def from_module(
             raise ExportRefused(f"{widths}. {refusal}") from refusal
         raise
     return torch_dot.read(call, name, digest) or _source(torch, call, name, digest)
+
+
+def _unwrapped(torch: Any, model: Any) -> Any:
+    """The module that torch.compile or a parallel wrapper stands around."""
+    model = getattr(model, "_orig_mod", model)
+    parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+    return _unwrapped(torch, model.module) if isinstance(model, parallel) else model
 
 
 def _source(torch: Any, call: Call, name: str, digest: str | None) -> GraphSource:

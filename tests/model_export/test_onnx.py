@@ -6,6 +6,7 @@ import onnx.parser
 import pytest
 from onnx import numpy_helper
 
+from model_export.pairs import row_counts
 from model_export.runtime import Program
 from model_export.sources.onnx import load, network
 from service.errors import ExportRefused
@@ -226,6 +227,50 @@ def test_tensors_that_lie_elsewhere_are_refused_before_anything_is_read(lies, be
 
     with pytest.raises(ExportRefused, match="'users'"):
         load(beside(**lies))
+
+
+LONG = """t = Transpose <perm = [0, 1]> (users)
+ m = Max (user)
+ s = Shape (m)
+ e = Expand (user, s)
+ a = Constant <value_ints = [-1]> ()
+ x = Unsqueeze (e, a)
+ c = Concat <axis = -1> (x)
+ u = GatherND (t, c)
+ i = Gather (items, item)
+ p = Mul (u, i)
+ q = ReduceSum <keepdims = 0> (p, last)
+ score = Identity (q)
+"""
+
+
+def test_what_passes_a_value_on_is_taken_out(tmp_path):
+    """So torch's exporter writes `table[rows]`: it is a lookup, and its table tells how many rows there are."""
+    source = load(saved(model(LONG), tmp_path))
+
+    own, opened = own_and_opened(source, PAIRS)
+
+    assert [node.op_type for node in source.network.nodes].count("Gather") == 2
+    assert len(source.network.nodes) == 4
+    assert row_counts(source.network) == {"user": 7, "item": 11}
+    assert np.array_equal(own, opened)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        LONG.replace("perm = [0, 1]", "perm = [1, 0]").replace("(t, c)", "(v, c)").replace(" m =", " v = Transpose (t)\n m ="),
+        LONG.replace("(user)\n s", "(user, item)\n s"),
+        LONG.replace("s = Shape (m)", "s = Shape <start = 0, end = 1> (m)"),
+    ],
+    ids=["turned", "two", "part of a shape"],
+)
+def test_what_only_looks_like_it_stays(body, tmp_path):
+    """The score is the same either way."""
+    own, opened = own_and_opened(load(saved(model(body), tmp_path)), PAIRS)
+
+    assert np.allclose((USERS[PAIRS["user"]] * ITEMS[PAIRS["item"]]).sum(1), own, rtol=1e-5)
+    assert np.array_equal(own, opened)
 
 
 def test_given_constants_are_never_copied():

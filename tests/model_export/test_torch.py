@@ -124,6 +124,23 @@ def test_bias_tables_are_part_of_the_score(vectors, target, ask):
     assert own_order(model, 5) == ask(target, range(40), 5)[0].tolist()
 
 
+def test_tables_that_are_plain_parameters_are_looked_up_like_embeddings(vectors, target, ask):
+    """`self.P[user]`, as matrix factorisation is written by hand; a parallel wrapper around it is looked through."""
+
+    class Bare(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.p, self.q = (torch.nn.Parameter(torch.from_numpy(each.copy())) for each in vectors)
+
+        def forward(self, user, item):
+            return (self.p[user] * self.q[item]).sum(1)
+
+    report = export_model(torch.nn.DataParallel(Bare()), target, similarity="dot")
+
+    assert (report.users, report.items, report.formula) == (40, 60, "dot")
+    assert brute_force(*vectors, 3)[1].tolist() == ask(target, range(40), 3)[0].tolist()
+
+
 class Film(torch.nn.Module):
     """A user, a book and what `third` makes of a third input, side by side, in front of one layer."""
 
