@@ -9,12 +9,11 @@ from model_export import tail
 from model_export.network import Network
 from model_export.partial.ending import peel
 from model_export.partial.forms import ITEM, PAIR, USER, Dot, Form, Known, One, Product, Programs, Sizes, Sum, Value, needed
-from model_export.partial.outcome import Evaluated, NotApart, Vectors, graph_holder
+from model_export.partial.outcome import Evaluated, NotApart, Vectors, graph_holder, refuse_one_sided
 from model_export.partial.probe import Probe
 from model_export.partial.rules import RESHAPES, RULES, Step
 from model_export.partial.shapes import reshaped
 from model_export.partial.whole import whole
-from service.errors import ExportRefused
 
 __all__ = ["Evaluated", "NotApart", "Vectors", "evaluate", "whole"]
 
@@ -41,21 +40,10 @@ def evaluate(network: Network, probe: Probe, user: str) -> Evaluated:
     form = forms[output]
     if isinstance(form, Sizes):
         raise NotApart("the score is the number of pairs")
-    _check_sides(form)
+    if isinstance(form, Known | One):
+        refuse_one_sided({form.side} if isinstance(form, One) else ())
     score, shift = _score(programs, form, probe.two[output].dtype)
     return Evaluated(programs, score, (*shift, *steps))
-
-
-def _check_sides(form: Form) -> None:
-    """Raise ExportRefused where a side makes no difference to the score."""
-    if isinstance(form, Known):
-        raise ExportRefused("the model gives every pair the same score: it looks at neither the user nor the item")
-    if isinstance(form, One):
-        other = ITEM if form.side == USER else USER
-        raise ExportRefused(
-            f"the model's score depends on the {form.side} alone, so that there is nothing to rank for each {other}: "
-            f"does its graph leave the {other}'s input out?"
-        )
 
 
 def _read(programs: Programs, probe: Probe, node: onnx.NodeProto, forms: Mapping[str, Value]) -> Mapping[str, Value]:
@@ -140,7 +128,9 @@ def _score(programs: Programs, form: Form, dtype: np.dtype[np.generic]) -> tuple
         plain = len(terms) == 1 and isinstance(terms[0], Dot | Product) and not terms[0].scaled
         return Vectors(tuple(piece for piece in pieces if piece is not None), plain), shift
     left = terms[0] if len(terms) == 1 else Sum(terms, form.shape)  # type: ignore[union-attr]  # a known score has no form
-    return programs.float32(programs.force(left), dtype), shift
+    score = programs.float32(programs.score(left), dtype)
+    refuse_one_sided(programs.sides(score))
+    return score, shift
 
 
 def _piece(term: Form) -> tuple[str | None, str | None] | None:

@@ -217,6 +217,18 @@ class Programs:
         target = self.emit(PAIR, "Concat", [PAIR_COUNT, ones], axis=0) if rank else PAIR_COUNT
         return self.emit(PAIR, "Expand", [name, target])
 
+    def score(self, form: Form) -> str:
+        """The name of a value of pairs with one number for each, in any shape: a last layer is faster as [1, pairs]."""
+        if isinstance(form, Rows) and form.shape == (1,) and form.name in self.mapped:
+            source, weight = self.mapped[form.name]
+            return self.emit(PAIR, "Gemm", [self.constant(weight), source], transA=1, transB=1)
+        return self.force(form)
+
+    def sides(self, name: str) -> set[str]:
+        """The sides that a value of pairs is made of."""
+        used = {each for node in needed(self.nodes[PAIR], [name]) for each in node.input} | {name}
+        return {one.side for one in self.crossing.values() if one.name in used}
+
     def float32(self, name: str, dtype: np.dtype[Any]) -> str:
         """A value of pairs as a score has to be."""
         return name if dtype == np.float32 else self.emit(PAIR, "Cast", [name], to=onnx.TensorProto.FLOAT)

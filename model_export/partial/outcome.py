@@ -1,12 +1,14 @@
 """What comes of reading a scorer's graph."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import onnx
 
 from model_export import tail
 from model_export.network import Network
-from model_export.partial.forms import Programs
+from model_export.partial.forms import ITEM, USER, Programs
+from service.errors import ExportRefused
 
 
 class NotApart(Exception):
@@ -31,6 +33,18 @@ class Evaluated:
     programs: Programs
     score: str | Vectors
     tail: tail.Tail
+
+
+def refuse_one_sided(sides: Collection[str]) -> None:
+    """Raise ExportRefused where the score looks at no more than these sides, and one is missing."""
+    if not sides:
+        raise ExportRefused("the model gives every pair the same score: it looks at neither the user nor the item")
+    for side, other in ((USER, ITEM), (ITEM, USER)):
+        if other not in sides:
+            raise ExportRefused(
+                f"the model's score depends on the {side} alone, so that every user would get one order of items or none: "
+                f"does its graph leave the {other}'s input out?"
+            )
 
 
 def graph_holder(network: Network) -> onnx.NodeProto | None:

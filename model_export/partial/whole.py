@@ -6,7 +6,7 @@ import onnx
 from model_export.network import Network
 from model_export.partial.ending import peel
 from model_export.partial.forms import ITEM, PAIR, USER, One, Programs, needed
-from model_export.partial.outcome import Evaluated, graph_holder
+from model_export.partial.outcome import Evaluated, graph_holder, refuse_one_sided
 from model_export.partial.probe import Probe
 from service.errors import ExportRefused
 
@@ -29,8 +29,10 @@ def whole(network: Network, probe: Probe, user: str) -> Evaluated:
     for node in nodes:
         inputs = [names.get(name, name) for name in node.input]
         programs.keep(PAIR, *_told(programs, probe, node, inputs))
-    programs.widest = max(_numbers_of_a_pair(probe, name) for node in nodes for name in node.output if name)
-    return Evaluated(programs, programs.float32(output, probe.two[output].dtype), steps)
+    programs.widest = max((_numbers_of_a_pair(probe, name) for node in nodes for name in node.output if name), default=1)
+    score = programs.float32(output, probe.two[output].dtype)
+    refuse_one_sided(programs.sides(score))
+    return Evaluated(programs, score, steps)
 
 
 def _told(programs: Programs, probe: Probe, node: onnx.NodeProto, inputs: list[str]) -> tuple[onnx.NodeProto, list[str]]:

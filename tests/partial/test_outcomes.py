@@ -28,6 +28,10 @@ from tests.partial.graphs import (
 )
 
 DOT = "p = Mul (u, i)\n d = ReduceSum <keepdims = 1> (p, last)\n"
+TWICE = (
+    "c = Concat <axis = 1> (X, Y, Y)\n a, b = Split <axis = 1> (c, sizes)\n"
+    "s = Softmax <axis = -1> (b)\n h = MatMul (s, wide)\n score = MatMul (h, three)"
+)
 TURNED = "a = Transpose (u)\n b = Transpose (i)\n p = Mul (a, b)\n score = ReduceSum <keepdims = 0> (p, zero)"
 
 
@@ -90,12 +94,20 @@ def test_a_graph_with_a_branch_is_turned_away():
     [
         ("t = MatMul (u, column)\n score = Sigmoid (t)", "depends on the user alone"),
         ("score = MatMul (g, column)", "depends on the item alone"),
+        (TWICE.replace("X", "i").replace("Y", "u"), "user alone"),
+        (TWICE.replace("X", "u").replace("Y", "i"), "item alone"),
         ("n = Shape (user)\n score = ConstantOfShape (n)", "every pair the same score"),
     ],
 )
 def test_a_score_without_both_sides_is_turned_away(body, reason):
     with pytest.raises(ExportRefused, match=reason):
-        read(scorer(body))
+        read(scorer(body, sizes=np.array([DIM, 2 * DIM])))
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_a_graph_run_whole_needs_both_inputs(side):
+    with pytest.raises(ExportRefused, match=f"depends on the {side} alone"):
+        read(scorer(f"a = Gather ({side}s, {side})\n score = MatMul (a, column)"), whole)
 
 
 @pytest.mark.parametrize(
