@@ -35,12 +35,20 @@ def load(path: Path, user: str | None = None, item: str | None = None, features:
     """
     digest = file_digest(path)
     try:
-        model = parsed(path.read_bytes())
-    except ExportRefused as refusal:
-        raise ExportRefused(f"{path}: {refusal}") from None
+        return _source(parsed(path.read_bytes()), path, digest, (user, item), features)
+    except (UnicodeError, TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        # A protocol buffer vouches for no name, no attribute's kind and no count in it.
+        raise ExportRefused(
+            f"{path}: the file is damaged ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        ) from error
+
+
+def _source(
+    model: onnx.ModelProto, path: Path, digest: str, named: tuple[str | None, str | None], features: Collection[str]
+) -> GraphSource:
     mapped = onnx_tensors.external_tensors(model.graph, path.parent)
     opened = network(model, mapped)
-    sides = pick_sides("inputs of the model", list(opened.inputs), user, item, REMEDY, features)
+    sides = pick_sides("inputs of the model", list(opened.inputs), *named, REMEDY, features)
     for name in sides:
         if opened.inputs[name].shape not in ((), (1,)):
             raise ExportRefused(f"input {name!r} takes {list(opened.inputs[name].shape)} values a row; it must take one id")

@@ -1,5 +1,7 @@
 """ONNX models of any maker: what is opened, what is refused, and where tensors may lie."""
 
+from contextlib import suppress
+
 import numpy as np
 import onnx
 import onnx.parser
@@ -178,13 +180,30 @@ def test_half_precision_is_refused(tmp_path):
         load(saved(found, tmp_path))
 
 
-@pytest.mark.parametrize("body", [b"", b"junk", model().SerializeToString()[:-40]], ids=["empty", "junk", "cut"])
+WHOLE = model().SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"junk", WHOLE[:-40], WHOLE.replace(b"Gather", b"G\xffther", 1), WHOLE.replace(b"ReduceSum", b"RoundAbou"), b""],
+    ids=["junk", "cut", "name", "operator", "empty"],
+)
 def test_a_damaged_file_is_refused(body, tmp_path):
-    """In a sentence that names it."""
+    """In a sentence, wherever the damage is; an empty file is a model without a score."""
     (tmp_path / "films.onnx").write_bytes(body)
 
     with pytest.raises(ExportRefused):
         load(tmp_path / "films.onnx")
+
+
+def test_no_byte_that_is_cut_or_changed_ends_in_a_traceback(tmp_path):
+    """A file is what somebody else sent."""
+    rng = np.random.default_rng(0)
+    for place in rng.integers(len(WHOLE), size=60):
+        for body in (WHOLE[:place], WHOLE[:place] + bytes([rng.integers(256)]) + WHOLE[place + 1 :]):
+            (tmp_path / "films.onnx").write_bytes(body)
+            with suppress(ExportRefused):
+                load(tmp_path / "films.onnx")
 
 
 def test_tensors_beside_the_model_are_mapped(beside):
