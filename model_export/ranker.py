@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from model_export.columns import in_columns
 from model_export.formula import Table
 from model_export.network import Arrays, Input
 from model_export.pairs import Pairs, batches
@@ -21,15 +22,16 @@ from service.errors import ExportRefused
 
 PIECE_NUMBERS = 1 << 17  # float32 numbers in the widest value of one piece of the catalogue: 512 KiB stay in cache
 SMALLEST_PIECE, LARGEST_PIECE = 1 << 8, 1 << 14
-ITEM_RUN = 1 << 15  # rows in one run of a side
+ITEM_RUN = 1 << 15  # rows in one run of a side: whole pieces, or all of a small catalogue
 
 
 @dataclass(frozen=True)
 class Ranker:
     """What the graphs are made of: `user_nodes` make `user_values` of a user's row, `pair_nodes` make `score` of both sides'.
 
-    `tables` are the item's values by name, [pieces * piece, *shape] with zeros behind the last item, in the tensor file; `large`
-    are the constants that lie there too, and `user_rows` the model's row of each user, where it is another.
+    `tables` are the item's values by name, in the tensor file: [pieces, piece, *shape] with zeros behind the last item, or
+    [pieces, width, piece] where the program of pairs has them in `columns`; `large` are the constants that lie there too, and
+    `user_rows` the model's row of each user, where it is another.
     """
 
     opset: int
@@ -46,6 +48,7 @@ class Ranker:
     users: int
     items: int
     piece: int
+    columns: bool
 
 
 def prepare(path: Path, pairs: Pairs, found: Evaluated) -> Ranker:
@@ -53,13 +56,18 @@ def prepare(path: Path, pairs: Pairs, found: Evaluated) -> Ranker:
     made, score = found.programs, str(found.score)
     values = {side: [one.name for one in made.crossing.values() if one.side == side] for side in (USER, ITEM)}
     nodes = {USER: needed(made.nodes[USER], values[USER]), PAIR: needed(made.nodes[PAIR], [score])}
+    turned = in_columns(nodes[PAIR], score, made.crossing, made.constants)
+    known = made.constants
+    if turned:
+        nodes[PAIR], constants_of_pairs = turned
+        known = known | constants_of_pairs
     used = {name for side in nodes.values() for node in side for name in node.input}
-    constants = {name: array for name, array in made.constants.items() if name in used}
+    constants = {name: array for name, array in known.items() if name in used}
     piece = _piece(made.widest, pairs.items)
     layout = Layout(path)
     large = {name: layout.add(name, array) for name, array in constants.items() if array.nbytes >= LARGE}
     user_rows = layout.add("user_rows", pairs.model_rows["user"]) if "user" in pairs.model_rows else None
-    tables = _tables(layout, pairs, found, values[ITEM], -(-pairs.items // piece) * piece)
+    tables = _tables(layout, pairs, found, values[ITEM], piece, turned is not None)
     return Ranker(
         opset=made.opset,
         user=pairs.source.network.inputs[pairs.source.user],
@@ -75,6 +83,7 @@ def prepare(path: Path, pairs: Pairs, found: Evaluated) -> Ranker:
         users=pairs.users,
         items=pairs.items,
         piece=piece,
+        columns=turned is not None,
     )
 
 
@@ -103,14 +112,24 @@ def _piece(widest: int, items: int) -> int:
     return min(max(SMALLEST_PIECE, min(fitting, LARGEST_PIECE)), items)
 
 
-def _tables(layout: Layout, pairs: Pairs, found: Evaluated, names: Sequence[str], rows: int) -> dict[str, Span]:
+def _tables(layout: Layout, pairs: Pairs, found: Evaluated, names: Sequence[str], piece: int, columns: bool) -> dict[str, Span]:
     tables: dict[str, Span] = {}
     for part, arrays in _runs(pairs, found, ITEM, names):
         for name, array in zip(names, arrays, strict=True):
+            cut = _cut(array, piece, columns)
             if name not in tables:
-                tables[name] = layout.reserve(name, (rows, *array.shape[1:]), array.dtype)
-            layout.write(tables[name], part.start, array)
+                tables[name] = layout.reserve(name, (-(-pairs.items // piece), *cut.shape[1:]), cut.dtype)
+            layout.write(tables[name], part.start // piece, cut)
     return tables
+
+
+def _cut(array: NDArray[Any], piece: int, columns: bool) -> NDArray[Any]:
+    """Rows as whole pieces, zeros behind the last: [rows, *shape] -> [pieces, piece, *shape], or [pieces, width, piece]."""
+    pieces = -(-len(array) // piece)
+    padded = np.zeros((pieces * piece, *array.shape[1:]), array.dtype)
+    padded[: len(array)] = array
+    cut = padded.reshape(pieces, piece, *array.shape[1:])
+    return cut.reshape(pieces, piece, -1).transpose(0, 2, 1) if columns else cut
 
 
 def _runs(pairs: Pairs, found: Evaluated, side: str, names: Sequence[str]) -> Iterator[tuple[slice, list[NDArray[Any]]]]:

@@ -4,8 +4,9 @@ What is left of the model when both sides are taken out runs for one user and on
 answer can't depend on who was asked about beside it. A scan hands on a piece where it lies; a loop would copy it first.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ INT, FLOAT = TensorProto.INT64, TensorProto.FLOAT
 # The model's own names stand behind these.
 CONSTANT, OF_USER, TABLE, OF_ITEM, OF_PAIR = "constant.", "user.", "table.", "item.", "pair."
 Rename = Callable[[str], str]
+Numbers = dict[str, int | list[int] | list[list[int]]]
 
 
 def write(folder: Path, ranker: Ranker) -> None:
@@ -32,7 +34,7 @@ def write(folder: Path, ranker: Ranker) -> None:
 
 def recommend(ranker: Ranker) -> onnx.GraphProto:
     """user_id int64 [B], k int64 [1] -> item_id int64 [B, min(k, N)], score float32 [B, min(k, N)], best first."""
-    pieces, ranked = -(-ranker.items // ranker.piece), "product" if ranker.tail else contract.SCORE_OUT
+    ranked = "product" if ranker.tail else contract.SCORE_OUT
     over_pieces = _scan([TABLE + name for name in ranker.tables], "scores_by_piece", _pairs(ranker))
     nodes = [
         *_users(ranker),
@@ -46,20 +48,19 @@ def recommend(ranker: Ranker) -> onnx.GraphProto:
     outputs = [
         graphs.value(name, dtype, ["batch", "top"]) for name, dtype in ((contract.ITEM_ID, INT), (contract.SCORE_OUT, FLOAT))
     ]
-    numbers = {"first_item": [0], "item_axis": [1], "item_id_rows": [ranker.items]}
+    numbers: Numbers = {"first_item": [0], "item_axis": [1], "item_id_rows": [ranker.items]}
     if any(PAIR_COUNT in node.input for node in ranker.pair_nodes):
         numbers[PAIR_COUNT] = [ranker.piece]
-    cut = [replace(span, dims=(pieces, ranker.piece, *span.dims[1:])) for span in ranker.tables.values()]
-    return helper.make_graph(nodes, contract.RECOMMEND, inputs, outputs, _constants(ranker, cut, numbers))
+    return helper.make_graph(nodes, contract.RECOMMEND, inputs, outputs, _constants(ranker, ranker.tables.values(), numbers))
 
 
 def score(ranker: Ranker) -> onnx.GraphProto:
     """user_id int64 [B], item_id int64 [M] -> score float32 [B, M]."""
-    candidates = [helper.make_node("Gather", [TABLE + name, "item_id_checked"], [OF_ITEM + name]) for name in ranker.tables]
     of_pairs = _pairs(ranker)
+    gathered = _gathered_columns if ranker.columns else _gathered_rows
     nodes = [
         *graphs.guard(contract.ITEM_ID),
-        *candidates,
+        *gathered(ranker),
         helper.make_node("Shape", ["item_id_checked"], [PAIR_COUNT]),
         *_users(ranker),
         _over_users(ranker, [*of_pairs.node, helper.make_node("Identity", ["scores_of_piece"], ["scores_of_user"])]),
@@ -68,8 +69,45 @@ def score(ranker: Ranker) -> onnx.GraphProto:
     ]
     inputs = [graphs.value(contract.USER_ID, INT, ["batch"]), graphs.value(contract.ITEM_ID, INT, ["candidates"])]
     outputs = [graphs.value(contract.SCORE_OUT, FLOAT, ["batch", "candidates"])]
-    numbers = {"item_id_rows": ranker.items}
-    return helper.make_graph(nodes, contract.SCORE, inputs, outputs, _constants(ranker, ranker.tables.values(), numbers))
+    numbers: Numbers = {"item_id_rows": ranker.items}
+    for width in _widths(ranker):
+        places = [[place * ranker.piece] for place in range(width)]
+        numbers |= {"piece": ranker.piece, f"size_{width}": width * ranker.piece, f"places_{width}": places}
+    flat = [replace(span, dims=(prod(span.dims),) if ranker.columns else _rows_of(span)) for span in ranker.tables.values()]
+    return helper.make_graph(nodes, contract.SCORE, inputs, outputs, _constants(ranker, flat, numbers))
+
+
+def _rows_of(span: Span) -> tuple[int, ...]:
+    """A table in pieces as one, [items, *shape]."""
+    pieces, piece, *shape = span.dims
+    return (pieces * piece, *shape)
+
+
+def _widths(ranker: Ranker) -> set[int]:
+    """Of the values that lie in columns."""
+    return {span.dims[1] for span in ranker.tables.values()} if ranker.columns else set()
+
+
+def _gathered_rows(ranker: Ranker) -> list[onnx.NodeProto]:
+    """The candidates' values, [M, *shape] each."""
+    return [helper.make_node("Gather", [TABLE + name, "item_id_checked"], [OF_ITEM + name]) for name in ranker.tables]
+
+
+def _gathered_columns(ranker: Ranker) -> list[onnx.NodeProto]:
+    """The same out of tables [pieces, width, piece], number by number: [width, M] each."""
+    nodes = [
+        helper.make_node("Div", ["item_id_checked", "piece"], ["piece_of_item"]),
+        helper.make_node("Mod", ["item_id_checked", "piece"], ["place_in_piece"]),
+    ]
+    for width in _widths(ranker):
+        start, first, each = f"start_{width}", f"first_{width}", f"each_{width}"
+        nodes += [
+            helper.make_node("Mul", ["piece_of_item", f"size_{width}"], [start]),
+            helper.make_node("Add", [start, "place_in_piece"], [first]),
+            helper.make_node("Add", [f"places_{width}", first], [each]),
+        ]
+    tables = ((name, f"each_{span.dims[1]}") for name, span in ranker.tables.items())
+    return [*nodes, *(helper.make_node("Gather", [TABLE + name, each], [OF_ITEM + name]) for name, each in tables)]
 
 
 def _users(ranker: Ranker) -> list[onnx.NodeProto]:
@@ -87,7 +125,8 @@ def _users(ranker: Ranker) -> list[onnx.NodeProto]:
 
 def _over_users(ranker: Ranker, nodes: Sequence[onnx.NodeProto]) -> onnx.NodeProto:
     """A turn of `nodes` for each user, who make `scores_of_user`; all users' scores, [B, items]."""
-    ones = [helper.make_node("Unsqueeze", [name + ".row", "row_axis"], [OF_PAIR + name]) for name in ranker.user_values]
+    turn = ["Reshape", "column"] if ranker.columns else ["Unsqueeze", "first_axis"]
+    ones = [helper.make_node(turn[0], [name + ".row", turn[1]], [OF_PAIR + name]) for name in ranker.user_values]
     inputs = [helper.make_empty_tensor_value_info(name + ".row") for name in ranker.user_values]
     outputs = [helper.make_empty_tensor_value_info("scores_of_user")]
     body = helper.make_graph([*ones, *nodes], "user", inputs, outputs)
@@ -142,13 +181,14 @@ def _rename_graph(graph: onnx.GraphProto, rename: Rename) -> None:
     graph.node.extend(nodes)
 
 
-def _constants(ranker: Ranker, tables: Iterable[Span], numbers: Mapping[str, int | list[int]]) -> list[TensorProto]:
+def _constants(ranker: Ranker, tables: Iterable[Span], numbers: Numbers) -> list[TensorProto]:
     made = {
         "zero": 0,
         "user_id_rows": ranker.users,
         "user_shape": [-1, *ranker.user.shape],
         "flat": [-1],
-        "row_axis": [0],
+        "first_axis": [0],
+        "column": [-1, 1],
         **numbers,
     }
     spans = [(TABLE, span) for span in tables] + [(CONSTANT, span) for span in ranker.large.values()]
