@@ -37,10 +37,9 @@ def bind(source: DotSource | GraphSource, user_ids: Any, item_ids: Any, features
     given = {"user": user_ids, "item": item_ids}
     if isinstance(source, DotSource):
         if features.given or features.names:
-            raise ExportRefused(
-                f"this model takes a user and an item alone, and has no input for {', '.join({**features.given, **features.names})}: leave them out"
-            )
-        counts = {"user": source.users.rows, "item": source.items.rows}
+            names = ", ".join({**features.given, **features.names})
+            raise ExportRefused(f"this model takes a user and an item alone, and has no input for {names}: leave them out")
+        counts: dict[str, int | None] = {"user": source.users.rows, "item": source.items.rows}
     else:
         counts = side_counts(source)
     ids = {side: read_ids(side, given[side], count) for side, count in counts.items()}

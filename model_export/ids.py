@@ -43,15 +43,20 @@ class Ids:
         return str(row if self.values is None else self.values[row])
 
 
-def read_ids(side: str, given: str | Path | Sequence[Any] | NDArray[Any] | None, count: int) -> Ids:
+def read_ids(side: str, given: str | Path | Sequence[Any] | NDArray[Any] | None, count: int | None) -> Ids:
     """The ids of one side from a `.npy`, `.json`, `.csv` or text file, a list or an array: integers where every one is.
 
-    `count` is the number of rows that the model's table has. There is one id for each row, in row order; or fewer, all of
-    them integers that name rows, which are the model's rows themselves. Raises ExportRefused for anything else, where an id
-    stands twice, and where one is neither an integer nor a string.
+    `count` is the number of rows that the model's table has, None where only the ids can tell. There is one id for each row, in
+    row order; or fewer, all of them integers that name rows, which are the model's rows themselves. Raises ExportRefused for
+    anything else, where an id stands twice, and where one is neither an integer nor a string.
     """
+    if given is None and count is None:
+        raise ExportRefused(
+            f"can't tell how many {side}s the model knows, since it looks up no table by the {side}'s rows as they are: "
+            f"pass --{side}-ids with one id for each row, or --{side}-input where another input is the {side}'s"
+        )
     if given is None:
-        return Ids(side, "row", count)
+        return Ids(side, "row", count or 0)
     in_file = isinstance(given, str | Path)
     if isinstance(given, str | Path):
         source, (found, first) = Path(given).name, _id_list(Path(given))
@@ -61,11 +66,9 @@ def read_ids(side: str, given: str | Path | Sequence[Any] | NDArray[Any] | None,
     rows = _unique(source, texts, first)
     integers = all((in_file or not isinstance(each, str)) and is_integer(text) for each, text in zip(found, texts, strict=True))
     values = np.array([int(text) for text in texts], np.int64) if integers else None
+    count = len(texts) if count is None else count
     if values is not None and _are_rows(values, count):
-        note = (
-            f"{source}: {len(values)} ids for a table of {count} rows are taken for row numbers, as in a model trained on raw ids"
-        )
-        return Ids(side, "integer", len(values), values, rows, values, (f"{note}; the other rows are left out",))
+        return Ids(side, "integer", len(values), values, rows, values, (_raw_note(source, len(values), count),))
     _check_count(side, source, len(texts), count, values)
     if values is None:
         return Ids(side, "string", count, texts, rows)

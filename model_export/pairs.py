@@ -13,6 +13,8 @@ from model_export.samples import Rows
 from service.errors import ExportRefused
 
 BATCH = 1 << 14  # pairs in one run of a framework's forward
+LOOKUPS = ("Gather", "GatherND")
+PASSING = ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten")  # an id is the same behind these
 FLOAT_IDS = 1 << 24  # a float32 holds every whole number up to here
 
 
@@ -77,39 +79,31 @@ def batches(count: int, size: int) -> Iterator[slice]:
 
 
 def row_counts(network: Network) -> dict[str, int]:
-    """How many rows each input may name: those of the smallest table that is looked up with it alone.
+    """How many rows each input may name: those of the smallest table that is looked up with it as it is.
 
-    Inputs that look nothing up are left out.
+    Left out are inputs that look nothing up, or that something is computed of first: what that gives is no row of theirs.
     """
-    reached: dict[str, frozenset[str]] = {name: frozenset([name]) for name in network.inputs}
+    direct = {name: name for name in network.inputs}
     counts: dict[str, int] = {}
     for node in network.nodes:
-        inputs = frozenset[str]().union(*(reached.get(name, frozenset()) for name in node.input))
-        reached |= dict.fromkeys(node.output, inputs)
-        table = network.constants.get(node.input[0]) if node.op_type == "Gather" else None
-        if table is None or table.ndim != 2 or any(each.name == "axis" and each.i for each in node.attribute):
+        if node.op_type in PASSING and node.input[0] in direct:
+            direct[node.output[0]] = direct[node.input[0]]
+        table = network.constants.get(node.input[0]) if node.op_type in LOOKUPS else None
+        if table is None or not table.ndim or any(each.name in ("axis", "batch_dims") and each.i for each in node.attribute):
             continue
-        (*_, index) = node.input
-        if len(reached.get(index, ())) == 1:
-            (name,) = reached[index]
+        name = direct.get(node.input[1])
+        if name:
             counts[name] = min(counts.get(name, len(table)), len(table))
     return counts
 
 
-def side_counts(source: GraphSource) -> dict[str, int]:
-    """The rows of `user` and `item`, those of the model's own tables; raises ExportRefused."""
+def side_counts(source: GraphSource) -> dict[str, int | None]:
+    """The rows of `user` and `item`, those of the model's own tables, None where it looks up none by them; raises ExportRefused."""
     found = row_counts(source.network)
-    counts = {}
     for side, name in (("user", source.user), ("item", source.item)):
-        if name not in found:
+        if source.network.inputs[name].dtype.kind == "f" and found.get(name, 0) > FLOAT_IDS:
             raise ExportRefused(
-                f"can't tell how many {side}s the model knows: its input {name!r} looks up no embedding table by itself. "
-                f"Is another input the {side}'s? Name it with --{side}-input"
+                f"the {side} input {name!r} takes ids as float32, which is exact up to 2^24 only, and its table has {found[name]} "
+                "rows: declare the input with dtype int64"
             )
-        if source.network.inputs[name].dtype.kind == "f" and found[name] > FLOAT_IDS:
-            raise ExportRefused(
-                f"input {name!r} takes ids as float32, which is exact up to 2^24 only, and its table has {found[name]} rows: "
-                "declare the input with dtype int64"
-            )
-        counts[side] = found[name]
-    return counts
+    return {"user": found.get(source.user), "item": found.get(source.item)}

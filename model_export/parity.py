@@ -113,9 +113,15 @@ def _ask(folder: Path, user_rows: Rows, item_rows: Rows, k: int) -> tuple[Answer
         command = [sys.executable, "-P", "-c", ALONE, home, str(folder), str(request), str(answers)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own interpreter and arguments
         if not answers.exists():
-            raise ExportRefused(f"parity failed: the graphs can't be run: {done.stderr.strip()[-2000:]}")
+            raise ExportRefused(f"parity failed: the graphs can't be run: {_reason(done.stderr)}")
         with np.load(answers) as arrays:
             return Answers(**arrays), json.loads(done.stdout)
+
+
+def _reason(told: str) -> str:
+    """What a process said last, in place of its traceback."""
+    lines = [line for line in told.splitlines() if line.strip()] or ["it ended without a word; was its memory enough?"]
+    return lines[-1].strip()[:500]
 
 
 class Graphs:
