@@ -156,8 +156,8 @@ def dot(made: Programs, left: Form, right: Form, shape: Shape) -> Form | None:
     return Dot(flat(made, user), flat(made, item), shape)
 
 
-def total(made: Programs, form: Form, axes: tuple[int, ...], shape: Shape) -> Form | None:
-    """The form summed over `axes` of its rows, which are negative; `shape` is what is left."""
+def total(made: Programs, form: Form, axes: tuple[int, ...], shape: Shape, unit: Constant) -> Form | None:
+    """The form summed over `axes` of its rows, which are negative; `shape` is what is left, and `unit` a 1 of the form's type."""
     keep = int(not isinstance(form, Known) and len(shape) == len(form.shape))
     match form:
         case One() | Product() | Dot() | Rows() if all(form.shape[axis] == 1 for axis in axes):
@@ -166,15 +166,17 @@ def total(made: Programs, form: Form, axes: tuple[int, ...], shape: Shape) -> Fo
             return made.on(form, "ReduceSum", made.constant(np.array(axes)), shape=shape, keepdims=keep)
         case Product(user, item, full) if all(at - len(full) in axes for at, size in enumerate(full) if size > 1):
             return Dot(flat(made, user), flat(made, item), shape, form.scaled)
+        case Rows(name, (size,)):
+            return reshaped(made, made.through(name, np.full((size, 1), unit), (1,)), shape)
         case Rows() | Product():
             sums = made.emit("pair", "ReduceSum", [made.force(form), made.constant(np.array(axes))], keepdims=keep)
             return made.rows(sums, shape)
         case Sum(terms, full) if all(isinstance(term, Known) or term.shape == full for term in terms):
-            pieces = [_total_known(term, full, axes, bool(keep)) or total(made, term, axes, shape) for term in terms]
+            pieces = [_total_known(term, full, axes, bool(keep)) or total(made, term, axes, shape, unit) for term in terms]
         case Parts(parts, full, axis) if axis in axes:
             sizes = [part.shape for part in parts]
             left = [tuple(1 if at - len(size) in axes else n for at, n in enumerate(size)) if keep else shape for size in sizes]
-            pieces = [total(made, part, axes, rest) for part, rest in zip(parts, left, strict=True)]
+            pieces = [total(made, part, axes, rest, unit) for part, rest in zip(parts, left, strict=True)]
         case _:
             return None
     return None if None in pieces else add(made, [piece for piece in pieces if piece is not None], shape)

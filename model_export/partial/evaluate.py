@@ -51,6 +51,8 @@ def _read(programs: Programs, probe: Probe, node: onnx.NodeProto, forms: Mapping
     values = [forms[name] if name else None for name in node.input]
     kinds = {type(form) for form in values if form is not None}
     outputs = [name for name in node.output if name]
+    if not probe.two.keys() >= set(outputs):
+        raise NotApart(f"{node.op_type} gives no array")
     of_type = node.op_type in ("Shape", "Size") or (node.op_type == "CastLike" and isinstance(values[0], Known))
     if of_type or kinds <= {Known, Sizes}:
         return {name: _fixed(probe, node, name) for name in outputs}

@@ -19,7 +19,7 @@ Feeds = Callable[[NDArray[np.int64], NDArray[np.int64]], Arrays]
 
 @dataclass(frozen=True)
 class Probe:
-    """Every value of the graph, by name, at two and at three pairs; `fixed` names those that no input reaches."""
+    """Every array of the graph, by name, at two and at three pairs; `fixed` names those that no input reaches."""
 
     two: Mapping[str, NDArray[Any]]
     three: Mapping[str, NDArray[Any]]
@@ -41,7 +41,8 @@ def run_probe(network: Network, feeds: Feeds, users: int = 3, items: int = 3) ->
 
     def values(count: int) -> Mapping[str, NDArray[Any]]:
         given = feeds(np.arange(count) % users, np.arange(count)[::-1] % items)
-        return {**network.constants, **given, **dict(zip(names, program.run(given), strict=True))}
+        found = zip(names, program.run(given), strict=True)
+        return {**network.constants, **given, **{name: value for name, value in found if isinstance(value, np.ndarray)}}
 
     return Probe(values(2), values(3), _fixed(network))
 

@@ -165,7 +165,7 @@ def reduce_sum(step: Step) -> Result:
     axes = step.axes(len(form.shape)) if form is not None and not isinstance(form, Known) else None
     if form is None or isinstance(form, Known) or axes is None or not step.floats:
         return None
-    found = algebra.total(step.made, form, axes, step.shape)
+    found = algebra.total(step.made, form, axes, step.shape, step.number(1))
     if found is None or step.node.op_type == "ReduceSum":
         return found
     return algebra.scale(step.made, found, step.number(1 / prod(form.shape[axis] for axis in axes)))
@@ -192,8 +192,9 @@ def reshape(step: Step) -> Result:
 
 
 def same(step: Step) -> Result:
-    """Nothing happens to a value in inference."""
-    return step.forms[0]
+    """Nothing happens to a value, by Dropout only in inference."""
+    training = step.known(2)
+    return step.forms[0] if len(step.forms) < 3 or (training is not None and not training.any()) else None
 
 
 def each(step: Step) -> Result:

@@ -39,8 +39,8 @@ def reshaped(made: Programs, form: Form, shape: Shape) -> Form | None:
     match form:
         case One():
             return made.on(form, "Reshape", made.constant(target), shape=shape)
-        case Rows(name):
-            return made.rows(made.emit("pair", "Reshape", [name, made.constant(target)]), shape)
+        case Rows(name, before):
+            return form if before == shape else made.rows(made.emit("pair", "Reshape", [name, made.constant(target)]), shape)
         case Dot():
             return Dot(form.user, form.item, shape, form.scaled)
         case Product(user, item):

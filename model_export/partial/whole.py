@@ -29,7 +29,9 @@ def whole(network: Network, probe: Probe, user: str) -> Evaluated:
     for node in nodes:
         inputs = [names.get(name, name) for name in node.input]
         programs.keep(PAIR, *_told(programs, probe, node, inputs))
-    programs.widest = max((_numbers_of_a_pair(probe, name) for node in nodes for name in node.output if name), default=1)
+    programs.widest = max(
+        (_numbers_of_a_pair(probe, name) for node in nodes for name in node.output if name in probe.two), default=1
+    )
     score = programs.float32(output, probe.two[output].dtype)
     refuse_one_sided(programs.sides(score))
     return Evaluated(programs, score, steps)

@@ -195,6 +195,20 @@ def by_count(build):
     build.keep(op, [name, whole_shape], found)
 
 
+def filled(build):
+    """A constant row for every pair, made from the number of pairs at hand."""
+    name, shape = build.value()
+    count = build.keep("Shape", [name], None, end=1)
+    target = build.keep("Concat", [count, build.constant(np.array(shape, np.int64))], None, axis=0)
+    fill = helper.make_tensor("value", TensorProto.FLOAT, [1], [0.25])
+    build.nodes.append(helper.make_node("ConstantOfShape", [target], ["full" + target], value=fill))
+    del build.values[-2:]
+    if shape and build.draw(st.booleans()):
+        build.keep("Concat", ["full" + target, name], (*shape[:-1], 2 * shape[-1]), axis=-1)
+    else:
+        build.keep(build.pick(["Add", "Sub", "Mul", "Max"]), ["full" + target, name], shape)
+
+
 def unsqueezed(build):
     name, shape = build.value(lambda shape: len(shape) < 3)
     at = build.draw(st.integers(1, len(shape) + 1))
@@ -314,7 +328,7 @@ STEPS = [
     dense,
 ]
 STEPS += [dense, onto_vector, gemm, reduced, reduced, reshaped, by_count, unsqueezed, squeezed, flattened, sliced, split, normed]
-STEPS += [layer_normed, softened, rows_by_columns, contracted, looked_up, as_double]
+STEPS += [filled, layer_normed, softened, rows_by_columns, contracted, looked_up, as_double]
 
 
 @st.composite

@@ -58,6 +58,19 @@ def test_a_graph_run_whole_keeps_every_score(body):
     assert_same_scores(network, read(network, whole))
 
 
+def test_sequences_are_no_arrays_and_run_whole():
+    network = scorer(
+        "q = SplitToSequence <axis = 1> (i, two)\n a = SequenceAt (q, one)\n b = SequenceAt (q, none)\n"
+        "p = Mul (a, b)\n c = Concat <axis = 1> (p, u)\n s = Sigmoid (c)\n score = ReduceSum <keepdims = 0> (s, last)",
+        two=np.array(2),
+        none=np.array(0),
+        one=np.array(1),
+    )
+    with pytest.raises(NotApart, match="SplitToSequence gives no array"):
+        read(network)
+    assert_same_scores(network, read(network, whole))
+
+
 def test_a_graph_run_whole_has_its_inputs_alone_on_either_side():
     found = read(scorer(TURNED), whole)
 

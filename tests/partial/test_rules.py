@@ -232,6 +232,12 @@ def test_the_sum_over_stacked_terms_is_their_sum():
     assert isinstance(found.score, Vectors)
 
 
+def test_the_sum_of_rows_is_a_layer_that_takes_up_factors():
+    found = apart("t = Sub (u, i)\n q = Pow (t, two)\n h = Mul (q, half)\n score = ReduceSum (h, last)", two=np.float32(2))
+
+    assert pair_operators(found) == ["Add", "Pow", "Gemm"]
+
+
 @pytest.mark.parametrize("op", ["ReduceMax", "ReduceL2"])
 def test_other_reductions_are_left_for_pairs(op):
     assert ["Add", op] == pair_operators(apart(f"{SUM} score = {op} (s, last)"))
@@ -304,7 +310,7 @@ def test_slices_of_products_and_rows_are_slices_of_what_they_are_made_of():
     body = BENT + "p = Mul (u, i)\n c = Concat <axis = 1> (p, r)\n x = Slice (c, low, high, last)\n score = ReduceSum (x, last)"
     found = apart(body, low=np.array([1]), high=np.array([6]))
 
-    assert sorted(["Add", "Relu", "Slice", "ReduceSum", "Gemm", "Add"]) == sorted(pair_operators(found))
+    assert sorted(["Add", "Relu", "Slice", "MatMul", "Gemm", "Add"]) == sorted(pair_operators(found))
 
 
 def test_a_slice_with_a_stride_is_left_for_pairs():
@@ -370,6 +376,11 @@ def test_other_operators_on_both_sides_are_left_for_pairs_and_need_no_wider_rows
     operators = pair_operators(apart(f"{body}\n r = Relu (t)\n score = MatMul (r, column)"))
 
     assert "Expand" not in operators
+
+
+@pytest.mark.parametrize("body", ["t = PRelu (u, i)", "t = PRelu (i, u)", "t = PRelu (s, row)"])
+def test_a_slope_of_one_side_meets_the_other_row_by_row(body):
+    assert pair_operators(apart(f"{SUM} {body}\n score = MatMul (t, column)"))[-2:] == ["PRelu", "Gemm"]
 
 
 def test_whole_numbers_divide_as_whole_numbers():
