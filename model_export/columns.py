@@ -19,7 +19,20 @@ from model_export.network import Arrays
 from model_export.partial.forms import USER, One
 
 Constants = dict[str, NDArray[Any]]
-UNARY = ("Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Softplus", "Softsign", "Gelu")
+UNARY: tuple[str, ...] = (
+    "Relu",
+    "LeakyRelu",
+    "Elu",
+    "Selu",
+    "Celu",
+    "Sigmoid",
+    "HardSigmoid",
+    "HardSwish",
+    "Tanh",
+    "Softplus",
+    "Softsign",
+    "Gelu",
+)
 UNARY += ("Mish", "ThresholdedRelu", "Exp", "Log", "Sqrt", "Neg", "Abs", "Erf", "Reciprocal", "Identity")
 BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")
 

@@ -55,8 +55,20 @@ def check(folder: Path, reference: Reference, vectors: Reference | None = None) 
         raise ExportRefused(f"parity failed, so no bundle was written: {beaten} blocks hold an item that beats their bound")
     figures = {"pairs": len(user_rows) * len(item_rows), "users": len(user_rows), "k": answers.rows.shape[1], **found}
     if not (figures.pop("passed") and golden["passed"] and not golden["unguarded"]):
-        raise ExportRefused(f"parity failed, so no bundle was written: {json.dumps({**figures, 'golden': golden})}")
+        raise ExportRefused(f"parity failed, so no bundle was written: {_failure(figures, golden)}")
     return {**figures, "tolerance": tolerance()}
+
+
+def _failure(figures: dict[str, Any], golden: dict[str, Any]) -> str:
+    """What differs, in words."""
+    said = [
+        f"the graphs' scores differ from the model's by up to {figures['largest_difference']:.3g} over {figures['pairs']} pairs, and "
+        f"the top-{figures['k']} agrees for {figures['top_k_agreement']:.0%} of {figures['users']} users",
+        f"the golden sample is off by up to {golden['largest_difference']:.3g}",
+        *(f"a row outside the table is answered: {name}" for name in golden["unguarded"]),
+        "does the model score a pair alike at every call, whatever stands beside it?",
+    ]
+    return "; ".join(said)
 
 
 def sampled(users: int, items: int, most_users: int) -> tuple[Rows, Rows]:

@@ -1,7 +1,6 @@
 """What `export_model` writes, and when it writes nothing."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -170,8 +169,7 @@ def test_a_model_that_fails_parity_leaves_nothing(vectors, target, nothing_left)
         export_model(torch_model(*vectors, score=drifting), target, similarity="model")
 
     nothing_left()
-    figures = json.loads(str(refusal.value).partition(": ")[2])
-    assert figures["golden"]["largest_difference"] == pytest.approx(1, abs=1e-5)
+    assert "golden sample is off by up to 1;" in str(refusal.value)
 
 
 def test_a_companion_that_fails_leaves_nothing(vectors, target, nothing_left):
