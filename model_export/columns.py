@@ -19,21 +19,8 @@ from model_export.network import Arrays
 from model_export.partial.forms import USER, One
 
 Constants = dict[str, NDArray[Any]]
-UNARY: tuple[str, ...] = (
-    "Relu",
-    "LeakyRelu",
-    "Elu",
-    "Selu",
-    "Celu",
-    "Sigmoid",
-    "HardSigmoid",
-    "HardSwish",
-    "Tanh",
-    "Softplus",
-    "Softsign",
-    "Gelu",
-)
-UNARY += ("Mish", "ThresholdedRelu", "Exp", "Log", "Sqrt", "Neg", "Abs", "Erf", "Reciprocal", "Identity")
+UNARY = ["Abs", "Celu", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log", "Mish", "Neg"]
+UNARY += ["Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu"]
 BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")
 
 

@@ -62,8 +62,8 @@ def check(folder: Path, reference: Reference, vectors: Reference | None = None) 
 def _failure(figures: dict[str, Any], golden: dict[str, Any]) -> str:
     """What differs, in words."""
     said = [
-        f"the graphs' scores differ from the model's by up to {figures['largest_difference']:.3g} over {figures['pairs']} pairs, and "
-        f"the top-{figures['k']} agrees for {figures['top_k_agreement']:.0%} of {figures['users']} users",
+        f"the graphs' scores differ from the model's by up to {figures['largest_difference']:.3g} over {figures['pairs']} pairs, "
+        f"and the top-{figures['k']} agrees for {figures['top_k_agreement']:.0%} of {figures['users']} users",
         f"the golden sample is off by up to {golden['largest_difference']:.3g}",
         *(f"a row outside the table is answered: {name}" for name in golden["unguarded"]),
         "does the model score a pair alike at every call, whatever stands beside it?",
