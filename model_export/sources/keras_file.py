@@ -156,6 +156,8 @@ def _known(keras: Any, entry: Mapping[str, Any], names: set[str], own: Mapping[s
         return True
     if kind == "function" and module in ("builtins", ""):
         return any(hasattr(getattr(keras, space), str(entry.get("config"))) for space in FUNCTIONS)
+    if kind == "function":
+        return module.split(".")[0] == "keras" and bool({*FUNCTIONS, "ops"} & set(module.split(".")))
     if kind in VALUES or kind in OLD_NAMES or module.split(".")[0] in ("keras", "builtins"):
         return True
     return not module and any(isinstance(getattr(getattr(keras, space), kind, None), type) for space in NAMESPACES)

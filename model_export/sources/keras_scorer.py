@@ -21,6 +21,17 @@ FUNCTIONAL = (
     "keras.Model([user, item], model([user, item]))"
 )
 SMALLEST_BATCH = 5
+KERAS_NAMES = {  # operations of torch under the names that Keras calls them by, and under those that torch's exporter knows
+    "multiply": "mul",
+    "subtract": "sub",
+    "divide": "div",
+    "true_divide": "div",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "less": "lt",
+    "less_equal": "le",
+    "not_equal": "ne",
+}
 
 
 def step(tensor: Any) -> tuple[Any, list[Any]]:
@@ -45,6 +56,10 @@ def inputs(model: Model) -> dict[str, Any]:
     for name, tensor in found.items():
         if tensor.dtype == "string":
             raise ExportRefused(f"input {name!r} takes text: export the part of the model behind its lookup, which takes rows")
+        if None in tensor.shape[1:]:
+            raise ExportRefused(
+                f"input {name!r} takes rows of any length: give them one, with keras.Input((n,)), and fill short rows up"
+            )
     return found
 
 
@@ -101,8 +116,10 @@ def _tensor(keras: Any, tensor: Any, values: NDArray[Any]) -> Any:
 
 
 def _call(keras: Any, model: Model, values: Mapping[str, Any]) -> Any:
-    """Run the model in inference mode; its inputs may be a list or a dictionary."""
-    return model(keras.tree.map_structure(lambda tensor: values[step(tensor)[0].name], model.input), training=False)
+    """Run the model in inference mode; its inputs, and its one output, may be in a list or a dictionary."""
+    given = keras.tree.map_structure(lambda tensor: values[step(tensor)[0].name], model.input)
+    (scores,) = keras.tree.flatten(model(given, training=False))
+    return scores
 
 
 def _no_gradients(keras: Any) -> Any:
@@ -138,11 +155,13 @@ def _module(keras: Any, model: Model, names: Mapping[str, str]) -> Any:
     """The model as a torch module whose forward takes its inputs by name."""
     import torch
 
-    # Under the names that Keras calls them by, torch's exporter leaves out the cast of a whole number that meets a float.
-    plain = {torch.multiply: torch.mul, torch.subtract: torch.sub, torch.divide: torch.div, torch.true_divide: torch.div}
+    # Where a whole number meets a float, torch's exporter casts it for operations of the names that it knows, and for no others.
+    plain = {getattr(torch, name): getattr(torch, known) for name, known in KERAS_NAMES.items()}
 
     class PlainNames(torch.overrides.TorchFunctionMode):  # type: ignore[misc]  # untyped
         def __torch_function__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+            if function is torch.pow and all(isinstance(each, torch.Tensor) for each in given):
+                given = [each.to(torch.result_type(*given)) for each in given]  # or 2 to the power of 0.5 would be a whole number
             return plain.get(function, function)(*given, **(named or {}))
 
     class Scorer(torch.nn.Module):  # type: ignore[misc]  # untyped

@@ -154,7 +154,13 @@ def neural(keras, user, item):
 
 def arithmetic(keras, user, item):
     left, right = rows(keras, user, 20, 6), rows(keras, item, 30, 6)
-    return keras.ops.sigmoid(keras.ops.sum(left * right, axis=-1, keepdims=True) / 3 - 1) * 4 + 1
+    return keras.ops.sigmoid(keras.ops.sum(left * right, axis=-1, keepdims=True) / 3 - 1) * 4 + 2 ** left[:, :1]
+
+
+def compared(keras, user, item):
+    """Whole numbers meet floats in comparisons too."""
+    left, right = rows(keras, user, 20, 6), rows(keras, item, 30, 6)
+    return keras.ops.sum(keras.ops.where(left > 0, left * right, 2 * left - right), axis=-1)
 
 
 def scaled(keras, user, item):
@@ -189,6 +195,7 @@ PAIR = {"user": (1,), "item": (1,)}
         (factorised, PAIR),
         (neural, PAIR),
         (arithmetic, PAIR),
+        (compared, PAIR),
         (scaled, PAIR),
     ],
 )
@@ -311,6 +318,11 @@ def two_outputs(keras):
     return keras.Model(model.inputs, [model.output, model.layers[-2].output])
 
 
+def pooled(keras, user, item, genres):
+    genre = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(10, 3)(genres))
+    return keras.layers.Dense(1)(keras.layers.Concatenate()([joined(keras, user, item), genre]))
+
+
 def text(keras):
     inputs = [keras.Input((1,), name=name, dtype="string" if name == "user" else "int32") for name in PAIR]
     return keras.Model(inputs, keras.layers.Identity()(inputs))
@@ -327,6 +339,7 @@ def text(keras):
         (lambda _: build(lambda keras, user, item, _idle: factorised(keras, user, item), **PAIR, idle=(1,)), "'idle'"),
         (lambda _: build(factorised, left=(1,), right=(1,)), r"left, right.*--user-input"),
         (text, r"input 'user' takes text"),
+        (lambda _: build(pooled, **PAIR, genres=(None,)), r"input 'genres' takes rows of any length"),
     ],
 )
 def test_what_is_no_scorer_of_pairs_is_refused_by_name(make, message):
@@ -355,13 +368,13 @@ def test_another_backend_can_do_dot_products_alone():
 
 
 def test_inputs_may_be_a_dictionary(vectors, target):
-    """Models built over {"user": …, "item": …} are functional models like any other."""
+    """Models built over {"user": …, "item": …} are functional models like any other; so is one with a dictionary of one score."""
     import keras
 
     inputs = {name: keras.Input((), name=name, dtype="int32") for name in ("user", "item")}
     rows = [keras.layers.Embedding(9, 4)(inputs["user"]), keras.layers.Embedding(11, 4)(inputs["item"])]
 
-    report = export_model(keras.Model(inputs, keras.layers.Dot(1)(rows)), target)
+    report = export_model(keras.Model(inputs, {"score": keras.layers.Dot(1)(rows)}), target)
 
     assert (report.users, report.items, report.formula) == (9, 11, "dot")
 

@@ -264,6 +264,30 @@ def test_a_function_that_is_not_here_is_named(suffix, tmp_path):
         front_end.load(saved)
 
 
+@SUFFIXES
+def test_functions_of_keras_own_load(suffix, tmp_path):
+    """By name, or as the function itself."""
+    import keras
+
+    saved = tmp_path / f"taste{suffix}"
+    last = keras.layers.Dense(1, activation=keras.activations.softplus, kernel_initializer="he_normal", kernel_regularizer="l2")
+    scorer(lambda keras, joined: last(keras.layers.Dense(3, activation=keras.ops.tanh)(joined))).save(saved)
+
+    assert front_end.load(saved).user == "user"
+
+
+@pytest.mark.parametrize("module", ["keras.utils", "keras.saving", "os", "keras.src.utils.file_utils"])
+def test_functions_that_are_no_part_of_models_are_refused(module, tmp_path):
+    """A file can't have any function called that Keras or Python happens to have."""
+    saved = tmp_path / "trick.keras"
+    scorer(lambda keras, joined: keras.layers.Dense(1, activation="relu", name="score")(joined)).save(saved)
+    called = json.dumps({"module": module, "class_name": "function", "config": "remove", "registered_name": "remove"})
+    rewritten(saved, lambda text: text.replace('"activation": "relu"', f'"activation": {called}'))
+
+    with pytest.raises(ExportRefused, match="layer 'score' needs 'remove'"):
+        front_end.load(saved)
+
+
 def test_losses_of_ones_own_are_no_hindrance(tmp_path):
     """What a model was trained with isn't loaded."""
     model, saved = scorer(dense), tmp_path / "taste.keras"
