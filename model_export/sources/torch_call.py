@@ -69,6 +69,11 @@ class Call:
 def describe(torch: Any, model: Any, user: str | None, item: str | None, features: Collection[str]) -> Call:
     """How `model` is called with one row a pair; raises ExportRefused, with the module's own reason, where no way works."""
     names, needed = _parameters(model)
+    if len(names) == 1:
+        raise ExportRefused(
+            f"forward takes {names[0]!r} alone, and a user and an item must come apart: export a module whose forward(user, item) "
+            "puts them together and calls this one"
+        )
     sides = pick_sides("parameters of forward", names, user, item, REMEDY, features)
     taken = [name for name in names if name in needed or name in sides or name in features]
     beyond = [name for name in taken if name not in sides]
@@ -161,7 +166,10 @@ def inference(torch: Any, model: Any) -> Iterator[None]:
     for part in modes:
         part.training = False  # model.eval() does no more, and an exported program refuses it
     try:
-        with torch.no_grad():
+        with (
+            torch.no_grad(),
+            torch.compiler.set_stance("force_eager"),
+        ):  # or a compiled module would be compiled again for each shape
             yield
     finally:
         for part, mode in modes.items():

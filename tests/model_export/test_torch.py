@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from model_export import export_model
-from model_export.network import Input
+from model_export.formula import DotSource
+from model_export.network import GraphSource, Input
 from model_export.runtime import Program
 from model_export.sources.torch import from_module, load
 from model_export.sources.torch_call import describe
@@ -254,6 +255,29 @@ def test_a_forward_that_branches_on_values_is_refused_with_torchs_reason(vectors
     with pytest.raises(ExportRefused, match=r"torch.onnx.export can't read the module: \w+: .*") as refusal:
         from_module(model)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_compiled_module_is_read_as_it_was_written(vectors):
+    """Nothing is compiled for it, in place or around it."""
+    compiled = []
+
+    def backend(graph, _examples):
+        compiled.append(graph)
+        return graph.forward
+
+    inside = torch_model(*vectors, score=lambda _module, left, right: (left * right).sum(-1) + 1)
+    inside.compile(backend=backend)
+    around = torch.compile(torch_model(*vectors), backend=backend)
+
+    assert isinstance(from_module(inside), GraphSource)
+    assert isinstance(from_module(around), DotSource)
+    assert compiled == []
+
+
+def test_a_forward_of_one_argument_is_told_to_come_apart():
+    """Pairs as the columns of one tensor have no side of their own."""
+    with pytest.raises(ExportRefused, match=r"takes 'input' alone.*forward\(user, item\)"):
+        from_module(torch.nn.Linear(2, 1))
 
 
 def test_two_outputs_are_refused(vectors):
