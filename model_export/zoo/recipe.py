@@ -24,11 +24,11 @@ class Recipe:
 PAIRS = Recipe(dim=32, epochs=40, learning_rate=0.02, l2=0.01, temperature=1.0, batch_size=32, similarity="model")
 USUAL = {
     "dot": Recipe(),
-    "biased-dot": replace(PAIRS, epochs=20, learning_rate=0.01),
+    "biased-dot": replace(PAIRS, learning_rate=0.01),
     "mlp": PAIRS,
     "genre-mlp": PAIRS,
-    "two-tower": replace(PAIRS, learning_rate=0.01),
-    "neumf": replace(PAIRS, epochs=20, learning_rate=0.01),
+    "two-tower": replace(PAIRS, learning_rate=0.01, l2=0.001, batch_size=16),
+    "neumf": replace(PAIRS, learning_rate=0.01, l2=0.03),
 }
 
 

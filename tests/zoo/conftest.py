@@ -1,10 +1,21 @@
 """Files with an answer by reasoning: even users touch even items, odd users odd ones."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 USERS, ITEMS = 12, 20
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models as small as these are trained faster by one thread than by several that wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

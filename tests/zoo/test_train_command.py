@@ -19,9 +19,10 @@ APP = typer.Typer()
 APP.command("train")(train)
 
 
-def run(folder: Path, out: Path, architecture: str, *options: str):
+def run(folder: Path, out: Path | None, architecture: str, *options: str):
     files = ["--ratings", str(folder / "ratings.csv"), "--items", str(folder / "items.csv")]
-    return CliRunner().invoke(APP, [*files, "--architecture", architecture, "-o", str(out), *options])
+    bundle = ["-o", str(out)] if out else []
+    return CliRunner().invoke(APP, [*files, "--architecture", architecture, *bundle, *options])
 
 
 @pytest.mark.parametrize(("architecture", "suffix"), [("keras-dot", ".keras"), ("torch-dot", ".pt")])
@@ -61,6 +62,31 @@ def test_a_model_trained_by_dot_product_is_served_by_dot_product(even_odd, tmp_p
     assert run(even_odd, tmp_path / "b", "torch-dot", "--epochs", "1", "--similarity", "dot").exit_code == 0
 
     assert archive.open_bundle(tmp_path / "b").manifest.similarity == "dot"
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    ["keras-genre-mlp", "torch-genre-mlp", "keras-mlp", "torch-two-tower", "torch-neumf", "keras-biased-dot"],
+)
+def test_any_other_architecture_is_served_by_its_own_score(architecture, even_odd, tmp_path):
+    options = ("--epochs", "2", "-k", "4", "--dim", "3", "--genre-column", "kinds")
+    result = run(even_odd, tmp_path / "b", architecture, *options)
+
+    assert result.exit_code == 0, result.output
+    manifest = archive.open_bundle(tmp_path / "b").manifest
+    assert (manifest.similarity, manifest.users, manifest.items) == ("model", 12, 20)
+    assert manifest.metrics["training"]["architecture"] == architecture
+
+
+def test_items_without_the_genre_column_are_refused_before_training(even_odd, tmp_path):
+    result = run(even_odd, tmp_path / "b", "torch-genre-mlp")
+
+    assert isinstance(result.exception, ExportRefused)
+    assert "no column 'genres'; its columns are title, kinds" in str(result.exception)
+
+
+def test_a_similarity_goes_with_a_dot_model_alone(even_odd, tmp_path):
+    assert run(even_odd, tmp_path / "b", "torch-mlp", "--similarity", "dot").exit_code == 2
 
 
 def test_a_folder_that_exists_is_refused_before_anything_is_read(even_odd, tmp_path):
