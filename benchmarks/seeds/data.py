@@ -3,6 +3,7 @@
 import csv
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,15 @@ from numpy.typing import NDArray
 
 from benchmarks.errors import SystemFailed
 
-USERS, MOVIES, GENRES = 610, 9742, 19  # of ml-latest-small, for code that builds a model without being told
+USERS, MOVIES, GENRES, MARKS = 610, 9742, 19, 19  # of ml-latest-small, for code that builds a model without being told
+NONE = "(no genres listed)"
 Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Data:
-    """External ids in row order, the pairs that were rated as two int64 arrays of rows, and each film's genre, a row of 19.
+    """External ids in row order, the pairs that were rated as two int64 arrays of rows, and each film's genre, the first
+    of those listed, as a row of 19; `marks` float32 [films, 19] has a 1 for each that is listed, of those that are genres.
 
     `movies_file` is the items file that the exporter reads the genres from, by their names.
     """
@@ -26,6 +29,7 @@ class Data:
     user: Rows
     movie: Rows
     genre: Rows
+    marks: NDArray[np.float32]
     movies_file: Path
 
     @cached_property
@@ -40,15 +44,17 @@ def read(folder: Path) -> Data:
     if not (ratings.is_file() and movies.is_file()):
         raise SystemFailed(f"{folder} has no ratings.csv and movies.csv: --movielens FOLDER says where ml-latest-small is")
     with movies.open(newline="", encoding="utf-8") as file:
-        first = {int(row["movieId"]): row["genres"].split("|")[0] for row in csv.DictReader(file)}
+        listed = {int(row["movieId"]): row["genres"].split("|") for row in csv.DictReader(file)}
     with ratings.open(newline="", encoding="utf-8") as file:
         pairs = np.array([(int(row["userId"]), int(row["movieId"])) for row in csv.DictReader(file)])
-    movie_ids, user_ids, names = sorted(first), sorted(set(pairs[:, 0].tolist())), sorted(set(first.values()))
-    if (len(user_ids), len(movie_ids), len(names)) != (USERS, MOVIES, GENRES):
+    movie_ids, user_ids = sorted(listed), sorted(set(pairs[:, 0].tolist()))
+    first, every = sorted({each[0] for each in listed.values()}), sorted(set(chain(*listed.values())) - {NONE})
+    if (len(user_ids), len(movie_ids), len(first), len(every)) != (USERS, MOVIES, GENRES, MARKS):
         raise SystemFailed(f"{folder} holds another edition than ml-latest-small, whose sizes the models are built for")
-    genre = np.array([names.index(first[external]) for external in movie_ids])
+    genre = np.array([first.index(listed[external][0]) for external in movie_ids])
+    marks = np.array([[name in listed[external] for name in every] for external in movie_ids], np.float32)
     user, movie = np.searchsorted(user_ids, pairs[:, 0]), np.searchsorted(movie_ids, pairs[:, 1])
-    return Data(user_ids, movie_ids, user, movie, genre, movies)
+    return Data(user_ids, movie_ids, user, movie, genre, marks, movies)
 
 
 def with_negatives(data: Data, seed: int) -> tuple[Rows, Rows, NDArray[np.float32]]:

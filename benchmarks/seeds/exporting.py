@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,14 +46,16 @@ def export(seed: Seed, source: list[str], bundle: Path, data: Data) -> Exported:
     return Exported(done.returncode, done.stdout, done.stderr, time.perf_counter() - started)
 
 
-def model_source(seed: Seed, path: Path, data: Data, genre: bool) -> list[str]:
+def model_source(seed: Seed, path: Path, data: Data, inputs: Sequence[str]) -> list[str]:
     """Arguments that name a model's file."""
     words = [str(path)]
     if seed.file in BUILT:
         words += ["--architecture", f"benchmarks.seeds.torch_models:{seed.name}"]
     if seed.file == ".pt2":
         words += ["--trust"]
-    return [*words, "--item-feature", f"genre={data.movies_file}:genres"] if genre else words
+    for feature in {"genre", "genres"} & set(inputs):
+        words += ["--item-feature", f"{feature}={data.movies_file}:genres"]
+    return words
 
 
 def table_source(seed: Seed, vectors: tuple[Scores, Scores], folder: Path) -> list[str]:

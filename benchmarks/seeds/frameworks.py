@@ -49,8 +49,12 @@ def framework(name: str) -> Framework:
     return torch_side
 
 
-def inputs_of(names: list[str], data: Data, users: Any, movies: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+def inputs_of(names: list[str], data: Data, users: Any, movies: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """Values for a model's inputs, by what their names say they are; `users` is one row or an array of them."""
-    given = {"user": np.broadcast_to(np.asarray(users), movies.shape).copy(), "movie": movies, "genre": data.genre[movies]}
-    given["item"] = movies
+    given: dict[str, NDArray[Any]] = {
+        "user": np.broadcast_to(np.asarray(users), movies.shape).copy(),
+        "movie": movies,
+        "genre": data.genre[movies],
+    }
+    given |= {"item": movies, "genres": data.marks[movies]}
     return {name: given[name.removesuffix("_id")] for name in names}

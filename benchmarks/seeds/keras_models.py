@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import Model, layers
 
-from benchmarks.seeds.data import GENRES, MOVIES, USERS
+from benchmarks.seeds.data import GENRES, MARKS, MOVIES, USERS
 
 Tensor = Any  # Keras has no types
 
@@ -62,6 +62,15 @@ def _genre_perceptron(*between: layers.Layer) -> Model:
 def genre() -> Model:
     """Row c: b with a genre's embedding as a third input."""
     return _genre_perceptron()
+
+
+def marked_genres() -> Model:
+    """Row c: the film's genres as a one for each, through a layer of their own."""
+    user, movie = _inputs()
+    genres = keras.Input((MARKS,), name="genres")
+    joined = layers.Concatenate()([*_rows(user, movie), layers.Dense(8, activation="relu")(genres)])
+    hidden = layers.Dense(64, activation="relu")(joined)
+    return Model([user, movie, genres], layers.Dense(1, activation="sigmoid")(hidden))
 
 
 def genre_batch_norm() -> Model:

@@ -58,7 +58,7 @@ def inputs(model: Any) -> list[str]:
 
 
 def _named(model: Any, data: Data, user: Any, movie: Any) -> dict[str, Any]:
-    return {name: ids[:, None] for name, ids in inputs_of(inputs(model), data, user, movie).items()}
+    return {name: each.reshape(len(each), -1) for name, each in inputs_of(inputs(model), data, user, movie).items()}
 
 
 def _lookup(model: Any) -> Any:

@@ -55,7 +55,10 @@ def _c() -> list[Seed]:
         Seed("c", "genre", KERAS, ".keras"),
         Seed("c", "genre_batch_norm", KERAS, ".keras"),
         Seed("c", "genre_dropout", KERAS, ".h5"),
+        Seed("c", "marked_genres", KERAS, ".keras"),
         Seed("c", "GenrePerceptron", TORCH, ".pt"),
+        Seed("c", "MarkedGenres", TORCH, ".pt"),
+        Seed("c", "MarkedGenres", TORCH, ".onnx"),
         Seed("c", "genre_batch_norm", TORCH, ".safetensors"),
         Seed("c", "genre_dropout", TORCH, ".pt2"),
     ]

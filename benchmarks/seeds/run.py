@@ -78,7 +78,7 @@ def _exported(seed: Seed, its: Framework, model: Any, folder: Path, data: Data) 
     else:
         path = folder / f"model{seed.file}"
         its.save(model, path)
-        source = model_source(seed, path, data, "genre" in its.inputs(model))
+        source = model_source(seed, path, data, its.inputs(model))
     return export(seed, source, folder / "bundle", data)
 
 

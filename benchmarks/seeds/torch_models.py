@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.seeds.data import GENRES, MOVIES, USERS
+from benchmarks.seeds.data import GENRES, MARKS, MOVIES, USERS
 
 Pair = tuple[Tensor, Tensor]
 
@@ -61,6 +61,21 @@ class GenrePerceptron(nn.Module):  # type: ignore[misc]
 
     def forward(self, user: Tensor, movie: Tensor, genre: Tensor) -> Tensor:
         found = [self.user_embedding(user), self.movie_embedding(movie), self.genre_embedding(genre)]
+        return self.layers(torch.cat(found, dim=-1)).squeeze(-1)
+
+
+class MarkedGenres(nn.Module):  # type: ignore[misc]
+    """Row c: the film's genres as a one for each, through a layer of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user_embedding = nn.Embedding(USERS, 32)
+        self.movie_embedding = nn.Embedding(MOVIES, 32)
+        self.genres = nn.Linear(MARKS, 8)
+        self.layers = nn.Sequential(nn.Linear(72, 64), nn.ReLU(), nn.Linear(64, 1), nn.Sigmoid())
+
+    def forward(self, user: Tensor, movie: Tensor, genres: Tensor) -> Tensor:
+        found = [self.user_embedding(user), self.movie_embedding(movie), torch.relu(self.genres(genres))]
         return self.layers(torch.cat(found, dim=-1)).squeeze(-1)
 
 

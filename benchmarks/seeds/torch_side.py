@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks.seeds import torch_models
-from benchmarks.seeds.data import Data, with_negatives
+from benchmarks.seeds.data import MARKS, Data, with_negatives
 from benchmarks.seeds.frameworks import Scores, inputs_of
 
 BATCH, RATE = 4096, 0.01
@@ -69,4 +69,5 @@ def inputs(model: Any) -> list[str]:
 
 
 def _examples(model: Any) -> dict[str, Any]:
-    return {name: torch.tensor([place, place + 1, place + 2]) for place, name in enumerate(inputs(model))}
+    ids = {name: torch.tensor([place, place + 1, place + 2]) for place, name in enumerate(inputs(model))}
+    return ids | ({"genres": torch.eye(3, MARKS)} if "genres" in ids else {})

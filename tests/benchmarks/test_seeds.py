@@ -1,11 +1,11 @@
-"""The models of the seeds, the whole way, in short: two files, each exported by the command line in a process of its own and served."""
+"""The models of the seeds, the whole way, in short: two files, exported by the command line in a process of its own, and served."""
 
 import numpy as np
 import pytest
 
 from benchmarks.errors import SystemFailed
 from benchmarks.seeds.comparison import by_vectors, compare
-from benchmarks.seeds.data import GENRES, MOVIES, USERS, Data, read
+from benchmarks.seeds.data import GENRES, MARKS, MOVIES, USERS, Data, read
 from benchmarks.seeds.rows import ROWS, SEEDS, Seed
 from benchmarks.seeds.run import Task, run
 from tests import movielens
@@ -26,7 +26,9 @@ def data(tmp_path_factory):
     genre = np.arange(MOVIES) % GENRES
     path.write_text("".join(["movieId,genres\n", *(f"{row + 1},{chr(65 + code)}\n" for row, code in enumerate(genre))]))
     ids = list(range(1, USERS + 1)), list(range(1, MOVIES + 1))
-    return Data(*ids, rng.integers(USERS, size=5000), rng.integers(MOVIES, size=5000), genre, path)
+    return Data(
+        *ids, rng.integers(USERS, size=5000), rng.integers(MOVIES, size=5000), genre, np.zeros((MOVIES, MARKS), np.float32), path
+    )
 
 
 def test_what_is_served_is_the_frameworks_own_top_100_over_all_films(data, tmp_path):
@@ -49,13 +51,13 @@ def test_every_row_is_there_in_both_frameworks():
 
 
 class Answers:
-    """A service with these scores for every user."""
+    """A service that gives user 7 these scores."""
 
     def __init__(self, rows, scores):
-        self.items = [{"item_id": 10 * row, "score": score} for row, score in zip(rows, scores, strict=True)]
+        self.answers = {7: [{"item_id": 10 * row, "score": score} for row, score in zip(rows, scores, strict=True)]}
 
     def recommend(self, user, k):
-        return self.items
+        return self.answers[user][:k]
 
 
 @pytest.mark.parametrize(
@@ -71,9 +73,9 @@ class Answers:
     ],
 )
 def test_a_wrong_answer_is_seen(rows, scores, wrong, tmp_path):
-    data = Data([1], [0, 10, 20, 30], np.array([0]), np.array([0]), np.zeros(4, np.int64), tmp_path)
+    data = Data([7], [0, 10, 20, 30], np.array([0]), np.array([0]), np.zeros(4, np.int64), np.zeros((4, 2), np.float32), tmp_path)
 
-    found = compare(Answers(rows, scores), lambda row: np.array([0.1, 0.5, 0.5, 0.9]), data, users=1, k=2)
+    found = compare(Answers(rows, scores), [np.array([0.1, 0.5, 0.5, 0.9])].__getitem__, data, users=1, k=2)
 
     assert (1, wrong) == (found.users, found.wrong)
 
@@ -81,8 +83,8 @@ def test_a_wrong_answer_is_seen(rows, scores, wrong, tmp_path):
 def test_cosine_is_that_of_the_tables_whatever_their_lengths():
     tables = np.array([[3.0, 4.0]]), np.array([[6.0, 8.0], [-4.0, 3.0]])
 
-    assert [50, 0] == by_vectors(tables, cosine=False)(0).tolist()
-    np.testing.assert_allclose([1, 0], by_vectors(tables, cosine=True)(0), atol=1e-15)
+    np.testing.assert_allclose(by_vectors(tables, cosine=False)(0), [50, 0], atol=1e-15)
+    np.testing.assert_allclose(by_vectors(tables, cosine=True)(0), [1, 0], atol=1e-15)
 
 
 def test_another_edition_of_the_data_is_refused(tmp_path):
