@@ -10,6 +10,7 @@ import pytest
 from model_export import export_model
 from model_export.formula import DotSource
 from model_export.sources import keras as front_end
+from model_export.sources import keras_file
 from service.bundle.archive import open_bundle
 from service.errors import ExportRefused
 from tests.model_export.models import brute_force, keras_model
@@ -37,6 +38,13 @@ def scorer(last, **inputs):
     tensors = [keras.Input(shape, name=name) for name, shape in (inputs or {"user": (1,), "item": (1,)}).items()]
     rows = [keras.layers.Flatten()(keras.layers.Embedding(9, 4)(tensor)) for tensor in tensors]
     return keras.Model(tensors, last(keras, keras.layers.Concatenate()(rows)))
+
+
+def loaded(path, *, trust=False):
+    """The model alone, without a look at its graph."""
+    import keras
+
+    return keras_file.load(keras, path, trust)
 
 
 def dense(keras, joined):
@@ -155,20 +163,20 @@ def payload(path):
 def on_top(function, joined):
     import keras
 
-    return keras.layers.Lambda(function, output_shape=(1,), name="trick")(keras.layers.Dense(1)(joined))
+    return keras.layers.Lambda(function, name="trick")(keras.layers.Dense(1)(joined))
 
 
 def inside(function, joined):
     import keras
 
-    inner = keras.Sequential([keras.Input((1,)), keras.layers.Lambda(function, output_shape=(1,), name="trick")])
+    inner = keras.Sequential([keras.Input((1,)), keras.layers.Lambda(function, name="trick")])
     return inner(keras.layers.Dense(1)(joined))
 
 
 def wrapped(function, joined):
     import keras
 
-    layer = keras.layers.Lambda(function, output_shape=(1,), name="trick")
+    layer = keras.layers.Lambda(function, name="trick")
     rows = keras.layers.Reshape((1, 1))(keras.layers.Dense(1)(joined))
     return keras.layers.Flatten()(keras.layers.TimeDistributed(layer)(rows))
 
@@ -193,14 +201,13 @@ def test_trust_loads_a_lambda_layer(suffix, tmp_path):
     trace, saved = tmp_path / "was-here", tmp_path / f"trick{suffix}"
     model = scorer(lambda _, joined: on_top(payload(trace), joined))
     model.save(saved)
-    expected = front_end.from_model(model)
     trace.unlink(missing_ok=True)
 
-    source = front_end.load(saved, trust=True)
+    found = loaded(saved, trust=True)
 
     assert trace.exists()
-    values = {"user": np.arange(9), "item": np.arange(9)}
-    assert expected.scores(values).tolist() == source.scores(values).tolist()
+    ids = [np.arange(9)[:, None]] * 2
+    assert model(ids).tolist() == found(ids).tolist()
 
 
 @pytest.mark.parametrize("kind", ["TorchModuleWrapper", "TFSMLayer", "JaxLayer", "layers.Lambda", "any>Lambda"])
@@ -247,7 +254,7 @@ def test_a_registered_class_loads(suffix, tmp_path):
     layer = own_class(register=True)()
     scorer(lambda keras, joined: layer(dense(keras, joined))).save(saved)
 
-    assert front_end.load(saved).user == "user"
+    assert loaded(saved).count_params() > 0
 
 
 @SUFFIXES
@@ -273,7 +280,7 @@ def test_functions_of_keras_own_load(suffix, tmp_path):
     last = keras.layers.Dense(1, activation=keras.activations.softplus, kernel_initializer="he_normal", kernel_regularizer="l2")
     scorer(lambda keras, joined: last(keras.layers.Dense(3, activation=keras.ops.tanh)(joined))).save(saved)
 
-    assert front_end.load(saved).user == "user"
+    assert loaded(saved).layers[-1].activation is keras.activations.softplus
 
 
 @pytest.mark.parametrize("module", ["keras.utils", "keras.saving", "os", "keras.src.utils.file_utils"])
@@ -298,7 +305,7 @@ def test_losses_of_ones_own_are_no_hindrance(tmp_path):
     model.compile("adam", loss=squared)
     model.save(saved)
 
-    assert front_end.load(saved).item == "item"
+    assert loaded(saved).compiled is False
 
 
 @SUFFIXES
@@ -349,7 +356,7 @@ def test_a_file_without_the_weights_of_a_list_of_layers_is_refused(tmp_path):
 
     saved = tmp_path / "stack.keras"
     scorer(lambda _, joined: Stack(name="stack")(joined)).save(saved)
-    assert front_end.load(saved).user == "user"
+    assert loaded(saved).get_layer("stack").built
     with zipfile.ZipFile(saved) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     (tmp_path / "weights.h5").write_bytes(members["model.weights.h5"])
