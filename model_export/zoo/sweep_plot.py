@@ -37,8 +37,10 @@ def write(sweep: Sweep, to: Path) -> None:
     for panel, value in ((recall, baseline.recall), (ndcg, baseline.ndcg)):
         panel.axhline(value, color="#555555", linestyle=":", label="popularity")
         _mark_rules(panel, sweep)
+    for panel in panels.flat:
+        panel.set_ylim(0, None)
     for panel in (seconds, weights):
-        panel.set(xlabel="dimension", ylim=(0, None))
+        panel.set_xlabel("dimension")
     handles, labels = recall.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(f"{sweep.architecture}: what a dimension buys, and what it costs")
@@ -57,7 +59,7 @@ def _draw(panel: Any, sweep: Sweep, title: str, value: Any) -> None:
     panel.set_xscale("log", base=2)
     panel.set_xticks(dims, [str(dim) for dim in dims])
     panel.minorticks_off()
-    panel.set_title(title, fontsize=11)
+    panel.set_ylabel(title)
     panel.grid(alpha=0.3)
 
 
@@ -66,7 +68,7 @@ def _mark_rules(panel: Any, sweep: Sweep) -> None:
     named: dict[int, list[str]] = {}
     for side, advice in sweep.advice.items():
         for rule, dim in advice.items():
-            named.setdefault(dim, []).append(f"{rule}, {side}")
+            named.setdefault(dim, []).append(f"{rule} = {dim}, {side}")
     low, high = panel.get_xlim()
     for dim, rules in named.items():
         if low <= dim <= high:

@@ -73,7 +73,7 @@ def test_a_plot_names_its_axes_its_lines_and_the_rules(even_odd, tmp_path):
     assert run(even_odd, None, "torch-dot", *options, *QUICK).exit_code == 0
 
     drawn = (tmp_path / "plot.svg").read_text()
-    said = ("recall@4", "NDCG@4", "training, seconds", "weights, MB", "dimension", "l2 = 0.1", "popularity", "sqrt(n), users")
+    said = ("recall@4", "NDCG@4", "training, seconds", "weights, MB", "dimension", "l2 = 0.1", "popularity", "sqrt(n) = 3, users")
     assert all(f"<!-- {text} -->" in drawn for text in said)
 
 
