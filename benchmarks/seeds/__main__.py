@@ -16,7 +16,10 @@ from service.errors import RecoserveError
 
 HERE = Path(os.environ.get("MOVIELENS", Path(__file__).parents[3] / "shared/data/ml-latest-small"))
 
+app = typer.Typer(pretty_exceptions_enable=False)
 
+
+@app.command()
 def main(
     rows: Annotated[str, typer.Option(help=f"Which of {', '.join(ROWS)}, with commas between; default: all.")] = ",".join(ROWS),
     movielens: Annotated[Path, typer.Option(envvar="MOVIELENS", help="Folder of ml-latest-small.")] = HERE,
@@ -41,6 +44,6 @@ def main(
 
 if __name__ == "__main__":
     try:
-        typer.run(main)
+        app()
     except RecoserveError as error:
         sys.exit(f"error: {error}")
