@@ -13,10 +13,10 @@ from model_export import export_model
 from service.engine.loading import load_model
 from service.engine.query import Query
 from service.errors import ExportRefused
-from tests.model_export.unseen import deep, factorising, geometry, keras_scorers, odd
+from tests.model_export.unseen import deep, factorising, geometry, keras_scorers, odd, sly
 from tests.model_export.unseen.case import all_pairs, features, trained
 
-SCORERS = {**factorising.CASES, **geometry.CASES, **deep.CASES, **keras_scorers.CASES}
+SCORERS = {**factorising.CASES, **geometry.CASES, **deep.CASES, **keras_scorers.CASES, **sly.CASES}
 ODD = {**odd.CASES, **keras_scorers.ODD}
 ALL = bool(os.environ.get("RECOSERVE_TEST_ALL"))
 USERS, ITEMS = 23, 310
@@ -80,6 +80,7 @@ TRIED = (
     "FeatureAttention",
     "Experts",
     "MultiInterest",
+    "SafeShare",
     "OuterProduct",
     "keras_deep_fm",
     "keras_expected_rating",

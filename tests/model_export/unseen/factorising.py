@@ -218,7 +218,7 @@ class OneTable(nn.Module):
         return (nodes[user] * nodes[self.users + item]).sum(1)
 
 
-@CASES.add()
+@CASES.add(named=True)
 class WholeMatrix(nn.Module):
     """The score of every pair, looked up."""
 
@@ -258,7 +258,7 @@ class Double(Tables):
         return torch.sigmoid(self.dot(user, item) + self.item_bias(item).squeeze(1))
 
 
-@CASES.add()
+@CASES.add(says="float16")
 class Half(Tables):
     def parts(self) -> None:
         self.half()
@@ -301,7 +301,7 @@ class KnownPairs(Tables):
         return torch.where(known, 100.0, self.dot(user, item))
 
 
-@CASES.add()
+@CASES.add(named=True)
 class PaddingRow(nn.Module):
     """Row 0 of the items is nobody: ids are one less than rows."""
 

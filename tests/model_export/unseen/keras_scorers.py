@@ -199,3 +199,32 @@ def keras_noise(keras: Any, sides: Any) -> Any:
 def keras_two_outputs(keras: Any, sides: Any) -> Any:
     left, right = sides(6)
     return [keras.layers.Dot(1)([left, right]), keras.layers.Dense(1)(right)]
+
+
+@scorer("genre")
+def keras_one_hot(keras: Any, sides: Any, genre: Any) -> Any:
+    left, right = sides(6)
+    genres = keras.layers.CategoryEncoding(GENRES, output_mode="one_hot")(genre)
+    return keras.layers.Dot(1)([left, keras.layers.Add()([right, keras.layers.Dense(6)(genres)])])
+
+
+@scorer("year")
+def keras_decades(keras: Any, sides: Any, year: Any) -> Any:
+    left, right = sides(6)
+    decade = keras.layers.Discretization([1940.0, 1960.0, 1980.0, 2000.0])(year)
+    return keras.layers.Dot(1)([left, keras.layers.Add()([right, vector(keras, decade, 5, 6)])])
+
+
+@scorer()
+def keras_nested(keras: Any, sides: Any) -> Any:
+    """Towers that are models of their own, one of them used for both sides."""
+    given = keras.Input((6,))
+    hidden = keras.layers.Dense(6, activation="tanh")(given)
+    tower = keras.Model(given, keras.layers.LayerNormalization()(keras.layers.Add()([given, hidden])))
+    left, right = (tower(each) for each in sides(6))
+    return keras.layers.Activation("sigmoid")(keras.layers.Dot(1)([left, right]))
+
+
+@scorer()
+def keras_clipped(keras: Any, sides: Any) -> Any:
+    return keras.ops.clip(3.5 + keras.layers.Add()([keras.layers.Dot(1)(sides(6)), *sides(1)]), 0.5, 5.0)

@@ -53,7 +53,7 @@ class Exploring(Tables):
         return torch.bernoulli(torch.sigmoid(self.dot(user, item)))
 
 
-@CASES.add(says="differs from the model's score|random numbers")
+@CASES.add(says="random numbers|alike at every call|differs from the model's score")
 class DroppedInUse(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return functional.dropout(self.user_vector(user) * self.item_vector(item), 0.5, training=True).sum(1)
