@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_export.formula import Scores
-from model_export.network import Arrays, GraphSource, Network
+from model_export.network import Arrays, GraphSource, Network, Node
 from model_export.samples import Rows
 from service.errors import ExportRefused
 
@@ -84,10 +84,12 @@ def row_counts(network: Network) -> dict[str, int]:
     Left out are inputs that look nothing up, or that something is computed of first: what that gives is no row of theirs.
     """
     direct = {name: name for name in network.inputs}
+    makers = {name: node for node in network.nodes for name in node.output}
     counts: dict[str, int] = {}
     for node in network.nodes:
-        if node.op_type in PASSING and node.input[0] in direct:
-            direct[node.output[0]] = direct[node.input[0]]
+        passed = _passed(node, makers)
+        if passed in direct:
+            direct[node.output[0]] = direct[passed]
         table = network.constants.get(node.input[0]) if node.op_type in LOOKUPS else None
         if table is None or not table.ndim or any(each.name in ("axis", "batch_dims") and each.i for each in node.attribute):
             continue
@@ -95,6 +97,16 @@ def row_counts(network: Network) -> dict[str, int]:
         if name:
             counts[name] = min(counts.get(name, len(table)), len(table))
     return counts
+
+
+def _passed(node: Node, makers: Mapping[str, Node]) -> str | None:
+    """The value that a node hands on, as far as rows go: none is negative, so that counting from the end changes none."""
+    if node.op_type in PASSING:
+        return str(node.input[0])
+    condition = makers.get(node.input[0]) if node.op_type == "Where" else None
+    if condition is not None and condition.op_type == "Less" and condition.input[0] == node.input[2]:
+        return str(node.input[2])
+    return None
 
 
 def side_counts(source: GraphSource) -> dict[str, int | None]:
