@@ -39,10 +39,10 @@ def whole(network: Network, probe: Probe, user: str) -> Evaluated:
 
 def _told(programs: Programs, probe: Probe, node: onnx.NodeProto, inputs: list[str]) -> tuple[onnx.NodeProto, list[str]]:
     """A Squeeze of whatever is 1 squeezes the axes that are 1 at any number of pairs; every other node stays as it is."""
-    if node.op_type != "Squeeze" or len(inputs) > 1:
+    if node.op_type != "Squeeze" or any(inputs[1:]):
         return node, inputs
     shapes = np.array([probe.two[node.input[0]].shape, probe.three[node.input[0]].shape])
-    return node, [*inputs, programs.constant(np.flatnonzero((shapes == 1).all(axis=0)))]
+    return node, [inputs[0], programs.constant(np.flatnonzero((shapes == 1).all(axis=0)))]
 
 
 def _numbers_of_a_pair(probe: Probe, name: str) -> int:

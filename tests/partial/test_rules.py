@@ -400,6 +400,22 @@ def test_whole_numbers_of_both_sides_are_left_for_pairs():
     assert {"Add", "Div", "Gather"} <= set(pair_operators(found))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a = Reshape (i, target)\n b = Transpose <perm = [0, 2, 1]> (a)\n t = Flatten <axis = 1> (b)",
+        "b = Gather (of_item, item)\n n = Shape <end = 1> (item)\n m = Concat <axis = 0> (n, width)\n t = Expand (b, m)",
+        "t = LayerNormalization (i, row)",
+        "t = Softmax <axis = -1> (i)",
+        "j = Gather (other, item)\n t = Gather (items, j)",
+    ],
+)
+def test_whatever_happens_on_one_side_stays_there(body):
+    constants = {"target": np.array([0, 2, 2]), "width": np.array([DIM]), "other": np.arange(ITEMS)[::-1].copy()}
+
+    assert is_plain(apart(f"{body}\n p = Mul (u, t)\n score = ReduceSum (p, last)", **constants))
+
+
 def test_an_id_may_be_used_twice():
     product = "h = Gather (others, item)\n s = Mul (i, h)\n p = Mul (u, s)\n d = ReduceSum (p, last)\n"
 
