@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_export.companions import Ids, read_ids
-from model_export.features import read_features
+from model_export.features import read_features, table_width
 from model_export.formula import DotSource, Table
 from model_export.network import GraphSource
 from model_export.pairs import Pairs, row_counts, side_counts
@@ -21,6 +21,11 @@ class Features:
 
     given: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def widths(self) -> dict[str, int | None]:
+        """How many values of each feature an item has, where they come as a table; None where they don't."""
+        return {name: table_width(values) for name, values in self.given.items()}
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,21 @@ from model_export.feature_file import Values, as_numbers, read_names, read_value
 from model_export.feature_names import from_names
 from model_export.feature_numbers import Feature, Found, from_numbers
 from model_export.ids import Ids
+from model_export.list_file import read_array
 from model_export.network import Input
 from service.errors import ExportRefused
 
 Given = str | Path | Sequence[Any] | NDArray[Any]
+
+
+def table_width(given: Given) -> int | None:
+    """How many values an item has in a table of two dimensions, an array or a `.npy` file; None for anything else."""
+    if isinstance(given, str | Path):
+        if Path(given).suffix != ".npy" or not Path(given).is_file():
+            return None
+        given = read_array(Path(given), "one row of values per item")
+    shape: tuple[int, ...] = getattr(given, "shape", ())
+    return int(shape[1]) if len(shape) == 2 else None
 
 
 def read_features(

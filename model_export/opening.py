@@ -1,6 +1,7 @@
 """Which source a live model, a file or a pair of tables is; its framework is imported only now."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,16 @@ Source = DotSource | GraphSource
 
 @dataclass(frozen=True)
 class Opening:
-    """How a model is to be opened: names of its user's and its item's input, of the inputs that are item features, the code that
-    builds a state_dict's module, and whether a file may run code of its own."""
+    """How a model is to be opened.
+
+    `user` and `item` name inputs, `architecture` the code that builds a state_dict's module; `features` has the inputs that are
+    features of the item, and how many values each has where they are a table. With `trust` a file may run code of its own.
+    """
 
     user: str | None = None
     item: str | None = None
     architecture: str | None = None
-    features: tuple[str, ...] = ()
+    features: Mapping[str, int | None] = field(default_factory=dict)
     trust: bool = False
 
 

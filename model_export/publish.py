@@ -122,7 +122,7 @@ def export_model(
     _check_metrics(metrics)
     _check_similarity(similarity)
     features = Features(item_features or {}, feature_names or {})
-    source = open_source(model, Opening(user_input, item_input, architecture, tuple(features.given), trust))
+    source = open_source(model, Opening(user_input, item_input, architecture, features.widths, trust))
     bound = bind(source, user_ids, item_ids, features)
     chosen, notes = _prepared(bound.source, similarity)
     companions = _read_companions(bound.ids, items, interactions)

@@ -47,6 +47,7 @@ LAYERS = [
 FRAMEWORKS = {
     "onnxruntime": ("service.engine.session", "model_export.parity", "model_export.runtime"),
     "onnx": (
+        "model_export.columns",
         "model_export.graphs",
         "model_export.partial.",
         "model_export.ranker",

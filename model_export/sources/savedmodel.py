@@ -20,7 +20,7 @@ from model_export.sources import onnx
 from model_export.sources.tables import file_digest
 from service.errors import ExportRefused
 
-PYTHON = "RECOSERVE_TENSORFLOW_PYTHON"
+PYTHON = "TENSORFLOW_PYTHON"
 GRAPH, OPSET = "saved_model.pb", 18
 WORKER = Path(__file__).with_name("savedmodel_worker.py")
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"}
@@ -35,7 +35,7 @@ NEEDED = (
 def load(path: Path, user: str | None = None, item: str | None = None, features: Collection[str] = ()) -> GraphSource:
     """A SavedModel's `serving_default` signature, its inputs bound by name; raises ExportRefused.
 
-    TensorFlow runs in processes of the interpreter that RECOSERVE_TENSORFLOW_PYTHON names, or of this one where it has TensorFlow
+    TensorFlow runs in processes of the interpreter that TENSORFLOW_PYTHON names, or of this one where it has TensorFlow
     and tf2onnx. A graph that reads or writes files or calls Python is refused before anything loads it.
     """
     _check_operators(path)

@@ -3,23 +3,25 @@
 import importlib
 import logging
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import BytesIO, StringIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from model_export.formula import DotSource
 from model_export.network import GraphSource, Network
 from model_export.sources import torch_dot, torch_files
 from model_export.sources.tables import file_digest
-from model_export.sources.torch_call import Call, describe, inference
+from model_export.sources.torch_call import Call, Widths, describe, inference
 from service.errors import ExportRefused
 
 if TYPE_CHECKING:
     import torch
 
 SCRIPT_OPSET = 18
+NO_FEATURES: Widths = MappingProxyType({})
 
 
 def load(
@@ -27,7 +29,7 @@ def load(
     architecture: str | None,
     user: str | None = None,
     item: str | None = None,
-    features: Collection[str] = (),
+    features: Widths = NO_FEATURES,
     trust: bool = False,
 ) -> DotSource | GraphSource:
     """A state_dict and `package.module:callable`, which builds its module; with `trust`, a file that holds a module of its own.
@@ -47,7 +49,7 @@ def from_module(
     model: "torch.nn.Module",
     user: str | None = None,
     item: str | None = None,
-    features: Collection[str] = (),
+    features: Widths = NO_FEATURES,
     name: str | None = None,
     digest: str | None = None,
 ) -> DotSource | GraphSource:

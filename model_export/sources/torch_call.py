@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, product
@@ -21,6 +21,7 @@ INTEGER = np.dtype(np.int64)
 KINDS_TRIED = 6  # features whose kinds are tried independently
 WIDE_AMONG, WIDTHS_TRIED = 3, 256
 Inputs = Mapping[str, Input]
+Widths = Mapping[str, int | None]
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,11 @@ class Call:
         return found
 
 
-def describe(torch: Any, model: Any, user: str | None, item: str | None, features: Collection[str]) -> Call:
-    """How `model` is called with one row a pair; raises ExportRefused, with the module's own reason, where no way works."""
+def describe(torch: Any, model: Any, user: str | None, item: str | None, features: Widths) -> Call:
+    """How `model` is called with one row a pair; raises ExportRefused, with the module's own reason, where no way works.
+
+    `features` says how many values a row those parameters take, where that is known.
+    """
     names, needed = _parameters(model)
     if len(names) == 1:
         raise ExportRefused(
@@ -76,17 +80,27 @@ def describe(torch: Any, model: Any, user: str | None, item: str | None, feature
         )
     sides = pick_sides("parameters of forward", names, user, item, REMEDY, features)
     taken = [name for name in names if name in needed or name in sides or name in features]
-    beyond = [name for name in taken if name not in sides]
+    beyond = [name for name in taken if name not in sides and features.get(name) is None]
     number = np.dtype(np.float64 if _is_double(torch, model) else np.float32)
     failures = []
-    for inputs in chain(_alike(taken, beyond, number), _one_wide(taken, beyond, number), _columns(taken, beyond, number)):
+    wide = {name: width for name, width in features.items() if width is not None}
+    kinds = chain(_alike(taken, beyond, number), _one_wide(taken, beyond, number), _columns(taken, beyond, number))
+    for inputs in _of_widths(kinds, wide, number):
         call = Call(torch, model, *sides, inputs)
         failure = _failure(call)
         if failure is None:
             _check_widths(call, beyond)
             return call
         failures.append(failure)
-    raise failures[2 ** len(beyond[:KINDS_TRIED]) - 1]  # of whole numbers, one a row
+    raise failures[2 ** len([*beyond, *wide][:KINDS_TRIED]) - 1]  # of whole numbers, one a row
+
+
+def _of_widths(kinds: Iterator[Inputs], wide: Mapping[str, int], number: np.dtype[Any]) -> Iterator[Inputs]:
+    """The same with features of known width: as numbers first, and as codes."""
+    for inputs in kinds:
+        for dtypes in product((number, INTEGER), repeat=len(wide)):
+            known = {name: Input(name, dtype, (wide[name],)) for name, dtype in zip(wide, dtypes, strict=True)}
+            yield {**inputs, **known}
 
 
 def _parameters(model: Any) -> tuple[list[str], set[str]]:

@@ -1,6 +1,6 @@
 """TensorFlow's SavedModels: what is asked of the other interpreter, and what is refused before it starts.
 
-The real thing needs TensorFlow, which the tests don't install: RECOSERVE_TENSORFLOW_PYTHON names an interpreter that has it.
+The real thing needs TensorFlow, which the tests don't install: TENSORFLOW_PYTHON names an interpreter that has it.
 """
 
 import os
