@@ -166,7 +166,8 @@ class Programs:
     def again(self, side: str, node: onnx.NodeProto, inputs: Sequence[str]) -> str:
         """Append a node of the model's own once more, with other inputs; its output's new name."""
         self.keep(side, node, inputs)
-        name = self.nodes[side][-1].output[0] = next(self._fresh)
+        again, name = self.nodes[side][-1], next(self._fresh)
+        again.output[0], again.name = name, ""  # no two nodes may have one name
         return name
 
     def on(self, one: One, op: str, *others: str, shape: Shape, first: bool = True, **attributes: Any) -> One:

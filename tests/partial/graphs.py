@@ -53,6 +53,8 @@ def scorer(body, **constants):
 
 
 def network_of(nodes, constants, output="score"):
+    for number, node in enumerate(nodes):
+        node.name = f"node_{number}"  # as exporters name them
     inputs = {name: Input(name, np.dtype(np.int64)) for name in ("user", "item", "genre")}
     return Network(tuple(nodes), constants, inputs, output, OPSET)
 
