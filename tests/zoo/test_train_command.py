@@ -64,10 +64,7 @@ def test_a_model_trained_by_dot_product_is_served_by_dot_product(even_odd, tmp_p
     assert archive.open_bundle(tmp_path / "b").manifest.similarity == "dot"
 
 
-@pytest.mark.parametrize(
-    "architecture",
-    ["keras-genre-mlp", "torch-genre-mlp", "keras-mlp", "torch-two-tower", "torch-neumf", "keras-biased-dot"],
-)
+@pytest.mark.parametrize("architecture", ["keras-genre-mlp", "torch-two-tower", "torch-neumf"])
 def test_any_other_architecture_is_served_by_its_own_score(architecture, even_odd, tmp_path):
     options = ("--epochs", "2", "-k", "4", "--dim", "3", "--genre-column", "kinds")
     result = run(even_odd, tmp_path / "b", architecture, *options)
