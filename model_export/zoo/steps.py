@@ -48,6 +48,13 @@ class Steps:
             yield Step(users.to(self._device), owner.to(self._device), self._items[places])
 
 
+def warm_up() -> None:
+    """Take one step with one number: an optimizer's first loads much of torch, which is no part of a training's time."""
+    number = torch.zeros(1, requires_grad=True)
+    number.sum().backward()
+    torch.optim.Adam([number]).step()
+
+
 def descend(parameters: Sequence[Tensor], steps: Steps, loss_of: Callable[[Step], Tensor], recipe: Recipe, report: Report) -> None:
     """Move the parameters, in place, down the loss of each step: Adam, its rate falling linearly to zero.
 

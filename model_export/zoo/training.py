@@ -83,6 +83,9 @@ def _train_pairs(
 
 def _timed(recipe: Recipe, work: Callable[[Callable[[int, float], None]], None]) -> float:
     """Seconds that fitting took, its progress shown."""
+    from model_export.zoo.steps import warm_up
+
+    warm_up()
     started = time.perf_counter()
     with epochs_shown(recipe.epochs, recipe.dim) as report:
         work(report)
