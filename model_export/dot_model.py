@@ -34,6 +34,7 @@ class DotModel:
     compared: int
     gap: float
     truth: PairReference | None = None
+    notes: tuple[str, ...] = ()
     graphs = MappingProxyType({**contract.GRAPHS, **contract.SCREEN_GRAPHS})
 
     @property

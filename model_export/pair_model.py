@@ -1,7 +1,6 @@
 """A model of any shape, taken apart: one dot product where that is what it comes to, or else a ranker of the catalogue."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from model_export.pairs import Pairs
 from model_export.partial.evaluate import evaluate
 from model_export.partial.forms import PAIR, needed
 from model_export.partial.outcome import Evaluated, NotApart, Vectors
-from model_export.partial.probe import refuse_coupled, refuse_random, run_probe
+from model_export.partial.probe import Probe, refuse_coupled, refuse_random, run_probe
 from model_export.partial.whole import whole
 from model_export.reference import PairReference
 from service.bundle import contract
@@ -21,17 +20,20 @@ from service.bundle.golden import Golden
 from service.errors import ExportRefused
 
 
-@dataclass(frozen=True)
 class PairModel:
-    """A scorer of pairs whose `left` operators run for every item of the catalogue, and whose other ones run once a side."""
+    """A scorer of pairs: what is left of it runs for every item of the catalogue, the rest once a side.
 
-    pairs: Pairs
-    found: Evaluated
-    left: int
+    `notes` are what the report has to tell.
+    """
+
     similarity = "model"
     graphs = contract.GRAPHS
     dim = None
-    own = None
+
+    def __init__(self, pairs: Pairs, found: Evaluated, notes: Sequence[str] = ()) -> None:
+        self.pairs = pairs
+        self.found = found
+        self.notes = list(notes)
 
     @cached_property
     def reference(self) -> PairReference:
@@ -40,7 +42,15 @@ class PairModel:
 
     def write(self, folder: Path) -> None:
         """Write the item's side of the whole catalogue, and the graphs that rank with it."""
-        ranking_graphs.write(folder, ranker.prepare(folder / contract.TENSORS, self.pairs, self.found))
+        tensors = folder / contract.TENSORS
+        try:
+            prepared = ranker.prepare(tensors, self.pairs, self.found)
+        except NotApart as reason:
+            tensors.unlink()
+            self.found, note = _whole(self.pairs, reason)
+            self.notes.append(note)
+            prepared = ranker.prepare(tensors, self.pairs, self.found)
+        ranking_graphs.write(folder, prepared)
 
     def golden(self) -> Golden:
         """A sample with the framework's own scores."""
@@ -54,30 +64,37 @@ class PairModel:
     @property
     def provenance(self) -> Mapping[str, Any]:
         """What the manifest says of the model's own score."""
-        return {"formula": None, "operators": len(self.pairs.source.network.nodes), "operators_per_pair": self.left}
+        left = needed(self.found.programs.nodes[PAIR], [str(self.found.score)])
+        return {"formula": None, "operators": len(self.pairs.source.network.nodes), "operators_per_pair": len(left)}
 
 
-def pair_model(pairs: Pairs, similarity: str | None) -> tuple[DotModel | PairModel, list[str]]:
-    """What a scorer of pairs comes to, and warnings; raises ExportRefused where it can't rank, or has no vectors to rank by."""
+def pair_model(pairs: Pairs, similarity: str | None) -> DotModel | PairModel:
+    """What a scorer of pairs comes to; raises ExportRefused where it can't rank, or has no vectors to rank by."""
     network = pairs.source.network
     refuse_random(network)
     refuse_coupled(network, pairs.feeds, pairs.users, pairs.items)
-    probe = run_probe(network, lambda users, items: pairs.feeds(users % pairs.users, items % pairs.items))
-    warnings = []
     try:
-        found = evaluate(network, probe, pairs.source.user)
+        found = evaluate(network, _probe(pairs), pairs.source.user)
+        model = _as_dot(pairs, found, found.score, similarity) if isinstance(found.score, Vectors) else PairModel(pairs, found)
     except NotApart as reason:
-        found = whole(network, probe, pairs.source.user)
-        warnings = [f"the model can't be taken apart ({reason}): all of it runs for every item of the catalogue, in pieces"]
-    if isinstance(found.score, Vectors):
-        return _as_dot(pairs, found, found.score, similarity), warnings
-    if similarity in ("cosine", "dot"):
+        found, note = _whole(pairs, reason)
+        model = PairModel(pairs, found, [note])
+    if isinstance(model, PairModel) and similarity in ("cosine", "dot"):
         raise ExportRefused(
             f"similarity {similarity} needs a user and an item vector, and this model is more than one dot product of them: "
             "leave similarity out, or choose model"
         )
-    left = len(needed(found.programs.nodes[PAIR], [found.score]))
-    return PairModel(pairs, found, left), warnings
+    return model
+
+
+def _probe(pairs: Pairs) -> Probe:
+    return run_probe(pairs.source.network, lambda users, items: pairs.feeds(users % pairs.users, items % pairs.items))
+
+
+def _whole(pairs: Pairs, reason: NotApart) -> tuple[Evaluated, str]:
+    """The model as it stands, and the warning that goes with it."""
+    found = whole(pairs.source.network, _probe(pairs), pairs.source.user)
+    return found, f"the model can't be taken apart ({reason}): all of it runs for every item of the catalogue, in pieces"
 
 
 def _as_dot(pairs: Pairs, found: Evaluated, vectors: Vectors, similarity: str | None) -> DotModel:

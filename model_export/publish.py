@@ -40,6 +40,10 @@ class Exportable(Protocol):
         """Role -> file."""
 
     @property
+    def notes(self) -> Sequence[str]:
+        """What the report has to tell, once all is written."""
+
+    @property
     def provenance(self) -> Mapping[str, Any]:
         """What the manifest says of the model's own score."""
 
@@ -124,7 +128,7 @@ def export_model(
     features = Features(item_features or {}, feature_names or {})
     source = open_source(model, Opening(user_input, item_input, architecture, features.widths, trust))
     bound = bind(source, user_ids, item_ids, features)
-    chosen, notes = _prepared(bound.source, similarity)
+    chosen = _prepared(bound.source, similarity)
     companions = _read_companions(bound.ids, items, interactions)
     with draft:
         figures = _write(draft, chosen, companions)
@@ -143,7 +147,7 @@ def export_model(
             parity=figures,
             metrics=dict(metrics or {}),
         )
-    return _report(Path(out), sealed, (*source.notes, *bound.notes, *notes, *companions.notes))
+    return _report(Path(out), sealed, (*source.notes, *bound.notes, *chosen.notes, *companions.notes))
 
 
 @dataclass(frozen=True)
@@ -181,13 +185,13 @@ def _report(out: Path, sealed: Manifest, warnings: tuple[str, ...]) -> Report:
     return Report(path=out, formula=own, left=left, warnings=warnings, **shared)
 
 
-def _prepared(source: DotSource | Pairs, similarity: str | None) -> tuple[Exportable, list[str]]:
+def _prepared(source: DotSource | Pairs, similarity: str | None) -> Exportable:
     try:
         from model_export import dot_model, pair_model
     except ImportError as error:
         raise ExportRefused(f"needs onnx ({error}): pip install 'recoserve[export]'") from None
     if isinstance(source, DotSource):
-        return dot_model.dot_model(source, similarity), []
+        return dot_model.dot_model(source, similarity)
     return pair_model.pair_model(source, similarity)
 
 

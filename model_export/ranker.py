@@ -14,11 +14,10 @@ from model_export.formula import Table
 from model_export.network import Arrays, Input
 from model_export.pairs import Pairs, batches
 from model_export.partial.forms import ITEM, PAIR, USER, needed
-from model_export.partial.outcome import Evaluated, Vectors
+from model_export.partial.outcome import Evaluated, NotApart, Vectors
 from model_export.runtime import LARGE, Program
 from model_export.tail import Tail
 from model_export.tensors import Layout, Span
-from service.errors import ExportRefused
 
 PIECE_NUMBERS = 1 << 17  # float32 numbers in the widest value of one piece of the catalogue: 512 KiB stay in cache
 SMALLEST_PIECE, LARGEST_PIECE = 1 << 8, 1 << 14
@@ -52,7 +51,10 @@ class Ranker:
 
 
 def prepare(path: Path, pairs: Pairs, found: Evaluated) -> Ranker:
-    """Write the tensor file at `path`; `found.score` is a value of pairs. Raises ExportRefused."""
+    """Write the tensor file at `path`; `found.score` is a value of pairs.
+
+    Raises ExportRefused, and NotApart where a side alone comes to NaN or infinity, which the whole model may never do.
+    """
     made, score = found.programs, str(found.score)
     values = {side: [one.name for one in made.crossing.values() if one.side == side] for side in (USER, ITEM)}
     nodes = {USER: needed(made.nodes[USER], values[USER]), PAIR: needed(made.nodes[PAIR], [score])}
@@ -67,6 +69,8 @@ def prepare(path: Path, pairs: Pairs, found: Evaluated) -> Ranker:
     layout = Layout(path)
     large = {name: layout.add(name, array) for name, array in constants.items() if array.nbytes >= LARGE}
     user_rows = layout.add("user_rows", pairs.model_rows["user"]) if "user" in pairs.model_rows else None
+    for _ in _runs(pairs, found, USER, values[USER]):
+        pass  # every user's side is looked at now, for it is computed again at each request
     tables = _tables(layout, pairs, found, values[ITEM], piece, turned is not None)
     return Ranker(
         opset=made.opset,
@@ -88,7 +92,7 @@ def prepare(path: Path, pairs: Pairs, found: Evaluated) -> Ranker:
 
 
 def vector_tables(pairs: Pairs, found: Evaluated, vectors: Vectors) -> tuple[Table, Table]:
-    """Both sides' vectors of a dot product, [users, d] and [items, d]; raises ExportRefused."""
+    """Both sides' vectors of a dot product, [users, d] and [items, d]; raises ExportRefused, and NotApart as `prepare` does."""
     return _vectors(pairs, found, vectors, USER), _vectors(pairs, found, vectors, ITEM)
 
 
@@ -133,7 +137,7 @@ def _cut(array: NDArray[Any], piece: int, columns: bool) -> NDArray[Any]:
 
 
 def _runs(pairs: Pairs, found: Evaluated, side: str, names: Sequence[str]) -> Iterator[tuple[slice, list[NDArray[Any]]]]:
-    """Values of one side's program for all its rows, some at a time; raises ExportRefused where one holds NaN or infinity."""
+    """Values of one side's program for all its rows, some at a time; raises NotApart where one holds NaN or infinity."""
     if not names:
         return
     made, inputs = found.programs, pairs.source.network.inputs
@@ -150,7 +154,4 @@ def _check_finite(side: str, start: int, array: NDArray[Any]) -> None:
     if array.dtype.kind != "f" or np.isfinite(array).all():
         return
     row = start + int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))[0])
-    raise ExportRefused(
-        f"the model computes NaN or infinity for {side} row {row}: no ranking can come of it. "
-        "Did training diverge? A lower learning rate or clipped gradients help"
-    )
+    raise NotApart(f"taken by itself, the {side}'s side of row {row} is {array.reshape(len(array), -1)[row - start].flat[0]}")

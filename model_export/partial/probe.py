@@ -73,6 +73,7 @@ def refuse_coupled(network: Network, feeds: Feeds, users: int, items: int) -> No
     (together,) = program.run(feeds(user_rows, item_rows))
     if together.size != ROWS:
         raise ExportRefused(f"the model gives {list(together.shape)} for {ROWS} pairs; it must give one score for each")
+    _check_finite(together.reshape(-1), user_rows, item_rows)
     again = program.run(feeds(user_rows, item_rows))[0]
     places = [slice(place, place + 1) for place in range(ROWS)]
     alone = np.concatenate([program.run(feeds(user_rows[place], item_rows[place]))[0].reshape(-1) for place in places])
@@ -83,6 +84,15 @@ def refuse_coupled(network: Network, feeds: Feeds, users: int, items: int) -> No
                 f"a pair's score {what} (by up to {difference:.3g}), so no catalogue can be ranked with it: look for a softmax or "
                 "a normalisation over the batch, or BatchNormalization left in training mode"
             )
+
+
+def _check_finite(scores: NDArray[Any], user_rows: NDArray[np.int64], item_rows: NDArray[np.int64]) -> None:
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise ExportRefused(
+            f"the model's score of user row {user_rows[bad[0]]} and item row {item_rows[bad[0]]} is {scores[bad[0]]}: no ranking "
+            "can come of it. Is there a logarithm, a root or a division that some pairs make impossible, or did training diverge?"
+        )
 
 
 def _program(network: Network, outputs: list[str]) -> Program:

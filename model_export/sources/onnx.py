@@ -134,11 +134,14 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
-    if not model.functions:
-        return model
-    from onnx import inliner
+    """The model without functions of its own, and without names of nodes: they mean nothing, and exporters give one twice."""
+    if model.functions:
+        from onnx import inliner
 
-    return inliner.inline_local_functions(model, convert_version=True)
+        model = inliner.inline_local_functions(model, convert_version=True)
+    for node in model.graph.node:
+        node.ClearField("name")
+    return model
 
 
 def _current(model: onnx.ModelProto, given: Arrays) -> onnx.ModelProto:
