@@ -43,7 +43,7 @@ def scores(model: Any, data: Data, user: int) -> Scores:
 
 def vectors(model: Any, data: Data) -> tuple[Scores, Scores]:
     lookup = _lookup(model)
-    if lookup is not None:
+    if lookup is not None and not _dots(model):
         return _table(lookup.user_embedding), _table(lookup.item_embedding)
     (dot,) = _dots(model)
     both = keras.Model(model.inputs, [keras.ops.reshape(side, (-1, side.shape[-1])) for side in dot.input])

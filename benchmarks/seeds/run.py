@@ -15,7 +15,9 @@ from benchmarks.seeds.exporting import Exported, export, is_table, model_source,
 from benchmarks.seeds.frameworks import Framework, framework
 from benchmarks.seeds.rows import Seed
 
-COLUMNS = ("row", "model", "framework", "file", "similarity", "became", "users", "wrong", "largest difference", "export s", "right")
+WORDS = ("row", "model", "framework", "file", "similarity", "truth", "became")
+COLUMNS = (*WORDS, "users", "wrong", "difference", "export s", "right")
+SHOWN = 52  # of what became of a model, or the table grows too wide
 
 
 @dataclass(frozen=True)
@@ -103,18 +105,18 @@ def _refused(seed: Seed, folder: Path, task: Task) -> Figure:
         model = its.build(seed.name, seed=1)
     except ValueError as error:
         said = " ".join(str(error).split())
-        return {**_nothing(f"refused by {seed.framework}: {said[:90]}"), "right": seed.refused in said}
+        return {**_nothing(f"refused by {seed.framework}: {said}"), "right": seed.refused in said}
     done = _exported(seed, its, model, folder, task.data)
     said = " ".join(done.complained.split())
     right = done.code == 1 and seed.refused in said and "Traceback" not in said and not (folder / "bundle").exists()
-    return {**_nothing(f"refused: {said.removeprefix('error: ')[:90]}", done.seconds), "right": right, "message": said}
+    return {**_nothing(f"refused: {said.removeprefix('error: ')}", done.seconds), "right": right}
 
 
 def print_figures(found: Sequence[Figure]) -> None:
     """A row for each."""
     rows = []
     for one in found:
-        words = [one[key] for key in ("row", "model", "framework", "file", "similarity", "became")]
+        words = [one[key][:SHOWN] for key in WORDS]
         counts = [str(one["users"]), str(one["wrong"]), f"{one['difference']:.1e}", f"{one['seconds']:.1f}"]
         rows.append([*words, *(counts if one["users"] else ["", "", "", counts[-1]]), "yes" if one["right"] else "NO"])
     figures.print_table(COLUMNS, rows)

@@ -1,6 +1,7 @@
 """PyTorch's way to learn, to save and to score."""
 
 import inspect
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def save(model: Any, path: Path) -> None:
         rows = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs(model)}
         torch.export.save(torch.export.export(model, (), _examples(model), dynamic_shapes=rows), path)
     else:
+        logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # it misses torchvision
         rows = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs(model)}
         torch.onnx.export(model, (), str(path), kwargs=_examples(model), dynamic_shapes=rows, dynamo=True, verbose=False)
 
