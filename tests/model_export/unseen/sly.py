@@ -142,7 +142,7 @@ class Unrolled(Tables):
         return self.head(state).view(user.shape[0])
 
 
-@CASES.add()
+@CASES.add(says="only 4D query")
 class Attention(Tables):
     """The items' halves answer the user's."""
 
