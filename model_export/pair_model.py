@@ -88,7 +88,7 @@ def pair_model(pairs: Pairs, similarity: str | None) -> DotModel | PairModel:
 
 
 def _probe(pairs: Pairs) -> Probe:
-    return run_probe(pairs.source.network, lambda users, items: pairs.feeds(users % pairs.users, items % pairs.items))
+    return run_probe(pairs.source.network, pairs.feeds, pairs.users, pairs.items)
 
 
 def _whole(pairs: Pairs, reason: NotApart) -> tuple[Evaluated, str]:

@@ -28,7 +28,7 @@ ITEM_RUN = 1 << 15  # rows in one run of a side: whole pieces, or all of a small
 class Ranker:
     """What the graphs are made of: `user_nodes` make `user_values` of a user's row, `pair_nodes` make `score` of both sides'.
 
-    `tables` are the item's values by name, in the tensor file: [pieces, piece, *shape] with zeros behind the last item, or
+    `tables` are the item's values by name, in the tensor file: [pieces, piece, *shape] with the last item repeated, or
     [pieces, width, piece] where the program of pairs has them in `columns`; `large` are the constants that lie there too, and
     `user_rows` the model's row of each user, where it is another.
     """
@@ -128,10 +128,9 @@ def _tables(layout: Layout, pairs: Pairs, found: Evaluated, names: Sequence[str]
 
 
 def _cut(array: NDArray[Any], piece: int, columns: bool) -> NDArray[Any]:
-    """Rows as whole pieces, zeros behind the last: [rows, *shape] -> [pieces, piece, *shape], or [pieces, width, piece]."""
+    """Rows as whole pieces, the last one repeated: [rows, *shape] -> [pieces, piece, *shape], or [pieces, width, piece]."""
     pieces = -(-len(array) // piece)
-    padded = np.zeros((pieces * piece, *array.shape[1:]), array.dtype)
-    padded[: len(array)] = array
+    padded = np.concatenate([array, np.repeat(array[-1:], pieces * piece - len(array), axis=0)])
     cut = padded.reshape(pieces, piece, *array.shape[1:])
     return cut.reshape(pieces, piece, -1).transpose(0, 2, 1) if columns else cut
 

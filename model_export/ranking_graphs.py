@@ -187,8 +187,7 @@ def _constants(ranker: Ranker, tables: Iterable[Span], numbers: Numbers) -> list
         "user_id_rows": ranker.users,
         "user_shape": [-1, *ranker.user.shape],
         "flat": [-1],
-        "first_axis": [0],
-        "column": [-1, 1],
+        **({"column": [-1, 1]} if ranker.columns else {"first_axis": [0]}),
         **numbers,
     }
     spans = [(TABLE, span) for span in tables] + [(CONSTANT, span) for span in ranker.large.values()]
