@@ -214,7 +214,7 @@ def _check_operators(nodes: Sequence[onnx.NodeProto]) -> None:
         if any(each.type in SUBGRAPHS for each in node.attribute):
             raise ExportRefused(
                 f"the model branches or loops when it scores ({node.op_type} makes {node.output[0]!r}): "
-                "export it without control flow"
+                "export it without control flow. torch writes nn.EmbeddingBag so: nn.Embedding(…)(codes).sum(1) says the same"
             )
 
 
