@@ -102,9 +102,11 @@ def own_scores(model: Any, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.flo
         return model.eval()(**cast).double().numpy().reshape(-1)
 
 
-def all_pairs(model: Any, case: Case, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Every given user with every given item, [users, items]."""
-    known = features(int(items.max()) + 1)
+def all_pairs(
+    model: Any, case: Case, users: NDArray[np.int64], items: NDArray[np.int64], known: Mapping[str, NDArray[Any]] | None = None
+) -> NDArray[np.float64]:
+    """Every given user with every given item, [users, items]; `known` are the features of the whole catalogue."""
+    known = known or features(int(items.max()) + 1)
     inputs = {"user": np.repeat(users, len(items)), "item": np.tile(items, len(users))}
     inputs |= {name: known[name][inputs["item"]] for name in case.features}
     return own_scores(model, inputs).reshape(len(users), len(items))

@@ -259,3 +259,11 @@ class ByItem(Tables):
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return torch.stack([self.dot(user[row], item[row]) for row in range(user.shape[0])])
+
+
+@CASES.add(says="over the batch|beside it|parity failed")
+class SeldomCoupled(Tables):
+    """One item in the batch changes all scores."""
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        return self.dot(user, item) + 10 * (item == 7).any()

@@ -120,14 +120,6 @@ class DroppedHidden(Tables):
         return self.head(functional.dropout(hidden, 0.3, training=True)).squeeze(1)
 
 
-@CASES.add(says="beside it|parity failed|differ")
-class SeldomCoupled(Tables):
-    """One item in the batch changes all scores."""
-
-    def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        return self.dot(user, item) + 10 * (item == 7).any()
-
-
 @CASES.add()
 class Unrolled(Tables):
     """A state that starts at zero and takes in one side after the other."""
@@ -195,7 +187,7 @@ class Offset(Tables):
     """Large numbers that cancel out."""
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        return (self.dot(user, item) + 1000.0) / 10.0 - 100.0
+        return (self.dot(user, item) + 100.0) / 10.0 - 10.0
 
 
 @CASES.add()
