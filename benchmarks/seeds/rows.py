@@ -91,7 +91,7 @@ def _f() -> list[Seed]:
     return [
         Seed("f", "two_widths", KERAS, ".keras"),
         Seed("f", "TwoWidths", TORCH, ".pt"),
-        Seed("f", "two_widths_dot", KERAS, ".keras", refused="64 and (None, 32)"),
+        Seed("f", "two_widths_dot", KERAS, ".keras", refused="axis values 64 (at axis 1) != 32"),
         Seed("f", "TwoWidthsDot", TORCH, ".pt", refused="64 wide, item table 'movie_embedding' 32"),
         Seed("f", "TwoWidthsDot", TABLES, ".npy", refused="64 wide"),
         Seed("f", "TwoWidthsDot", TABLES, ".safetensors", refused="64 wide"),

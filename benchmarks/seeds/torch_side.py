@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def save(model: Any, path: Path) -> None:
     else:
         logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # it misses torchvision
         rows = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs(model)}
-        torch.onnx.export(model, (), str(path), kwargs=_examples(model), dynamic_shapes=rows, dynamo=True, verbose=False)
+        with warnings.catch_warnings(action="ignore"):  # of torch's own workings
+            torch.onnx.export(model, (), str(path), kwargs=_examples(model), dynamic_shapes=rows, dynamo=True, verbose=False)
 
 
 def scores(model: Any, data: Data, user: int) -> Scores:
