@@ -21,6 +21,9 @@ class Framework(Protocol):
     def train(self, model: Any, data: Data, epochs: int, logits: bool) -> None:
         """Binary cross-entropy on rated and random pairs; `logits` where no sigmoid ends the model."""
 
+    def steepen(self, model: Any, factor: float) -> None:
+        """Make the weights of its last layer so many times as large."""
+
     def save(self, model: Any, path: Path) -> None:
         """As the path's suffix has it."""
 

@@ -11,7 +11,8 @@ class Seed:
 
     `similarity` is what the command line is told, if anything, and `truth` what the answers are held against: the framework's own
     scores, or the cosine or the dot product of the vectors that the framework gives. `refused` is what must be said of a model
-    that can't be exported. `logits` tells that no sigmoid ends it.
+    that can't be exported. `logits` tells that no sigmoid ends it. The weights of its last layer are made `steeper` times as
+    large once it has learned, as long training does.
     """
 
     row: str
@@ -22,9 +23,15 @@ class Seed:
     similarity: str | None = None
     logits: bool = False
     refused: str = ""
+    steeper: float = 1.0
+
+    @property
+    def title(self) -> str:
+        """What to call it in the table."""
+        return self.name if self.steeper == 1 else f"{self.name} x{self.steeper:g}"
 
     def __str__(self) -> str:
-        return f"{self.row} {self.framework} {self.name} {self.file}"
+        return f"{self.row} {self.framework} {self.title} {self.file}"
 
 
 def _a() -> list[Seed]:
@@ -69,10 +76,12 @@ def _d() -> list[Seed]:
         Seed("d", "Books", TORCH, ".pt"),
         Seed("d", "wide_books", TORCH, ".safetensors"),
         Seed("d", "wide_books", TORCH, ".onnx"),
-        Seed("d", "SteepLogits", TORCH, ".pt", logits=True),
-        Seed("d", "steep_books", TORCH, ".pt"),
+        Seed("d", "wide_books", TORCH, ".pt", steeper=10),
+        Seed("d", "wide_books", TORCH, ".pth", steeper=100),
+        Seed("d", "BookLogits", TORCH, ".pt", logits=True, steeper=10),
         Seed("d", "books", KERAS, ".keras"),
         Seed("d", "wide_books", KERAS, ".h5"),
+        Seed("d", "wide_books", KERAS, ".keras", steeper=10),
     ]
 
 

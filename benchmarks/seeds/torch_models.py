@@ -92,38 +92,32 @@ def genre_dropout() -> nn.Module:
 class Books(nn.Module):  # type: ignore[misc]
     """Row d: embeddings of three widths, joined, and two linear layers."""
 
-    def __init__(self, user: int = 3, movie: int = 3, genre: int = 2, steepness: float = 1.0) -> None:
+    def __init__(self, user: int = 3, movie: int = 3, genre: int = 2) -> None:
         super().__init__()
         self.user_embedding = nn.Embedding(USERS, user)
         self.movie_embedding = nn.Embedding(MOVIES, movie)
         self.genre_embedding = nn.Embedding(GENRES, genre)
         self.fc1 = nn.Linear(user + movie + genre, 32)
         self.fc2 = nn.Linear(32, 1)
-        self.steepness = steepness
 
     def logits(self, user: Tensor, movie: Tensor, genre: Tensor) -> Tensor:
         found = [self.user_embedding(user), self.movie_embedding(movie), self.genre_embedding(genre)]
         return self.fc2(torch.relu(self.fc1(torch.cat(found, dim=1))))
 
     def forward(self, user: Tensor, movie: Tensor, genre: Tensor) -> Tensor:
-        return torch.sigmoid(self.steepness * self.logits(user, movie, genre)).squeeze(1)
+        return torch.sigmoid(self.logits(user, movie, genre)).squeeze(1)
 
 
-class SteepLogits(Books):
-    """Row d with logits ten times as large and no sigmoid behind them."""
+class BookLogits(Books):
+    """Row d with no sigmoid behind it."""
 
     def forward(self, user: Tensor, movie: Tensor, genre: Tensor) -> Tensor:
-        return 10 * self.logits(user, movie, genre).squeeze(1)
+        return self.logits(user, movie, genre).squeeze(1)
 
 
 def wide_books() -> nn.Module:
     """Row d with widths of 50, 50 and 20."""
     return Books(50, 50, 20)
-
-
-def steep_books() -> nn.Module:
-    """Row d with a sigmoid that saturates: logits ten times as large."""
-    return Books(50, 50, 20, steepness=10.0)
 
 
 class TwoWidths(Perceptron):
