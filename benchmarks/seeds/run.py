@@ -1,6 +1,7 @@
 """One row after another: built, trained, saved, exported, served, compared."""
 
 import json
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ def _run(seed: Seed, folder: Path, task: Task) -> Figure:
     result: Figure = {**about, "similarity": seed.similarity or "by default", "truth": seed.truth}
     try:
         return {**result, **(_refused(seed, folder, task) if seed.refused else _served(seed, folder, task))}
-    except SystemFailed as error:
+    except (SystemFailed, OSError, subprocess.SubprocessError) as error:
         return {**result, **_nothing(f"FAILED: {error}"), "right": False}
 
 
