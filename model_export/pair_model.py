@@ -12,7 +12,7 @@ from model_export.pairs import Pairs
 from model_export.partial.evaluate import evaluate
 from model_export.partial.forms import PAIR, needed
 from model_export.partial.outcome import Evaluated, NotApart, Vectors
-from model_export.partial.probe import Probe, refuse_coupled, refuse_random, run_probe
+from model_export.partial.probe import Probe, refuse_coupled, refuse_mixed, refuse_random, run_probe
 from model_export.partial.whole import whole
 from model_export.reference import PairReference
 from service.bundle import contract
@@ -88,7 +88,9 @@ def pair_model(pairs: Pairs, similarity: str | None) -> DotModel | PairModel:
 
 
 def _probe(pairs: Pairs) -> Probe:
-    return run_probe(pairs.source.network, pairs.feeds, pairs.users, pairs.items)
+    probe = run_probe(pairs.source.network, pairs.feeds, pairs.users, pairs.items)
+    refuse_mixed(pairs.source.network, probe)
+    return probe
 
 
 def _whole(pairs: Pairs, reason: NotApart) -> tuple[Evaluated, str]:

@@ -13,6 +13,7 @@ from service.bundle.golden import score_difference
 from service.errors import ExportRefused
 
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
+SIZES = ("Shape", "Size")  # of these, a number of pairs is no pair's content
 ROWS = 32
 Feeds = Callable[[NDArray[np.int64], NDArray[np.int64]], Arrays]
 
@@ -84,6 +85,23 @@ def refuse_coupled(network: Network, feeds: Feeds, users: int, items: int) -> No
                 f"a pair's score {what} (by up to {difference:.3g}), so no catalogue can be ranked with it: look for a softmax or "
                 "a normalisation over the batch, or BatchNormalization left in training mode"
             )
+
+
+def refuse_mixed(network: Network, probe: Probe) -> None:
+    """Raise ExportRefused where something is computed of all pairs together, which a sample of them may not show."""
+    reached = set(network.inputs)
+    for node in network.nodes:
+        content = node.input[:1] if node.op_type == "CastLike" else node.input  # the other one gives a type
+        if node.op_type in SIZES or not reached.intersection(content):
+            continue
+        reached.update(node.output)
+        for name in node.output:
+            two, three = probe.two.get(name), probe.three.get(name)
+            if isinstance(two, np.ndarray) and isinstance(three, np.ndarray) and two.shape == three.shape:
+                raise ExportRefused(
+                    f"the model computes something of all pairs together ({node.op_type} makes {list(two.shape)} of 2 and of 3), "
+                    "so that a pair's score may depend on the pairs beside it: no catalogue can be ranked with it"
+                )
 
 
 def _check_finite(scores: NDArray[Any], user_rows: NDArray[np.int64], item_rows: NDArray[np.int64]) -> None:

@@ -21,8 +21,9 @@ class Query:
 
 @dataclass(frozen=True)
 class Ranked:
-    """One user's answer, best first, equal scores by ascending row: `item_rows` int64 [n], `scores` float32 [n], n <= k.
+    """One user's answer, best first: `item_rows` int64 [n], `scores` float32 [n], n <= k.
 
+    Equals stand by ascending row, as they are in front of a score's tail, whose rounding may make more of them equal.
     `path` tells how the whole catalogue was searched (`retrieval` lists the ways); empty where candidates alone were ranked.
     """
 

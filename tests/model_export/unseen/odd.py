@@ -238,7 +238,7 @@ class Branching(Tables):
         return self.dot(user, item) if self.user_vector(user).max() > 100 else -self.dot(user, item)
 
 
-@CASES.add(says="parity failed")
+@CASES.add(says="of all pairs together")
 class BySize(Tables):
     """Other above a hundred rows than below."""
 
