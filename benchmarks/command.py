@@ -156,18 +156,17 @@ def scorers(
     """Models that are no dot product: ranked by this product, and by running them on tiled inputs."""
     from benchmarks import figures, machine
     from benchmarks.scorers import bench as task
-    from benchmarks.scorers import models as known
+    from benchmarks.scorers.models import SCORERS
 
-    every = known.scorers()
-    if unknown := [name for name in names(models) if name not in every]:
-        raise typer.BadParameter(f"{', '.join(unknown)}: no such model; there are {', '.join(every)}", param_hint="--models")
+    if unknown := [name for name in names(models) if name not in SCORERS]:
+        raise typer.BadParameter(f"{', '.join(unknown)}: no such model; there are {', '.join(SCORERS)}", param_hint="--models")
     workload = task.Workload(
-        [every[name] for name in names(models)], numbers(items), numbers(batches), k, seconds, rounds, threads or machine.cores()
+        [SCORERS[name] for name in names(models)], numbers(items), numbers(batches), k, seconds, rounds, threads or machine.cores()
     )
     with kept(folder) as place:
         found = task.compare(workload, place)
         if memory:
-            found.append(task.memory(every[task.MEMORY_MODEL], place))
+            found.append(task.memory(SCORERS[task.MEMORY_MODEL], place))
     figures.print_heading(f"scorers: k = {k}, {rounds} rounds of {seconds:g} s")
     task.print_figures(found)
     figures.write_json(to, found)

@@ -15,8 +15,8 @@ import numpy as np
 from benchmarks import figures, machine
 from benchmarks.errors import SystemFailed
 from benchmarks.figures import Figure, out, ratio
-from benchmarks.scorers.models import GENRES, USERS, Scorer
-from benchmarks.scorers.tiled import Tiled, export
+from benchmarks.scorers.models import USERS, Scorer
+from benchmarks.scorers.tiled import Tiled
 
 OURS, TILED = "recoserve", "tiled"
 MEMORY_ITEMS, MEMORY_MODEL = 1_000_000, "b"  # 64 hidden units
@@ -49,46 +49,46 @@ def compare(workload: Workload, folder: Path) -> list[Figure]:
     return found
 
 
-def _compared(model: Scorer, items: int, workload: Workload, folder: Path) -> list[Figure]:
+def _compared(scorer: Scorer, items: int, workload: Workload, folder: Path) -> list[Figure]:
     from service.engine.loading import load_model
     from service.engine.query import Query
 
-    module, features = model.build(items), _features(model, items)
-    ours = load_model(_bundle(module, model, items, folder), threads=workload.threads)
-    path = folder / f"{model.name}-{items}.onnx"
-    export(module, model.inputs, path)
-    tiled = Tiled(path, workload.threads, items, features)
+    place = _prepared(scorer, items, folder)
+    ours = load_model(place / "bundle", threads=workload.threads)
+    tiled = Tiled(place / "model.onnx", workload.threads, scorer, items)
     tops: dict[str, Top] = {
         OURS: lambda users: ours.rank([Query(user, workload.k) for user in users]),
         TILED: lambda users: tiled.top(users, workload.k),
     }
     wrong = _wrong(tops[OURS](list(range(CHECKED))), tiled)
     if wrong:
-        raise SystemFailed(f"model {model.name}, {items:,} items: {wrong} of {CHECKED} answers differ between the two")
+        raise SystemFailed(f"model {scorer.name}, {items:,} items: {wrong} of {CHECKED} answers differ between the two")
     times = _timed(tops, workload)
-    place = {"model": model.name, "items": items, "threads": workload.threads, "operators_per_pair": _left(ours)}
+    left = int(ours.manifest.source.get("operators_per_pair", 0))
+    told = {"model": scorer.name, "items": items, "threads": workload.threads, "operators_per_pair": left}
     return [
-        figures.figure(system, "scorers", found, batch * len(found) / sum(found), batch=batch, recall=1.0, **place)
+        figures.figure(system, "scorers", found, batch * len(found) / sum(found), batch=batch, recall=1.0, **told)
         for (system, batch), found in times.items()
     ]
 
 
-def _left(ours: Any) -> int:
-    return int(ours.manifest.source.get("operators_per_pair", 0))
+def _prepared(scorer: Scorer, items: int, folder: Path) -> Path:
+    """A folder with the bundle and the framework's own graph, kept for the next run."""
+    place = folder / f"{scorer.name}-{items}"
+    if not (place / "bundle").exists():
+        place.mkdir(exist_ok=True)
+        _python("prepare", scorer.name, str(items), str(place))
+    return place
 
 
-def _features(model: Scorer, items: int) -> dict[str, Any]:
-    return {"genre": np.arange(items) % GENRES} if model.genre else {}
-
-
-def _bundle(module: Any, model: Scorer, items: int, folder: Path) -> Path:
-    from model_export import export_model
-
-    target = folder / f"{model.name}-{items}"
-    if not target.exists():
-        # A model's own score also where it is a dot product: both systems answer the same question.
-        export_model(module, target, similarity="model", item_features=_features(model, items))
-    return target
+def _python(module: str, *arguments: str) -> str:
+    """What a program of this package prints; raises SystemFailed with its last words."""
+    command = [sys.executable, "-P", "-m", f"benchmarks.scorers.{module}", *arguments]
+    environment = machine.environment(own=True) | {"KERAS_BACKEND": "torch"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise SystemFailed(f"benchmarks.scorers.{module} {' '.join(arguments)} failed: {done.stderr.strip()[-500:]}")
+    return done.stdout
 
 
 def _wrong(answers: Sequence[Any], tiled: Tiled) -> int:
@@ -119,15 +119,11 @@ def _timed(tops: Mapping[str, Top], workload: Workload) -> dict[tuple[str, int],
     return times
 
 
-def memory(model: Scorer, folder: Path) -> Figure:
+def memory(scorer: Scorer, folder: Path) -> Figure:
     """Memory for an answer over `MEMORY_ITEMS` items, MiB beyond the mapped tables, in a process of its own."""
-    out.print(f"model {model.name}, {MEMORY_ITEMS:,} items, memory …")
-    bundle = _bundle(model.build(MEMORY_ITEMS), model, MEMORY_ITEMS, folder)
-    command = [sys.executable, "-P", "-m", "benchmarks.scorers.memory", str(bundle)]
-    done = subprocess.run(command, capture_output=True, text=True, env=machine.environment(own=True), check=False)
-    if done.returncode:
-        raise SystemFailed(f"memory can't be measured: {done.stderr.strip()[-500:]}")
-    return {"system": OURS, "operation": "memory", "model": model.name, "items": MEMORY_ITEMS, **json.loads(done.stdout)}
+    out.print(f"model {scorer.name}, {MEMORY_ITEMS:,} items, memory …")
+    told = _python("memory", str(_prepared(scorer, MEMORY_ITEMS, folder) / "bundle"))
+    return {"system": OURS, "operation": "memory", "model": scorer.name, "items": MEMORY_ITEMS, **json.loads(told)}
 
 
 def print_figures(found: Sequence[Figure]) -> None:

@@ -1,6 +1,6 @@
-"""The models that are measured, rows of the list in the docs' export page: untrained, since their numbers change no time."""
+"""The models that are measured, rows of the list in docs/export.md: untrained, since their numbers change no time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,10 @@ USERS, GENRES = 1000, 20
 
 @dataclass(frozen=True)
 class Scorer:
-    """`build` makes a PyTorch module for so many items; `inputs` are the names of its parameters."""
+    """`build` makes a model of a framework for so many items; `inputs` are the names of what it takes."""
 
     name: str
+    framework: str
     build: Callable[[int], Any]
     genre: bool = False
 
@@ -21,29 +22,34 @@ class Scorer:
         return ("user", "item", "genre") if self.genre else ("user", "item")
 
 
-def scorers() -> Mapping[str, Scorer]:
-    """By letter; torch is imported only now."""
-    from model_export.zoo import torch_dot, torch_mlp
+def _keras_dot(items: int) -> Any:
+    import keras
 
-    found = [
-        Scorer("a", lambda items: _behind_sigmoid(torch_dot.build(USERS, items, 64, normalize=False))),
-        Scorer("b", lambda items: torch_mlp.build(USERS, items, 64)),
-        Scorer("c", lambda items: torch_mlp.build(USERS, items, 64, genres=GENRES, hidden=64), genre=True),
-        Scorer("d", lambda items: torch_mlp.build(USERS, items, 3, genres=GENRES), genre=True),
-        Scorer("d-wide", lambda items: torch_mlp.build(USERS, items, 50, genres=GENRES), genre=True),
-    ]
-    return {one.name: one for one in found}
+    from model_export.zoo import keras_dot
+
+    model = keras_dot.build(USERS, items, 64, normalize=False)
+    return keras.Model(model.inputs, keras.layers.Activation("sigmoid")(model.output))
 
 
-def _behind_sigmoid(dot: Any) -> Any:
-    import torch
+def _keras_mlp(items: int, genres: int | None = None) -> Any:
+    from model_export.zoo import keras_mlp
 
-    class Squashed(torch.nn.Module):  # type: ignore[misc]  # torch is untyped here
-        def __init__(self) -> None:
-            super().__init__()
-            self.dot = dot
+    return keras_mlp.build(USERS, items, 64, genres=genres)
 
-        def forward(self, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
-            return torch.sigmoid(self.dot(user, item))
 
-    return Squashed()
+def _torch_mlp(items: int, dim: int) -> Any:
+    from model_export.zoo import torch_mlp
+
+    return torch_mlp.build(USERS, items, dim, genres=GENRES)
+
+
+SCORERS = {
+    one.name: one
+    for one in (
+        Scorer("a", "keras", _keras_dot),
+        Scorer("b", "keras", _keras_mlp),
+        Scorer("c", "keras", lambda items: _keras_mlp(items, GENRES), genre=True),
+        Scorer("d", "torch", lambda items: _torch_mlp(items, 3), genre=True),
+        Scorer("d-wide", "torch", lambda items: _torch_mlp(items, 50), genre=True),
+    )
+}
