@@ -19,7 +19,7 @@ from model_export.runtime import LARGE, Program
 from model_export.tail import Tail
 from model_export.tensors import Layout, Span
 
-PIECE_NUMBERS = 1 << 17  # float32 numbers in the widest value of one piece of the catalogue: 512 KiB stay in cache
+PIECE_NUMBERS = 1 << 19  # float32 numbers in the widest value of one piece: less, and two threads wait for each other more often
 SMALLEST_PIECE, LARGEST_PIECE = 1 << 8, 1 << 14
 ITEM_RUN = 1 << 15  # rows in one run of a side: whole pieces, or all of a small catalogue
 
