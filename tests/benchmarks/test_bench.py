@@ -68,6 +68,19 @@ def test_http_loads_every_server_in_closed_and_open_loops(folder):
     assert all(one["failures"] == 0 and 0 < one["median_ms"] <= one["p99_ms"] for one in figures)
 
 
+def test_scorers_are_held_against_their_own_graph_and_told_in_a_table(folder):
+    """A bundle and the framework's graph of one small model, in turns; a name that is none is wrong usage."""
+    to = folder / "scorers.json"
+    asked = "scorers --models d --items 300 --batches 1,2 --seconds 0.01 --rounds 1 --no-memory"
+    done = run(asked, "--folder", folder / "scorers", "--json", to)
+
+    assert done.exit_code == 0, done.output
+    assert re.search(r"d +300 +2 +3 ", done.output)
+    figures = json.loads(to.read_text())
+    assert {(one["system"], one["batch"]) for one in figures} == {(name, size) for name in ("recoserve", "tiled") for size in (1, 2)}
+    assert run("scorers --models e").exit_code == 2
+
+
 def test_growth_measures_each_size(folder):
     to = folder / "growth.json"
     asked = "growth --sizes 300,600 --dim 8 --batches 2 --seconds 0.01 --rounds 1"
