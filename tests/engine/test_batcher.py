@@ -329,7 +329,7 @@ class Watched:
     """A model that also keeps the size of every run."""
 
     def __init__(self, model):
-        self.rank_alone, self.manifest, self.provider = model.rank, model.manifest, model.provider
+        self.rank_alone, self.manifest, self.provider, self.most_rows = model.rank, model.manifest, model.provider, model.most_rows
         self.sizes = []
 
     def rank(self, queries):
