@@ -71,6 +71,20 @@ def test_queries_run_off_the_event_loop_and_their_times_are_told():
     assert done.queue_seconds >= 0 and done.run_seconds >= 0
 
 
+def test_a_model_that_ranks_one_user_at_a_time_is_given_one_a_run():
+    """So that deadlines and departures are looked at in between, however many wait."""
+
+    async def scene(model):
+        async with batching() as batcher:
+            return await asyncio.gather(ask(batcher, model, 1, 2), ask(batcher, model, 3))
+
+    model = StubModel()
+    model.most_rows = 1
+    answers = asyncio.run(scene(model))
+    assert [done.result for done in answers] == [[1, 2], [3]]
+    assert sorted(model.batches) == [[1], [2], [3]]
+
+
 def test_brief_runs_are_done_by_the_event_loop_until_one_is_slow():
     """A run of unknown length goes to the thread; so do those after a slow one."""
 
