@@ -174,7 +174,7 @@ def _wrong_digests(folder: Path, found: Manifest) -> Iterator[str]:
 
 
 def _wrong_graphs(folder: Path, found: Manifest) -> Iterator[str]:
-    shapes = _table_shapes(found)
+    shapes, counts = _table_shapes(found), dict(zip(contract.ROW_COUNTS, (found.users, found.items), strict=True))
     scanned: set[tuple[str, int, int]] = set()
     for name in found.graphs.values():
         try:
@@ -187,6 +187,8 @@ def _wrong_graphs(folder: Path, found: Manifest) -> Iterator[str]:
         for tensor in graph.tensors:
             if tensor.dims != shapes.get(tensor.name, tensor.dims):
                 yield f"{name}: {tensor.name} has shape {tensor.dims}, but the manifest makes it {shapes[tensor.name]}"
+            elif tensor.name in counts and bytes(tensor.raw) != np.int64(counts[tensor.name]).tobytes():
+                yield f"{name}: {tensor.name} is not {counts[tensor.name]}, as the manifest has it"
             elif tensor.external and not problems and tensor.data_type == graph_file.FLOAT and tensor.span not in scanned:
                 scanned.add(tensor.span)
                 if not _finite(folder, *tensor.span):

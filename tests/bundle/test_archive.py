@@ -10,13 +10,15 @@ import numpy as np
 import onnx
 import pytest
 
+from model_export import export_model
 from service.bundle import contract, manifest
-from service.bundle.archive import Draft, open_bundle
+from service.bundle.archive import Draft, open_bundle, read_manifest
 from service.bundle.shelf import find_bundle
 from service.engine.loading import load_model
 from service.engine.query import Query
 from service.errors import BundleInvalid, ExportRefused
 from tests.bundles import METADATA, make_bundle, reseal
+from tests.model_export.models import random_tables, torch_model
 from tests.server import until
 
 GRAPHS = ["model.onnx", "rescore.onnx", "score.onnx", "screen.onnx", "user.onnx"]
@@ -164,6 +166,21 @@ def test_counts_that_disagree_are_refused(own_bundle, changes):
     reseal(own_bundle, **changes)
 
     assert problems(own_bundle)
+
+
+@pytest.mark.parametrize(("changes", "says"), [({"users": 7}, "user_id_rows is not 7"), ({"items": 9}, "item_id_rows is not 9")])
+def test_counts_that_disagree_are_refused_without_vectors_too(tmp_path, changes, says):
+    """A model that is no dot product has no tables to tell: its graphs' own counts are held against the manifest's."""
+    import torch
+
+    def score(_, left, right):
+        return torch.relu(left + right).sum(-1)
+
+    export_model(torch_model(*random_tables(6, 8), score), tmp_path / "bundle")
+    assert read_manifest(tmp_path / "bundle").dim is None
+    reseal(tmp_path / "bundle", **changes)
+
+    assert says in problems(tmp_path / "bundle")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
