@@ -13,9 +13,6 @@ from model_export.partial.outcome import Evaluated, NotApart, Vectors, graph_hol
 from model_export.partial.probe import Probe
 from model_export.partial.rules import RESHAPES, RULES, Step
 from model_export.partial.shapes import reshaped
-from model_export.partial.whole import whole
-
-__all__ = ["Evaluated", "NotApart", "Vectors", "evaluate", "whole"]
 
 ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Mean", "Sum", "Where", "Mod", "And", "Or", "Xor"}
 ELEMENTWISE |= {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"}

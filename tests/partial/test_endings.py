@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.partial.evaluate import Vectors
+from model_export.partial.outcome import Vectors
 from model_export.tail import FUNCTIONS, Step, finish, written
 from tests.partial.graphs import apart, pair_operators
 

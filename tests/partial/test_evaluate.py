@@ -7,7 +7,8 @@ import pytest
 from model_export import ranker
 from model_export.network import GraphSource, Input, Network
 from model_export.pairs import Pairs, row_counts
-from model_export.partial.evaluate import Vectors, evaluate
+from model_export.partial.evaluate import evaluate
+from model_export.partial.outcome import Vectors
 from model_export.partial.probe import run_probe
 from model_export.runtime import Program
 from model_export.tail import finish

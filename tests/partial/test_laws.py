@@ -5,7 +5,9 @@ from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from model_export.partial.evaluate import NotApart, evaluate, whole
+from model_export.partial.evaluate import evaluate
+from model_export.partial.outcome import NotApart
+from model_export.partial.whole import whole
 from service.errors import ExportRefused
 from tests.partial.graphs import CONSTANTS, DIM, assert_same_scores, network_of, own_scores, read, table
 

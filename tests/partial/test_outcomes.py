@@ -8,8 +8,10 @@ import pytest
 from model_export import ranker, ranking_graphs
 from model_export.network import GraphSource, Input, Network
 from model_export.pairs import Pairs
-from model_export.partial.evaluate import NotApart, evaluate, whole
+from model_export.partial.evaluate import evaluate
+from model_export.partial.outcome import NotApart
 from model_export.partial.probe import refuse_coupled, refuse_random, run_probe
+from model_export.partial.whole import whole
 from service.bundle import contract
 from service.errors import ExportRefused
 from tests.partial.graphs import (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model_export.partial.evaluate import Vectors
+from model_export.partial.outcome import Vectors
 from tests.partial.graphs import DIM, GENRES, ITEMS, USERS, apart, pair_operators, table
 
 DOT = "p = Mul (u, i)\n d = ReduceSum <keepdims = 1> (p, last)\n"
