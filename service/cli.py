@@ -28,8 +28,8 @@ from service.inspection.page import html
 from service.settings import Settings, load_settings
 from service.web import problems
 from service.web.json_route import validated
+from service.web.requests import RecommendRequest
 from service.web.routes import recommendation
-from service.web.schemas import RecommendRequest
 from service.web.server import serve as run_server
 
 app = typer.Typer(

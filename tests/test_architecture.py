@@ -27,6 +27,7 @@ LAYERS = [
         "service.web.limits",
         "service.web.context",
         "service.web.problems",
+        "service.web.requests",
         "service.web.schemas",
         "service.web.logs",
         "service.web.journal",

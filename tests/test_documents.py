@@ -16,7 +16,7 @@ from service.bundle import contract
 from service.bundle.manifest import Manifest
 from service.settings import PREFIX, Settings
 from service.web import problems
-from service.web.schemas import RecommendRequest
+from service.web.requests import RecommendRequest
 
 ROOT = Path(__file__).parents[1]
 DOCS = {

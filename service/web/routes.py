@@ -12,7 +12,8 @@ from service.engine.recommender import Recommendation
 from service.web import limits, problems
 from service.web.context import Caller
 from service.web.json_route import JsonRoute, encoded
-from service.web.schemas import ModelDescription, RecommendRequest, RecommendResponse
+from service.web.requests import RecommendRequest
+from service.web.schemas import ModelDescription, RecommendResponse
 
 router = APIRouter(tags=["recommend"])
 json_router = APIRouter(route_class=JsonRoute, tags=["recommend"])

@@ -1,69 +1,28 @@
-"""What requests and answers look like. Strict: no coercion, no unknown fields; the settings come as validation context."""
+"""What answers look like."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo, WithJsonSchema, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field
 
-LONGEST_ID = 512
-
-
-def _external_id(value: Any) -> int | str:
-    if type(value) is int or (type(value) is str and 0 < len(value) <= LONGEST_ID):
-        return value
-    raise PydanticCustomError("external_id", f"must be an integer or a string of 1 to {LONGEST_ID} characters")
+from service.web.requests import ExternalId
 
 
-def _bounded(value: Any, info: ValidationInfo) -> Any:
-    """Judged before the list's members are, so that a huge list costs nothing."""
-    limit = info.context.max_list_ids if info.context else None
-    if limit is not None and isinstance(value, list) and len(value) > limit:
-        raise PydanticCustomError("list_too_long", f"must hold at most {limit} ids")
-    return value
+class Reason(BaseModel):
+    """One of the user's own items that carry a score."""
 
-
-ExternalId = Annotated[
-    int | str,
-    PlainValidator(_external_id),
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}]}),
-]
-Ids = Annotated[list[ExternalId], BeforeValidator(_bounded)]
-
-
-class RecommendRequest(BaseModel):
-    """One user's top-k over the catalogue, or over candidates."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        json_schema_extra={"examples": [{"user_id": 42, "k": 10, "exclude_seen": True, "include": ["metadata"]}]},
-    )
-
-    user_id: ExternalId = Field(description="An id of the bundle: an integer, or a string where the bundle has string ids.")
-    k: int = Field(
-        10, ge=1, description="How many items; more than the catalogue holds gives all of it. The limit is in `GET /model`."
-    )
-    exclude_item_ids: Ids = Field(default_factory=list, description="Items never in the answer.")
-    exclude_seen: bool = Field(False, description="Leave out the user's own interactions in the bundle.")
-    candidate_item_ids: Annotated[Ids, Field(min_length=1)] | None = Field(None, description="Rank these items alone.")
-    include: list[Literal["metadata"]] = Field(default_factory=list, max_length=8, description="What to add to each item.")
-
-    @field_validator("k")
-    @classmethod
-    def _k_within_limit(cls, value: int, info: ValidationInfo) -> int:
-        limit = info.context.max_k if info.context else None
-        if limit is not None and value > limit:
-            raise PydanticCustomError("k_too_large", f"must be in [1, {limit}]")
-        return value
+    item_id: ExternalId
+    cosine: float = Field(description="To the item that is explained, float32.")
+    share: float = Field(description="Of the sum of the positive cosines of all the user's items.")
+    metadata: dict[str, Any] | None = Field(None, description="The item's columns, where asked for.")
 
 
 class ScoredItem(BaseModel):
     """One recommended item."""
 
     item_id: ExternalId
-    score: float = Field(description="The bundle's similarity, float32; for cosine in [-1, 1].")
+    score: float = Field(description="The bundle's similarity, float32; for cosine in [-1, 1]. Of a fallback: interactions.")
     metadata: dict[str, Any] | None = Field(None, description="The item's columns, where asked for.")
+    explanation: list[Reason] | None = Field(None, description="Which of the user's own items carry the score, where asked for.")
 
 
 class ModelName(BaseModel):
@@ -73,11 +32,89 @@ class ModelName(BaseModel):
     version: str
 
 
-class RecommendResponse(BaseModel):
-    """Best first; equal scores in the bundle's own item order. Fewer than k where no more are left."""
+class UserItems(BaseModel):
+    """One user's items, best first; equal scores in the bundle's own item order. Fewer than k where no more are left."""
 
     user_id: ExternalId
     items: list[ScoredItem]
+    fallback: Literal["popular"] | None = Field(None, description="For a user whom the bundle doesn't know, where asked for.")
+
+
+class RecommendResponse(UserItems):
+    """One user's items, and the model that ranked them."""
+
+    model: ModelName
+
+
+class BatchResponse(BaseModel):
+    """Results in the order asked; users whom the bundle doesn't know have none."""
+
+    results: list[UserItems]
+    missing_user_ids: list[ExternalId]
+    model: ModelName
+
+
+class HistoryResponse(BaseModel):
+    """Best first."""
+
+    items: list[ScoredItem]
+    model: ModelName
+
+
+class NearItem(BaseModel):
+    """One near item."""
+
+    item_id: ExternalId
+    score: float = Field(description="Cosine of both item vectors, float32.")
+    metadata: dict[str, Any] | None = Field(None, description="The item's columns, where asked for.")
+
+
+class SimilarItemsResponse(BaseModel):
+    """Nearest first."""
+
+    item_id: ExternalId
+    items: list[NearItem]
+    model: ModelName
+
+
+class NearUser(BaseModel):
+    """One near user."""
+
+    user_id: ExternalId
+    score: float = Field(description="Cosine of both user vectors, float32.")
+
+
+class SimilarUsersResponse(BaseModel):
+    """Nearest first."""
+
+    user_id: ExternalId
+    users: list[NearUser]
+    model: ModelName
+
+
+class ItemScore(BaseModel):
+    """One score."""
+
+    item_id: ExternalId
+    score: float = Field(description="The bundle's similarity, float32.")
+
+
+class ScoreResponse(BaseModel):
+    """One score for each known item, in the order asked."""
+
+    user_id: ExternalId
+    items: list[ItemScore]
+    missing_item_ids: list[ExternalId]
+    model: ModelName
+
+
+class ExplainResponse(BaseModel):
+    """The score, and the user's own items nearest to the item, nearest first; none for a user without interactions."""
+
+    user_id: ExternalId
+    item_id: ExternalId
+    score: float
+    items: list[Reason]
     model: ModelName
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from service.engine.loading import load_model
 from service.engine.recommender import recommend_now
-from service.web.schemas import RecommendRequest
+from service.web.requests import RecommendRequest
 
 FORMATS = sorted((Path(__file__).parents[1] / "data").glob("format-*"))
 

@@ -10,7 +10,7 @@ from service import strict_json
 from service.errors import AnswerError, MalformedJson
 from service.settings import Settings
 from service.web.json_route import understood, validated
-from service.web.schemas import RecommendRequest
+from service.web.requests import RecommendRequest
 from tests.fakes import fake_model
 from tests.service.http import Application, assert_problem, item_ids
 
