@@ -38,7 +38,7 @@ LAYERS = [
     ["service.engine.loading"],
     ["service.engine.model"],
     ["service.engine.retrieval"],
-    ["service.engine.ranking", "service.engine.session", "service.engine.cpu", "service.engine.query"],
+    ["service.engine.ranking", "service.engine.session", "service.engine.cpu", "service.engine.query", "service.engine.selection"],
     ["service.inspection"],
     ["service.bundle"],
     LEAVES,

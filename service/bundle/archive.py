@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from service.bundle import contract, graph_file, manifest
 from service.bundle.catalogue import Catalogue, Lines, SeenPairs
+from service.bundle.columns import Columns
 from service.bundle.golden import Golden
 from service.bundle.manifest import FileEntry, Manifest
 from service.bundle.vocabulary import IntegerIds, RowNumbers, StringIds, Vocabulary
@@ -84,6 +85,7 @@ class Bundle:
     golden: Golden
     catalogue: Catalogue | None
     seen: SeenPairs | None
+    columns: Columns | None = None
 
     def graph(self, role: str) -> Path:
         """The file of a graph, by its role in the manifest."""
