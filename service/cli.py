@@ -15,7 +15,7 @@ from service import demo
 from service.bundle import contract
 from service.bundle.archive import Bundle, open_bundle, read_manifest
 from service.bundle.manifest import Manifest, document
-from service.bundle.shelf import find_bundle
+from service.bundle.shelf import find_bundle, find_bundles
 from service.bundle.vocabulary import ExternalId, Vocabulary
 from service.engine.loading import load_model
 from service.engine.recommender import recommend_now
@@ -152,6 +152,7 @@ def serve(
     models: Annotated[
         Path | None, typer.Argument(metavar="BUNDLE_OR_FOLDER", help="A bundle, or a folder of NAME/VERSION/ bundles.")
     ] = None,
+    default_model: Annotated[str | None, typer.Option(help="The model that answers where a request names none.")] = None,
     or_demo: Annotated[bool | None, typer.Option("--or-demo", help="Serve the demo where the folder holds no bundle.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.")] = None,
@@ -169,10 +170,10 @@ def serve(
     drain_seconds: Annotated[float | None, typer.Option(help="After SIGTERM: time served on while not ready.")] = None,
     log_format: Annotated[Literal["json", "text"] | None, typer.Option(help="For machines or for people.")] = None,
 ) -> None:
-    """Serve a bundle over HTTP. Each option has an environment variable, RECOSERVE_ and its name."""
+    """Serve a bundle, or all models of a folder, over HTTP. Each option has an environment variable, RECOSERVE_ and its name."""
     options = {name: value for name, value in locals().items() if value is not None}
     settings = load_settings(**options)
-    run_server(settings, _served_folder(settings))
+    run_server(settings, _served_bundles(settings))
 
 
 @app.command("demo")
@@ -182,15 +183,18 @@ def serve_demo(
 ) -> None:
     """Serve the built-in bundle: a made-up library of books and its readers."""
     settings = load_settings(host=host, port=port, log_format="text")
-    run_server(settings, demo.BUNDLE, _invite)
+    run_server(settings, [demo.BUNDLE], _invite)
 
 
-def _served_folder(settings: Settings) -> Path:
+def _served_bundles(settings: Settings) -> list[Path]:
+    """One of each model, the default one first."""
     if settings.models is None:
         raise SettingsInvalid("name a bundle or a models folder: recoserve serve BUNDLE_OR_FOLDER, or set RECOSERVE_MODELS")
-    if settings.or_demo and not _holds_folders(settings.models):
-        return demo.BUNDLE
-    return find_bundle(settings.models)
+    bundles = find_bundles(demo.BUNDLE if settings.or_demo and not _holds_folders(settings.models) else settings.models)
+    default = next(iter(bundles)) if settings.default_model is None else settings.default_model
+    if default not in bundles:
+        raise SettingsInvalid(f"there is no model {default} to be the default; those in {settings.models}: {', '.join(bundles)}")
+    return [bundles.pop(default), *bundles.values()]
 
 
 def _holds_folders(path: Path) -> bool:

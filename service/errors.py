@@ -6,6 +6,7 @@ RecoserveError
 │   ├── InvalidRequest     well-formed, but not what the endpoint takes
 │   ├── IdOutOfRange       a row-number id outside the table
 │   ├── UnknownId          an external id that the bundle doesn't know
+│   ├── UnknownModel       a model that the service doesn't hold
 │   ├── Overloaded         no room left in the queue
 │   ├── NotReady           no model is loaded yet, or the service is draining
 │   └── DeadlineExceeded   the request's time was spent before its turn came
@@ -60,6 +61,10 @@ class UnknownId(AnswerError):
     pass
 
 
+class UnknownModel(AnswerError):
+    pass
+
+
 class Overloaded(AnswerError):
     pass
 
@@ -82,6 +87,10 @@ class BundleInvalid(OperatorError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+
+    def within(self, folder: object) -> "BundleInvalid":
+        """The same findings, each with the bundle's folder before it, for whoever looks at several."""
+        return BundleInvalid([f"{folder}: {problem}" for problem in self.problems])
 
 
 class SettingsInvalid(OperatorError):

@@ -71,5 +71,5 @@ INFERENCE_DURATION = Histogram(
 )
 REJECTED = Counter(PREFIX + "requests_rejected", "Requests refused without inference.", ("reason",))
 RETRIEVAL_ROWS = Counter(PREFIX + "retrieval_rows", "Rows by the way their top-k was found.", ("path",))
-MODEL_INFO = Gauge(PREFIX + "model_info", "1 for the model that answers.", ("name", "version", "similarity", "provider"))
-MODEL_LOADED = Gauge(PREFIX + "model_load_timestamp_seconds", "When the model that answers was loaded, in seconds since the epoch.")
+MODEL_INFO = Gauge(PREFIX + "model_info", "1 for each model that answers.", ("name", "version", "similarity", "provider"))
+MODEL_LOADED = Gauge(PREFIX + "model_load_timestamp_seconds", "When the last of the models was loaded, in seconds since the epoch.")

@@ -19,6 +19,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     models: Path | None = Field(None, description="A bundle, or a folder of NAME/VERSION/ bundles.")
+    default_model: str | None = Field(None, description="The model that answers where a request names none.")
     or_demo: bool = Field(False, description="Serve the built-in demo bundle where the folder holds no bundle.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")

@@ -4,25 +4,61 @@ import re
 from pathlib import Path
 
 from service.bundle import contract
+from service.bundle.archive import read_manifest
 from service.errors import BundleInvalid
 
 
 def find_bundle(path: Path) -> Path:
     """The bundle that a path stands for: itself, or the chosen version of the one model in a models folder.
 
-    The choice is what a `NAME/current` link points to, otherwise the highest version (numbers compared as numbers).
     Raises BundleInvalid where there is no bundle, or more than one model.
+    """
+    bundles = _bundles(path)
+    if len(bundles) > 1:
+        raise BundleInvalid([f"{path}: holds several models ({', '.join(bundles)}); name the folder of one of them"])
+    return next(iter(bundles.values()))
+
+
+def find_bundles(path: Path) -> dict[str, Path]:
+    """The bundle of every model that a path stands for, by the models' names in alphabetical order.
+
+    A model's name is what its manifest says. Raises BundleInvalid where there is no bundle, for a manifest that can't be read,
+    and where two models have one name.
+    """
+    named: dict[str, list[Path]] = {}
+    for bundle in _bundles(path).values():
+        named.setdefault(_name(bundle), []).append(bundle)
+    problems = [_namesakes(name, bundles) for name, bundles in named.items() if len(bundles) > 1]
+    if problems:
+        raise BundleInvalid(problems)
+    return {name: bundle for name, (bundle,) in sorted(named.items())}
+
+
+def _name(bundle: Path) -> str:
+    try:
+        return read_manifest(bundle).name
+    except BundleInvalid as error:
+        raise error.within(bundle) from None
+
+
+def _namesakes(name: str, bundles: list[Path]) -> str:
+    folders = " and ".join(map(str, bundles))
+    return f"{folders}: each holds a model of the name {name}; export again with another --name, so that each has its own"
+
+
+def _bundles(path: Path) -> dict[str, Path]:
+    """The chosen version of each model, by the name of its folder; at least one, or BundleInvalid.
+
+    The choice is what a `NAME/current` link points to, otherwise the highest version (numbers compared as numbers).
     """
     if not path.is_dir():
         raise BundleInvalid([f"{path}: no such folder"])
     if (path / contract.MANIFEST).exists():
-        return path
-    models = {model.name: chosen for model in _visible(path) if (chosen := _chosen(model))}
-    if not models:
+        return {path.name: path}
+    found = {model.name: chosen for model in _visible(path) if (chosen := _chosen(model))}
+    if not found:
         raise BundleInvalid([f"{path}: neither a bundle (no {contract.MANIFEST}) nor a folder of NAME/VERSION/ bundles"])
-    if len(models) > 1:
-        raise BundleInvalid([f"{path}: holds several models ({', '.join(models)}); name the folder of one of them"])
-    return next(iter(models.values()))
+    return found
 
 
 def _chosen(model: Path) -> Path | None:

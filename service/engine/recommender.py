@@ -17,8 +17,10 @@ T = TypeVar("T")
 
 
 class Wanted(Protocol):
-    """One user's request in external ids."""
+    """One user's request in external ids; `model` is a name, or None for the default model."""
 
+    @property
+    def model(self) -> str | None: ...
     @property
     def user_id(self) -> ExternalId: ...
     @property
@@ -46,7 +48,7 @@ class Recommendation(NamedTuple):
 
 
 class Recommender:
-    """Answers requests with whatever model the slot holds, in the batcher's turn."""
+    """Answers requests with the models that the slot holds, in the batcher's turn."""
 
     def __init__(self, slot: Slot, batcher: Batcher) -> None:
         self.slot = slot
@@ -55,9 +57,9 @@ class Recommender:
     def recommend(self, wanted: Wanted, deadline: float, finish: Callable[[Recommendation], T]) -> Awaitable[Done[T]]:
         """What `finish` makes of one user's top-k, in the inference thread; `deadline` is on the clock of `time.monotonic`.
 
-        Raises NotReady, InvalidRequest, IdOutOfRange, UnknownId, Overloaded, DeadlineExceeded.
+        Raises NotReady, UnknownModel, InvalidRequest, IdOutOfRange, UnknownId, Overloaded, DeadlineExceeded.
         """
-        model = self.slot.current()
+        model = self.slot.current(wanted.model)
         query = to_query(model, wanted)
         return self._batcher.run(model, [query], lambda ranked: finish(to_answer(model, ranked[0])), deadline)
 

@@ -1,7 +1,7 @@
 """The application: rooms wired together, nothing decided here."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -25,16 +25,19 @@ DESCRIPTION = """Exact top-k recommendations from a trained user-item embedding 
 Every error, of every route, is `application/problem+json` (RFC 9457)."""
 
 
+Loaders = Sequence[Callable[[], Model]]
+
+
 class Application(NamedTuple):
-    """`asgi` is what a server runs: FastAPI's `api` with what is around every request, over the model in `slot`."""
+    """`asgi` is what a server runs: FastAPI's `api` with what is around every request, over the models in `slot`."""
 
     asgi: ASGIApp
     api: FastAPI
     slot: Slot
 
 
-def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable[[Slot], None] | None = None) -> Application:
-    """An application that starts loading with `loader` when it starts serving, and calls `loaded` when that has ended.
+def create_app(settings: Settings, loaders: Loaders, loaded: Callable[[Slot], None] | None = None) -> Application:
+    """An application that loads its models, the default one first, when it starts serving, and calls `loaded` when that has ended.
 
     Until then `/livez` says 200 and `/readyz` 503. FastAPI's reference page is served from the package, not from a CDN.
     """
@@ -44,7 +47,7 @@ def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable
 
     @asynccontextmanager
     async def lifespan(_api: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(_load(slot, loader, loaded))
+        loading = asyncio.create_task(_load(slot, loaders, loaded))
         yield
         await loading
         await batcher.close()
@@ -66,8 +69,8 @@ def create_app(settings: Settings, loader: Callable[[], Model], loaded: Callable
     return Application(RequestContext(api, lane(routes.json_router.routes), service, journal), api, slot)
 
 
-async def _load(slot: Slot, loader: Callable[[], Model], loaded: Callable[[Slot], None] | None) -> None:
-    await asyncio.to_thread(slot.load, loader)
+async def _load(slot: Slot, loaders: Loaders, loaded: Callable[[Slot], None] | None) -> None:
+    await asyncio.to_thread(slot.load, loaders)
     if loaded:
         loaded(slot)
 

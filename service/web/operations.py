@@ -29,24 +29,24 @@ async def livez() -> str:
     return "ok"
 
 
-@router.get("/startupz", response_class=PlainTextResponse, responses=NOT_READY, summary="The first model is loaded and warm")
+@router.get("/startupz", response_class=PlainTextResponse, responses=NOT_READY, summary="The models are loaded and warm")
 async def startupz(caller: Caller) -> str:
-    """503 until the first model is loaded; 200 from then on."""
+    """503 until the models are loaded; 200 from then on."""
     if not caller.service.recommender.slot.started:
-        raise NotReady("the first model is still loading")
+        raise NotReady("the models are still loading")
     return "ok"
 
 
 @router.get("/readyz", response_class=PlainTextResponse, responses=NOT_READY, summary="A request would be answered now")
 async def readyz(caller: Caller) -> str:
-    """503 before the first model is loaded and while draining."""
+    """503 before the models are loaded and while draining."""
     _require_ready(caller)
     return "ok"
 
 
 @router.get("/health", response_model_exclude_none=True, responses=NOT_READY, summary="As /readyz, with a JSON body")
 async def health(caller: Caller) -> Health:
-    """What state the service is in, and which model answers."""
+    """What state the service is in, and which model answers where a request names none."""
     _require_ready(caller)
     slot = caller.service.recommender.slot
     info = slot.current().manifest

@@ -44,6 +44,7 @@ KINDS: dict[type[AnswerError], Kind] = {
     errors.InvalidRequest: Kind("/problems/invalid-request", 422, "Invalid request"),
     errors.IdOutOfRange: Kind("/problems/id-out-of-range", 422, "Id out of range"),
     errors.UnknownId: Kind("/problems/unknown-id", 422, "Unknown id"),
+    errors.UnknownModel: Kind("/problems/unknown-model", 404, "Unknown model"),
     BodyTooLarge: Kind("/problems/body-too-large", 413, "Body too large", {"Connection": "close"}),
     UnsupportedMediaType: Kind("/problems/unsupported-media-type", 415, "Unsupported media type", {"Connection": "close"}),
     errors.Overloaded: Kind("/problems/overloaded", 503, "Overloaded", RETRY_AFTER),

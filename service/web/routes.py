@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from service import errors
 from service.bundle.vocabulary import Vocabulary
@@ -18,6 +18,17 @@ from service.web.schemas import ModelDescription, RecommendResponse
 router = APIRouter(tags=["recommend"])
 json_router = APIRouter(route_class=JsonRoute, tags=["recommend"])
 
+# Told here and read from the query string: a parameter of the function would bring FastAPI's own 422, which echoes input.
+MODEL_PARAMETER = [
+    {
+        "name": "model",
+        "in": "query",
+        "required": False,
+        "description": "One of `models`; left out: the default.",
+        "schema": {"type": "string"},
+    }
+]
+
 
 @json_router.post(
     "/recommend",
@@ -29,6 +40,7 @@ json_router = APIRouter(route_class=JsonRoute, tags=["recommend"])
         errors.InvalidRequest,
         errors.IdOutOfRange,
         errors.UnknownId,
+        errors.UnknownModel,
         errors.NotReady,
         errors.Overloaded,
         errors.DeadlineExceeded,
@@ -46,16 +58,23 @@ async def recommend(caller: Caller, body: RecommendRequest) -> bytes:
     return answer
 
 
-@router.get("/model", responses=problems.responses(errors.NotReady), summary="The model that answers")
-async def describe_model(caller: Caller) -> ModelDescription:
-    """Name, version, counts, id ranges, limits and held-out measures."""
+@router.get(
+    "/model",
+    responses=problems.responses(errors.UnknownModel, errors.NotReady),
+    summary="The model that answers",
+    openapi_extra={"parameters": MODEL_PARAMETER},
+)
+async def describe_model(caller: Caller, request: Request) -> ModelDescription:
+    """Name, version, counts, id ranges, limits and held-out measures of the default model, or of the one that `model` names."""
     settings, slot = caller.service.settings, caller.service.recommender.slot
+    loaded = slot.loaded(request.query_params.get("model"))
     return ModelDescription.model_validate(
         {
-            **description(slot.current()),
+            **description(loaded.model),
+            "models": [_named(model) for model in slot.models],
             "limits": {name: getattr(settings, name) for name in ("max_k", "max_list_ids", "max_body_bytes", "request_timeout_ms")},
-            "loaded_at": datetime.fromtimestamp(slot.loaded_at or 0, UTC).isoformat(timespec="seconds"),
-            "load_seconds": round(slot.load_seconds or 0, 3),
+            "loaded_at": datetime.fromtimestamp(loaded.at, UTC).isoformat(timespec="seconds"),
+            "load_seconds": round(loaded.seconds, 3),
         }
     )
 
@@ -68,8 +87,7 @@ def recommendation(wanted: RecommendRequest, found: Recommendation) -> dict[str,
     if "metadata" in wanted.include:
         for item, metadata in zip(items, found.metadata(), strict=True):
             item["metadata"] = metadata
-    info = found.model.manifest
-    return {"user_id": wanted.user_id, "items": items, "model": {"name": info.name, "version": info.version}}
+    return {"user_id": wanted.user_id, "items": items, "model": _named(found.model)}
 
 
 def description(model: Model) -> dict[str, Any]:
@@ -83,6 +101,10 @@ def description(model: Model) -> dict[str, Any]:
         "provider": model.provider,
         "retrieval": model.retrieval,
     }
+
+
+def _named(model: Model) -> dict[str, str]:
+    return {"name": model.manifest.name, "version": model.manifest.version}
 
 
 def _id_space(vocabulary: Vocabulary) -> dict[str, Any]:

@@ -137,7 +137,7 @@ class Limits(BaseModel):
 
 
 class ModelDescription(BaseModel):
-    """The model that answers."""
+    """The model that answers, and the names of all."""
 
     name: str
     version: str
@@ -156,6 +156,7 @@ class ModelDescription(BaseModel):
     loaded_at: str = Field(description="UTC, ISO 8601.")
     load_seconds: float
     metrics: dict[str, Any] = Field(description="Held-out measures from training, as the bundle has them.")
+    models: list[ModelName] = Field(description="All that the service holds, the default one first.")
 
 
 class Health(BaseModel):

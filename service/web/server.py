@@ -10,16 +10,18 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
 from service.engine.loading import load_model
+from service.engine.model import Model
 from service.engine.session import resolve_provider
 from service.engine.slot import Slot, State
-from service.errors import SettingsInvalid
+from service.errors import BundleInvalid, SettingsInvalid
 from service.settings import Settings
 from service.web import logs
 from service.web.app import create_app
@@ -58,8 +60,8 @@ class Server(uvicorn.Server):
         await super().serve(sockets)
 
 
-def serve(settings: Settings, folder: Path, announce: Callable[[str], None] | None = None) -> None:
-    """Serve the bundle in `folder` until a signal; `announce` is called with the address once it answers.
+def serve(settings: Settings, bundles: Sequence[Path], announce: Callable[[str], None] | None = None) -> None:
+    """Serve the models in `bundles`, the default one first, until a signal; `announce` is called with the address once they answer.
 
     Raises ProviderUnavailable and SettingsInvalid at once, and BundleInvalid after the server has stopped.
     """
@@ -72,12 +74,13 @@ def serve(settings: Settings, folder: Path, announce: Callable[[str], None] | No
             server.stop()
             return
         _spare_the_collector()
-        info, url = slot.current().manifest, _address(listener)
-        log.info("serving", extra={"model": info.name, "version": info.version, "url": url, "load_seconds": slot.load_seconds})
+        url = _address(listener)
+        _log_serving(slot, url, chosen=settings.default_model is not None)
         if announce:
             announce(url)
 
-    app = create_app(settings, lambda: load_model(folder, settings.provider, settings.threads, settings.retrieval), loaded)
+    loaders = [partial(_load, bundle, settings) for bundle in bundles]
+    app = create_app(settings, loaders, loaded)
     config = uvicorn.Config(
         app.asgi,
         log_config=None,
@@ -91,6 +94,25 @@ def serve(settings: Settings, folder: Path, announce: Callable[[str], None] | No
     server.run([listener])
     if app.slot.failure:
         raise app.slot.failure
+
+
+def _load(bundle: Path, settings: Settings) -> Model:
+    """What is wrong is told with the folder: it may be one of several."""
+    try:
+        return load_model(bundle, settings.provider, settings.threads, settings.retrieval)
+    except BundleInvalid as error:
+        raise error.within(bundle) from None
+
+
+def _log_serving(slot: Slot, url: str, chosen: bool) -> None:
+    """The line that says what is served and where; `chosen`: the settings name the default model."""
+    infos = [model.manifest for model in slot.models]
+    default, others = infos[0], [f"{info.name} {info.version}" for info in infos[1:]]
+    if others:
+        why = "as set" if chosen else "the first in alphabetical order; --default-model chooses another"
+        log.info("the default model is %s (%s); also served: %s", default.name, why, ", ".join(others))
+    seconds = sum(slot.loaded(info.name).seconds for info in infos)
+    log.info("serving", extra={"model": default.name, "version": default.version, "url": url, "load_seconds": seconds})
 
 
 def _spare_the_collector() -> None:

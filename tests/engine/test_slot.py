@@ -29,9 +29,9 @@ def slot_in(state):
     if state is State.DRAINING:
         slot.drain()
     elif state is State.READY:
-        slot.load(fake_model)
+        slot.load([fake_model])
     elif state is State.FAILED:
-        slot.load(failing)
+        slot.load([failing])
     elif state is State.LOADING:
         slot.state = State.LOADING
     return slot
@@ -42,7 +42,7 @@ def attempt(slot, to):
     if to is State.DRAINING:
         slot.drain()
     else:
-        slot.load(failing if to is State.FAILED else fake_model)
+        slot.load([failing if to is State.FAILED else fake_model])
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def assert_loading_passes_through():
         during.append((slot.state, slot.ready, slot.started))
         return fake_model()
 
-    slot.load(loader)
+    slot.load([loader])
     assert during == [(State.LOADING, False, False)]
     assert (slot.state, slot.ready, slot.started) == (State.READY, True, True)
 
@@ -95,14 +95,14 @@ def test_a_drain_that_overtakes_a_load_wins(loader):
         slot.drain()
         return loader()
 
-    slot.load(overtaken)
+    slot.load([overtaken])
     assert State.DRAINING is slot.state
 
 
 def test_a_defect_in_the_loader_is_a_failure_too():
     """The process that runs the service raises it, with its traceback; nothing waits for a model that never comes."""
     slot = Slot()
-    slot.load(lambda: 1 // 0)
+    slot.load([lambda: 1 // 0])
 
     assert slot.state is State.FAILED
     assert isinstance(slot.failure, ZeroDivisionError)

@@ -10,10 +10,10 @@ from service.web.app import create_app
 
 
 class Application:
-    """An application over a loader, its lifespan running, asked synchronously; one event loop for all requests."""
+    """An application over the loaders of its models, its lifespan running, asked synchronously; one event loop for all requests."""
 
-    def __init__(self, loader, **settings):
-        self.app = create_app(Settings(**settings), loader)
+    def __init__(self, *loaders, **settings):
+        self.app = create_app(Settings(**settings), loaders)
         self.slot = self.app.slot
         self._runner = asyncio.Runner()
 

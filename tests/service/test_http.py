@@ -351,7 +351,7 @@ def test_the_schema_is_documented_with_its_problems(service):
     schema = service.get("/openapi.json").json()
 
     operation = schema["paths"]["/recommend"]["post"]
-    assert {"200", "400", "413", "415", "422", "500", "503", "504"} == set(operation["responses"])
+    assert {"200", "400", "404", "413", "415", "422", "500", "503", "504"} == set(operation["responses"])
     assert operation["requestBody"]["content"]["application/json"]["schema"]["$ref"] == "#/components/schemas/RecommendRequest"
     assert "Problem" in schema["components"]["schemas"] and "HTTPValidationError" not in json.dumps(schema)
 
