@@ -35,7 +35,7 @@ class DotModel:
     gap: float
     truth: PairReference | None = None
     notes: tuple[str, ...] = ()
-    graphs = MappingProxyType({**contract.GRAPHS, **contract.SCREEN_GRAPHS})
+    graphs = MappingProxyType({**contract.GRAPHS, **contract.QUERY_GRAPHS, **contract.SCREEN_GRAPHS})
 
     @property
     def dim(self) -> int:

@@ -1,4 +1,4 @@
-"""The two graphs of a bundle, `model.onnx` and `score.onnx`: standard operators over tables in the shared tensor file."""
+"""The graphs of a dot product that rank and score, of users and of queries: standard operators over the shared tensor file."""
 
 from pathlib import Path
 
@@ -16,9 +16,11 @@ INT, FLOAT = TensorProto.INT64, TensorProto.FLOAT
 
 
 def write(folder: Path, users: Span, items: Span, formula: Formula) -> None:
-    """Write the graphs that every bundle has beside the tensors; a tail stands behind the ranking, where it changes no order."""
+    """Write them beside the tensors; a tail stands behind the ranking, where it changes no order."""
     save(folder / contract.GRAPHS[contract.RECOMMEND], recommend(users, items, formula))
     save(folder / contract.GRAPHS[contract.SCORE], score(users, items, formula))
+    save(folder / contract.QUERY_GRAPHS[contract.RECOMMEND_QUERY], recommend_query(items, formula))
+    save(folder / contract.QUERY_GRAPHS[contract.SCORE_QUERY], score_query(items, formula))
 
 
 def save(path: Path, graph: onnx.GraphProto, opset: int = OPSET) -> None:
@@ -31,33 +33,61 @@ def save(path: Path, graph: onnx.GraphProto, opset: int = OPSET) -> None:
 
 def recommend(users: Span, items: Span, formula: Formula) -> onnx.GraphProto:
     """user_id int64 [B], k int64 [1] -> item_id int64 [B, min(k, N)], score float32 [B, min(k, N)], best first."""
-    ranked = "product" if formula.tail else contract.SCORE_OUT
-    nodes = [
-        *guard(contract.USER_ID),
-        helper.make_node("Gather", [users.name, "user_id_checked"], ["user"], axis=0),
-        helper.make_node("Gemm", ["user", items.name], ["products"], transB=1),
-        helper.make_node("Min", [contract.K, "item_id_rows"], ["k_held"]),
-        helper.make_node("TopK", ["products", "k_held"], [ranked, contract.ITEM_ID], axis=1),
-        *finish("product", formula.tail),
-    ]
     inputs = [value(contract.USER_ID, INT, ["batch"]), value(contract.K, INT, [1])]
-    outputs = [value(contract.ITEM_ID, INT, ["batch", "k"]), value(contract.SCORE_OUT, FLOAT, ["batch", "k"])]
-    return helper.make_graph(nodes, contract.RECOMMEND, inputs, outputs, _constants(users, items))
+    nodes = [*_user(users), *_top("user", items, formula)]
+    return helper.make_graph(nodes, contract.RECOMMEND, inputs, _top_outputs(), _constants(users, items))
 
 
 def score(users: Span, items: Span, formula: Formula) -> onnx.GraphProto:
     """user_id int64 [B], item_id int64 [M] -> score float32 [B, M]."""
-    nodes = [
-        *guard(contract.USER_ID),
-        *guard(contract.ITEM_ID),
-        helper.make_node("Gather", [users.name, "user_id_checked"], ["user"], axis=0),
-        helper.make_node("Gather", [items.name, "item_id_checked"], ["item"], axis=0),
-        helper.make_node("Gemm", ["user", "item"], ["product" if formula.tail else contract.SCORE_OUT], transB=1),
+    inputs = [value(contract.USER_ID, INT, ["batch"]), value(contract.ITEM_ID, INT, ["candidates"])]
+    nodes = [*_user(users), *_scores("user", items, formula)]
+    return helper.make_graph(nodes, contract.SCORE, inputs, _score_outputs(), _constants(users, items))
+
+
+def recommend_query(items: Span, formula: Formula) -> onnx.GraphProto:
+    """query float32 [B, d], k int64 [1] -> as `recommend`."""
+    inputs = [value(contract.QUERY, FLOAT, ["batch", items.dims[1]]), value(contract.K, INT, [1])]
+    nodes = _top(contract.QUERY, items, formula)
+    return helper.make_graph(nodes, contract.RECOMMEND_QUERY, inputs, _top_outputs(), _constants(items))
+
+
+def score_query(items: Span, formula: Formula) -> onnx.GraphProto:
+    """query float32 [B, d], item_id int64 [M] -> as `score`."""
+    inputs = [value(contract.QUERY, FLOAT, ["batch", items.dims[1]]), value(contract.ITEM_ID, INT, ["candidates"])]
+    nodes = _scores(contract.QUERY, items, formula)
+    return helper.make_graph(nodes, contract.SCORE_QUERY, inputs, _score_outputs(), _constants(items))
+
+
+def _user(users: Span) -> list[onnx.NodeProto]:
+    return [*guard(contract.USER_ID), helper.make_node("Gather", [users.name, "user_id_checked"], ["user"], axis=0)]
+
+
+def _top(query: str, items: Span, formula: Formula) -> list[onnx.NodeProto]:
+    ranked = "product" if formula.tail else contract.SCORE_OUT
+    return [
+        helper.make_node("Gemm", [query, items.name], ["products"], transB=1),
+        helper.make_node("Min", [contract.K, "item_id_rows"], ["k_held"]),
+        helper.make_node("TopK", ["products", "k_held"], [ranked, contract.ITEM_ID], axis=1),
         *finish("product", formula.tail),
     ]
-    inputs = [value(contract.USER_ID, INT, ["batch"]), value(contract.ITEM_ID, INT, ["candidates"])]
-    outputs = [value(contract.SCORE_OUT, FLOAT, ["batch", "candidates"])]
-    return helper.make_graph(nodes, contract.SCORE, inputs, outputs, _constants(users, items))
+
+
+def _scores(query: str, items: Span, formula: Formula) -> list[onnx.NodeProto]:
+    return [
+        *guard(contract.ITEM_ID),
+        helper.make_node("Gather", [items.name, "item_id_checked"], ["item"], axis=0),
+        helper.make_node("Gemm", [query, "item"], ["product" if formula.tail else contract.SCORE_OUT], transB=1),
+        *finish("product", formula.tail),
+    ]
+
+
+def _top_outputs() -> list[onnx.ValueInfoProto]:
+    return [value(contract.ITEM_ID, INT, ["batch", "k"]), value(contract.SCORE_OUT, FLOAT, ["batch", "k"])]
+
+
+def _score_outputs() -> list[onnx.ValueInfoProto]:
+    return [value(contract.SCORE_OUT, FLOAT, ["batch", "candidates"])]
 
 
 def guard(rows: str) -> list[onnx.NodeProto]:
@@ -96,9 +126,11 @@ def finish(product: str, tail: Tail) -> list[onnx.NodeProto]:
     return [*nodes, helper.make_node("Cast", [name], [contract.SCORE_OUT], to=FLOAT)]
 
 
-def _constants(users: Span, items: Span) -> list[TensorProto]:
-    sizes = {"zero": 0, "user_id_rows": users.dims[0], "item_id_rows": items.dims[0]}
-    return [external(users), external(items), *(numpy_helper.from_array(np.array([n]), name) for name, n in sizes.items())]
+def _constants(*tables: Span) -> list[TensorProto]:
+    """The tables, the last of them the items', and the rows of each."""
+    names = contract.ROW_COUNTS[-len(tables) :]
+    sizes = {"zero": 0, **{name: table.dims[0] for name, table in zip(names, tables, strict=True)}}
+    return [*map(external, tables), *(numpy_helper.from_array(np.array([n]), name) for name, n in sizes.items())]
 
 
 def external(span: Span, file: str = contract.TENSORS) -> TensorProto:

@@ -54,7 +54,7 @@ def check(folder: Path, reference: Reference, vectors: Reference | None = None) 
     if beaten:
         raise ExportRefused(f"parity failed, so no bundle was written: {beaten} blocks hold an item that beats their bound")
     figures = {"pairs": len(user_rows) * len(item_rows), "users": len(user_rows), "k": answers.rows.shape[1], **found}
-    if not (figures.pop("passed") and golden["passed"] and not golden["unguarded"]):
+    if not (figures.pop("passed") and golden["passed"] and not golden["unguarded"] and not golden["astray"]):
         raise ExportRefused(f"parity failed, so no bundle was written: {_failure(figures, golden)}")
     return {**figures, "tolerance": tolerance()}
 
@@ -66,6 +66,7 @@ def _failure(figures: dict[str, Any], golden: dict[str, Any]) -> str:
         f"and the top-{figures['k']} agrees for {figures['top_k_agreement']:.0%} of {figures['users']} users",
         f"the golden sample is off by up to {golden['largest_difference']:.3g}",
         *(f"a row outside the table is answered: {name}" for name in golden["unguarded"]),
+        *(f"a user's vector is answered otherwise than the user: {name}" for name in golden["astray"]),
         "does the model score a pair alike at every call, whatever stands beside it?",
     ]
     return "; ".join(said)
@@ -150,7 +151,7 @@ class Graphs:
         self._errors: tuple[type[Exception], ...] = (state.Fail, state.RuntimeException, state.InvalidArgument)
         self._sessions = {
             role: onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
-            for role, name in {**contract.GRAPHS, **contract.SCREEN_GRAPHS}.items()
+            for role, name in {**contract.GRAPHS, **contract.QUERY_GRAPHS, **contract.SCREEN_GRAPHS}.items()
             if (folder / name).exists()
         }
 
@@ -192,6 +193,22 @@ class Graphs:
             found.add(f"{contract.USER_ID} of {contract.GRAPHS[contract.RECOMMEND]}")
         return sorted(found)
 
+    def astray(self, users: Rows, items: Rows, k: int) -> list[str]:
+        """The graphs that answer the vectors of users otherwise than the users: there must be none."""
+        if not contract.QUERY_GRAPHS.keys() <= self._sessions.keys():
+            return []
+        (vectors,) = self._sessions[contract.USER].run([contract.QUERY], {contract.USER_ID: users})
+        trials = (
+            (contract.RECOMMEND_QUERY, {contract.K: np.array([k])}, self.recommend(users, k)[1]),
+            (contract.SCORE_QUERY, {contract.ITEM_ID: items}, self.score(users, items)),
+        )
+        found = []
+        for role, feed, expected in trials:
+            (scores,) = self._sessions[role].run([contract.SCORE_OUT], {contract.QUERY: vectors, **feed})
+            if not score_difference(expected.astype(np.float64), scores)[1]:
+                found.append(contract.QUERY_GRAPHS[role])
+        return found
+
     def _refuses(self, run: Any, *arguments: Any) -> bool:
         try:
             run(*arguments)
@@ -217,14 +234,18 @@ def main() -> None:
     users, items = _counts(folder)
     with np.load(folder / contract.GOLDEN, allow_pickle=False) as arrays:
         golden = Golden.from_arrays(arrays, users, items)
-    report = {**compare_golden(graphs, golden, items), "unguarded": graphs.unguarded(users, items)}
+    report = {
+        **compare_golden(graphs, golden, items),
+        "unguarded": graphs.unguarded(users, items),
+        "astray": graphs.astray(golden.user_row, golden.sample_item, golden.item_row.shape[1]),
+    }
     sys.stdout.write(json.dumps(report) + os.linesep)
     if files:
         request, target = files
         with np.load(request) as asked:
             answers = graphs.answers(asked["users"], asked["items"], int(asked["k"][0]), items)
         np.savez(target, **vars(answers))
-    elif not report["passed"] or report["unguarded"]:
+    elif not report["passed"] or report["unguarded"] or report["astray"]:
         sys.exit(1)
 
 

@@ -88,6 +88,7 @@ def test_every_member_of_the_manifest_and_every_file_is_described():
         assert f"`{name}`" in BUNDLE, name
     files = [
         *contract.GRAPHS.values(),
+        *contract.QUERY_GRAPHS.values(),
         contract.TENSORS,
         contract.GOLDEN,
         contract.CATALOGUE,

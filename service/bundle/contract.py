@@ -3,14 +3,18 @@
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 
-# Graphs: role in the manifest -> file. Every bundle has the first two; one of a dot product has the screen's three as well.
+# Graphs: role in the manifest -> file. Every bundle has the first two; one of a dot product has the same two for a query in place
+# of a user, and the screen's three.
 RECOMMEND, SCORE = "recommend", "score"
+RECOMMEND_QUERY, SCORE_QUERY = "recommend_query", "score_query"
 USER, SCREEN, RESCORE = "user", "screen", "rescore"
 GRAPHS = {RECOMMEND: "model.onnx", SCORE: "score.onnx"}
+QUERY_GRAPHS = {RECOMMEND_QUERY: "recommend_query.onnx", SCORE_QUERY: "score_query.onnx"}
 SCREEN_GRAPHS = {USER: "user.onnx", SCREEN: "screen.onnx", RESCORE: "rescore.onnx"}
 
 # recommend: user_id int64 [B], k int64 [1]          -> item_id int64 [B, min(k, N)], score float32, best first
 # score:     user_id int64 [B], item_id int64 [M]    -> score float32 [B, M]
+# recommend_query, score_query: the same, with query float32 [B, d] in place of user_id
 # user:      user_id int64 [B]                       -> query float32 [B, d]
 # screen:    query float32 [B, d], levels float32 [1], blocks int64 [1] -> bound float32 [B, N / BLOCK] of every block, in units
 #            of `unit` float32 [B, 1], and the `blocks` best of them: best_bound float32, best_block int64 [B, blocks]. The query
@@ -23,6 +27,8 @@ BOUND, UNIT, BEST_BOUND, BEST_BLOCK = "bound", "unit", "best_bound", "best_block
 GRAPH_INPUTS = {
     RECOMMEND: {USER_ID, K},
     SCORE: {USER_ID, ITEM_ID},
+    RECOMMEND_QUERY: {QUERY, K},
+    SCORE_QUERY: {QUERY, ITEM_ID},
     USER: {USER_ID},
     SCREEN: {QUERY, LEVELS, BLOCKS},
     RESCORE: {QUERY, QUERY_ROW, BLOCK_ROW},
@@ -30,6 +36,8 @@ GRAPH_INPUTS = {
 GRAPH_OUTPUTS = {
     RECOMMEND: {ITEM_ID, SCORE_OUT},
     SCORE: {SCORE_OUT},
+    RECOMMEND_QUERY: {ITEM_ID, SCORE_OUT},
+    SCORE_QUERY: {SCORE_OUT},
     USER: {QUERY},
     SCREEN: {BOUND, UNIT, BEST_BOUND, BEST_BLOCK},
     RESCORE: {PRODUCT, SCORE_OUT},
@@ -48,6 +56,7 @@ PAGE = 4096  # tensors start on a page, so that the runtime can map them
 
 GOLDEN = "golden.npz"
 CATALOGUE = "items.jsonl"
+COLUMNS, COLUMN_DATA = "columns.json", "columns.bin"  # the catalogue by column, for filters
 SEEN_OFFSETS, SEEN_ITEMS = "seen_offsets.npy", "seen_items.npy"
 ID_FILES = {"integer": "{side}_ids.npy", "string": "{side}_ids.jsonl"}
 SIDES = ("user", "item")
