@@ -230,6 +230,7 @@ def _write_companions(draft: Draft, companions: Companions) -> None:
             draft.add_lines(name, lines(each.values))
     if companions.catalogue is not None:
         draft.add_lines(contract.CATALOGUE, _metadata_lines(companions.catalogue))
+        draft.add_columns()
     if companions.seen:
         offsets, items = companions.seen.arrays
         draft.add_array(contract.SEEN_OFFSETS, offsets)

@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import contract, graph_file, manifest
+from service.bundle import column_files, contract, graph_file, manifest
 from service.bundle.catalogue import Catalogue, Lines, SeenPairs
 from service.bundle.columns import Columns
 from service.bundle.golden import Golden
@@ -28,6 +28,7 @@ from service.errors import BundleInvalid, ExportRefused
 
 SCAN_ELEMENTS = 1 << 22  # 16 MiB of float32 at a time when tables are searched for NaN
 MANIFEST_BYTES = 64 << 20
+INDEX_BYTES = 64 << 20
 GRAPH_BYTES = 2 << 30  # no protocol buffer can be larger
 
 
@@ -60,6 +61,13 @@ class Draft:
     def add_lines(self, name: str, lines: Iterable[bytes]) -> None:
         with open(self.folder / name, "wb") as file:
             file.writelines(lines)
+
+    def add_columns(self) -> None:
+        """The metadata that was added, once more by column: what is read back is what will be served."""
+        stored = _lines(self.folder, contract.CATALOGUE)
+        columns = Columns.of((stored[row] for row in range(len(stored))), len(stored))
+        self.add_lines(contract.COLUMNS, [column_files.index(columns)])
+        self.add_lines(contract.COLUMN_DATA, column_files.data(columns))
 
     def publish(self, **members: Any) -> Manifest:
         """Seal with a manifest of `members` and the digests of every file, and move into place."""
@@ -142,6 +150,7 @@ def _open_checked(folder: Path, found: Manifest) -> Bundle:
         golden=_golden(folder, found),
         catalogue=_catalogue(folder, found),
         seen=_seen(folder, found),
+        columns=_columns(folder, found),
     )
 
 
@@ -161,12 +170,17 @@ def _wrong_files(folder: Path, found: Manifest) -> Iterator[str]:
             yield f"{name}: missing"
         elif path.is_file() and path.stat().st_size != size:
             yield f"{name}: {path.stat().st_size} bytes, but the manifest says {size}"
+    for name in sorted(_needed(found) - set(expected)):
+        yield f"{name}: needed, but not in the manifest's list of files"
+
+
+def _needed(found: Manifest) -> set[str]:
+    """The files that a bundle of this manifest can't do without."""
     needed = set(found.graphs.values()) | {contract.GOLDEN}
     needed |= {file for side, kind in found.ids.items() if (file := contract.id_file(side, kind))}
     if found.interactions:
         needed |= {contract.SEEN_OFFSETS, contract.SEEN_ITEMS}
-    for name in sorted(needed - set(expected)):
-        yield f"{name}: needed, but not in the manifest's list of files"
+    return needed | ({contract.COLUMN_DATA} if contract.COLUMNS in found.sizes else set())
 
 
 def _wrong_digests(folder: Path, found: Manifest) -> Iterator[str]:
@@ -245,8 +259,23 @@ def _catalogue(folder: Path, found: Manifest) -> Catalogue | None:
     return catalogue
 
 
+def _columns(folder: Path, found: Manifest) -> Columns | None:
+    if contract.COLUMNS not in found.sizes:
+        return None
+    try:
+        listed = _small(folder / contract.COLUMNS, INDEX_BYTES)
+    except ValueError:
+        raise BundleInvalid([f"{contract.COLUMNS}: larger than {INDEX_BYTES >> 20} MiB"]) from None
+    return column_files.parse(listed, _bytes(folder, contract.COLUMN_DATA), found.items)
+
+
 def _lines(folder: Path, name: str) -> Lines:
-    return Lines(np.memmap(folder / name, np.uint8, mode="r") if (folder / name).stat().st_size else np.zeros(0, np.uint8))
+    return Lines(_bytes(folder, name))
+
+
+def _bytes(folder: Path, name: str) -> NDArray[np.uint8]:
+    """A file as a memory map; an empty one, which can't be mapped, as an empty array."""
+    return np.memmap(folder / name, np.uint8, mode="r") if (folder / name).stat().st_size else np.zeros(0, np.uint8)
 
 
 def _seen(folder: Path, found: Manifest) -> SeenPairs | None:

@@ -1,63 +1,71 @@
-"""Item metadata by column: for every value the rows that have it, so that a filter's clause is a slice.
+"""Item metadata by column: for every value the rows that have it, so that a filter's clause is a slice of rows.
 
-Two files. `columns.json` lists the columns in order: name, type (string, integer, number, boolean), how many distinct `values`,
-`entries` (pairs of a value and an item) and, for strings, `bytes`. `columns.bin` holds each column's arrays one after another,
-little-endian, each filled up with zeros to 8 bytes: the values ascending (int64, float64, uint8, or int64 offsets [values + 1]
-and UTF-8), int64 offsets [values + 1] into the rows, and the rows, int32 (int64 from 2^31 items on), ascending for each value.
-A column that no filter can use has a `reason` in place of counts.
+A column has one type, string, number or boolean; an item has one of its values, several (a list) or none (null, an empty list).
+Metadata that is something else stays metadata, and is refused as a column.
 """
 
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+STRING, NUMBER, BOOLEAN = "string", "number", "boolean"
+TYPES: Mapping[type, str] = {str: STRING, int: NUMBER, float: NUMBER, bool: BOOLEAN}
+MIXED, NESTED, WIDE = "mixed", "nested", "wide"
+REASONS = {
+    MIXED: "its values are of more than one type",
+    NESTED: "its values are objects, or lists within lists",
+    WIDE: "64 bits don't hold its numbers exactly",
+}
+
 Rows = NDArray[np.integer[Any]]
 
 
-class Values(Protocol):
-    """A column's distinct values, ascending, as Python has them: numbers of both kinds compare exactly."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, place: int) -> Any: ...
-
-
 class Plain:
-    """Numbers or booleans, over an array [values]."""
+    """Distinct numbers or booleans, ascending, over an array [values]: int64, float64 or bool; Python compares them exactly."""
 
     def __init__(self, array: NDArray[Any]) -> None:
-        self._array = array
+        self.array = array
 
     def __len__(self) -> int:
-        return len(self._array)
+        return len(self.array)
 
     def __getitem__(self, place: int) -> Any:
-        return self._array.item(place)
+        return self.array.item(place)
 
 
 class Texts:
-    """Strings in code point order, over `offsets` int64 [values + 1] and their UTF-8, uint8."""
+    """Distinct strings in code point order, over `offsets` int64 [values + 1] and their UTF-8, uint8 [bytes]."""
 
     def __init__(self, offsets: NDArray[np.int64], utf8: NDArray[np.uint8]) -> None:
-        self._offsets, self._utf8 = offsets, utf8
+        self.offsets, self.utf8 = offsets, utf8
+
+    @classmethod
+    def of(cls, strings: Sequence[str]) -> "Texts":
+        """Strings, as they are stored."""
+        encoded = [each.encode() for each in strings]
+        return cls(_offsets(np.fromiter(map(len, encoded), np.int64, len(encoded))), np.frombuffer(b"".join(encoded), np.uint8))
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return len(self.offsets) - 1
 
     def __getitem__(self, place: int) -> str:
-        return self._utf8[self._offsets[place] : self._offsets[place + 1]].tobytes().decode()
+        return self.utf8[self.offsets[place] : self.offsets[place + 1]].tobytes().decode()
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `offsets` int64 [values + 1] into `rows`. Wanted values are of the column's type (string, number, boolean)."""
+    """One column: the items that have value i are `rows[offsets[i] : offsets[i + 1]]`, ascending; `offsets` int64 [values + 1].
+
+    What is asked for must be of the column's type.
+    """
 
     type: str
-    values: Values
+    values: Plain | Texts
     offsets: NDArray[np.int64]
     rows: Rows
 
@@ -81,12 +89,88 @@ class Column:
 
 @dataclass(frozen=True)
 class Columns:
-    """All columns of a bundle by name; `refused` has those that can't be filtered, and why."""
+    """The columns of a catalogue by name; `refused` has those that can't be filtered, and the key of `REASONS` why."""
 
-    items: int
     by_name: Mapping[str, Column]
-    refused: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str]
 
-    @property
-    def names(self) -> Sequence[str]:
-        return tuple(self.by_name)
+    @classmethod
+    def of(cls, metadata: Iterable[Mapping[str, Any]], items: int) -> "Columns":
+        """Turn rows of `items` items, each as JSON has it, into columns; one without any value is left out.
+
+        What is held meanwhile is 16 bytes for each entry and a dict of each column's distinct values.
+        """
+        cells: dict[str, _Cells] = {}
+        for row, entry in enumerate(metadata):
+            for name, value in entry.items():
+                if name not in cells:
+                    cells[name] = _Cells()
+                cells[name].add(row, value)
+        narrow = np.int32 if items < 2**31 else np.int64
+        made = {name: each for name in list(cells) if (each := cells.pop(name).column(narrow))}
+        columns = {name: each for name, each in made.items() if isinstance(each, Column)}
+        return cls(columns, {name: each for name, each in made.items() if isinstance(each, str)})
+
+
+class _Cells:
+    """What one column holds, while rows are read: for each entry its item's row and its value's place in `codes`."""
+
+    def __init__(self) -> None:
+        self.types: set[str] = set()
+        self.codes: dict[Any, int] = {}
+        self.places, self.rows = array("q"), array("q")
+
+    def add(self, row: int, value: Any) -> None:
+        for each in value if isinstance(value, list) else (value,):
+            if each is not None:
+                self.types.add(TYPES.get(type(each), NESTED))
+                if len(self.types) == 1 and NESTED not in self.types:
+                    self.places.append(self.codes.setdefault(each, len(self.codes)))
+                    self.rows.append(row)
+
+    def column(self, row_type: type[np.integer[Any]]) -> Column | str | None:
+        """The column, or the reason why it is none; None where it has no value."""
+        if not self.types:
+            return None
+        if NESTED in self.types or len(self.types) > 1:
+            return NESTED if NESTED in self.types else MIXED
+        ascending = sorted(self.codes)
+        (kind,) = self.types
+        values = _values(kind, ascending)
+        if values is None:
+            return WIDE
+        ranks, rows = self._by_value(ascending)
+        counts = np.bincount(ranks, minlength=len(ascending))
+        return Column(kind, values, _offsets(counts), rows.astype(row_type))
+
+    def _by_value(self, ascending: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rank of each entry's value and its row, in order, none twice."""
+        rank = np.empty(len(ascending), np.int64)
+        rank[np.fromiter(map(self.codes.__getitem__, ascending), np.int64, len(ascending))] = np.arange(len(ascending))
+        ranks, rows = rank[np.frombuffer(self.places, np.int64)], np.frombuffer(self.rows, np.int64)
+        order = np.argsort(ranks, kind="stable")
+        ranks, rows = ranks[order], rows[order]
+        first = np.concatenate([[True], (ranks[1:] != ranks[:-1]) | (rows[1:] != rows[:-1])])
+        return ranks[first], rows[first]
+
+
+def _values(kind: str, ascending: Sequence[Any]) -> Plain | Texts | None:
+    """The distinct values as they are stored; None where that would change a number."""
+    if kind == STRING:
+        return Texts.of(ascending)
+    if kind == BOOLEAN:
+        return Plain(np.array(ascending, np.bool_))
+    if all(isinstance(each, int) for each in ascending) and ascending[0] >= -(2**63) and ascending[-1] < 2**63:
+        return Plain(np.array(ascending, np.int64))
+    return Plain(np.array(ascending, np.float64)) if all(map(_exact, ascending)) else None
+
+
+def _exact(number: float) -> bool:
+    try:
+        return abs(float(number)) < float("inf") and float(number) == number
+    except OverflowError:
+        return False
+
+
+def _offsets(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -11,13 +11,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle.columns import Column, Columns
+from service.bundle.columns import BOOLEAN, NUMBER, REASONS, STRING, Column, Columns
 from service.bundle.contract import BLOCK
 from service.errors import FieldError, InvalidRequest
 
 LISTS, ORDERED = ("any", "all", "none", "in"), ("gte", "lte")
 OPERATORS = (*LISTS, "eq", *ORDERED)
-TYPES: Mapping[str, tuple[type, ...]] = {"string": (str,), "number": (int, float), "boolean": (bool,)}
+TYPES: Mapping[str, tuple[type, ...]] = {STRING: (str,), NUMBER: (int, float), BOOLEAN: (bool,)}
 MOST_NAMES = 20  # of columns in one message
 CACHE_BYTES = 64 << 20
 ENTRY_BYTES = 1024  # what an entry of the cache costs beside its bits
@@ -86,7 +86,7 @@ def _of_column(columns: Columns | None, name: str, clauses: Mapping[str, Any]) -
     if columns is None:
         yield FieldError(("filter",), NOT_EXPORTED)
     elif name in columns.refused:
-        yield FieldError(("filter", name), f"can't be filtered: {columns.refused[name]}")
+        yield FieldError(("filter", name), f"can't be filtered: {REASONS[columns.refused[name]]}")
     elif name not in columns.by_name:
         yield FieldError(("filter",), f"a column is not known; {_known(columns)}")
     elif not clauses:
@@ -100,7 +100,7 @@ def _clause(name: str, kind: str, operator: str, value: Any) -> Iterator[Conditi
     path: tuple[str, ...] = ("filter", name, operator)
     if operator not in OPERATORS:
         yield FieldError(path[:2], f"an operator is not known; there are {', '.join(OPERATORS)}")
-    elif operator in ORDERED and kind == "boolean":
+    elif operator in ORDERED and kind == BOOLEAN:
         yield FieldError(path, "a column of booleans has no order; use eq")
     elif operator not in LISTS:
         yield Condition(name, operator, (value,)) if _fits(value, kind) else FieldError(path, _must_be(kind))
@@ -118,11 +118,11 @@ def _must_be(kind: str) -> str:
 
 def _fits(value: Any, kind: str) -> bool:
     """A boolean is no number, whatever Python says, and NaN is none either: it equals nothing, itself included."""
-    return isinstance(value, TYPES[kind]) and isinstance(value, bool) == (kind == "boolean") and bool(value == value)
+    return isinstance(value, TYPES[kind]) and isinstance(value, bool) == (kind == BOOLEAN) and bool(value == value)
 
 
 def _known(columns: Columns) -> str:
-    names = columns.names
+    names = list(columns.by_name)
     rest = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return f"there are {', '.join(names[:MOST_NAMES])}{rest}" if names else "there are none that can be filtered"
 
