@@ -2,6 +2,7 @@
 
 import sys
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service import demo
+from service.batch.plan import make_plan
 from service.bundle import contract
 from service.bundle.archive import Bundle, open_bundle, read_manifest
 from service.bundle.manifest import Manifest, document
@@ -145,6 +147,41 @@ def recommend(
         print(_json(answer))
         return
     _print_items(answer)
+
+
+@app.command()
+def batch(
+    bundle: BundleFolder,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.parquet", help="The file to write.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="How many items for each user.")] = 10,
+    exclude_item: Annotated[list[str] | None, typer.Option(help="An item in no list; may be given again.")] = None,
+    exclude_seen: Annotated[bool, typer.Option(help="Leave out each user's own interactions.")] = False,
+    provider: Provider = None,
+    threads: Annotated[int | None, typer.Option(help="Threads for inference; 0: the container's CPU limit.")] = None,
+    batch_rows: Annotated[int, typer.Option(min=1, help="Users ranked in one run.")] = 256,
+    part_seconds: Annotated[float, typer.Option(min=0, help="What is ranked is safe on the disk this often.")] = 10.0,
+    restart: Annotated[bool, typer.Option("--restart", help="Give up what an interrupted run has finished.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The top k of every user, to a Parquet file; interrupted, the same command goes on."""
+    if find_spec("pyarrow") is None:
+        raise OperatorError("a Parquet file needs pyarrow: pip install 'recoserve[batch]'")
+    from service.batch.run import refuse_finished, write_all
+
+    refuse_finished(output)
+    settings = load_settings(provider=provider, threads=threads)
+    try:
+        model = load_model(find_bundle(bundle), settings.provider, settings.threads, settings.retrieval)
+        excluded = [_external(model.bundle.items, item) for item in exclude_item or []]
+        plan = make_plan(model.bundle, k, exclude_seen, excluded)
+        done = write_all(model, plan, output, batch_rows, part_seconds, restart)
+    except KeyboardInterrupt:
+        err.print("interrupted; the same command goes on with what is finished", soft_wrap=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        print(_json({"output": str(output), **done.document(), "plan": plan.document()}))
+        return
+    out.print(Text(f"{output}: {done.told()}"), soft_wrap=True)
 
 
 @app.command()

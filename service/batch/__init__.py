@@ -1,0 +1,1 @@
+"""The recommendations of all users, as a Parquet file: in bounded memory, and resumable after any end."""
