@@ -1,11 +1,14 @@
 """Every legal step of the slot, and every illegal one refused."""
 
+import dataclasses
 import itertools
+import re
+import time
 
 import pytest
 
 from service.engine.slot import Slot, State
-from service.errors import BundleInvalid, NotReady
+from service.errors import BundleInvalid, NotReady, UnknownModel
 from tests.fakes import fake_model
 
 LEGAL = {
@@ -106,3 +109,82 @@ def test_a_defect_in_the_loader_is_a_failure_too():
 
     assert slot.state is State.FAILED
     assert isinstance(slot.failure, ZeroDivisionError)
+
+
+def named(name):
+    """A loader of a model of that name."""
+
+    def load():
+        model = fake_model()
+        model.manifest = dataclasses.replace(model.manifest, name=name)
+        return model
+
+    return load
+
+
+def test_the_first_model_is_the_default_and_each_answers_to_its_name():
+    slot = Slot()
+    slot.load([named("b"), named("a"), named("c")])
+
+    assert [model.manifest.name for model in slot.models] == ["b", "a", "c"]
+    assert slot.current() is slot.current("b")
+    assert {name: slot.current(name).manifest.name for name in "abc"} == {"a": "a", "b": "b", "c": "c"}
+
+
+def test_models_are_loaded_one_after_another_and_none_answers_before_all_can():
+    slot, during = Slot(), []
+
+    def observed(name):
+        def load():
+            during.append((name, slot.state, slot.models))
+            return named(name)()
+
+        return load
+
+    slot.load([observed("a"), observed("b")])
+    assert during == [("a", State.LOADING, []), ("b", State.LOADING, [])]
+
+
+def test_one_model_that_fails_fails_them_all():
+    slot = Slot()
+    slot.load([named("a"), failing, named("c")])
+
+    assert (slot.state, slot.failure.problems, slot.models) == (State.FAILED, ("broken",), [])
+    with pytest.raises(NotReady):
+        slot.current("a")
+
+
+def test_each_model_keeps_its_own_loading_time():
+    slot = Slot()
+
+    def slow():
+        time.sleep(0.05)
+        return named("slow")()
+
+    slot.load([named("quick"), slow])
+    assert slot.loaded("slow").seconds >= 0.05 > slot.loaded("quick").seconds
+    assert slot.loaded("slow").at > slot.loaded("quick").at
+    assert slot.loaded() == slot.loaded("quick")
+
+
+@pytest.mark.parametrize("name", ["", "A", "nobody", "a "])
+def test_a_name_that_is_not_served_is_refused_with_those_that_are(name):
+    """The name that was asked for is not told back."""
+    slot = Slot()
+    slot.load([named("a"), named("b")])
+
+    with pytest.raises(UnknownModel, match=r"model must be one of a, b$") as refused:
+        slot.current(name)
+    (field,) = refused.value.fields
+    assert field.path == ("model",)
+    assert "nobody" not in f"{refused.value} {field.detail}"
+
+
+def test_of_many_models_an_error_names_twenty():
+    slot = Slot()
+    slot.load([named(f"m{number:02}") for number in range(23)])
+
+    with pytest.raises(UnknownModel) as refused:
+        slot.current("m23")
+    assert re.findall(r"m\d\d", str(refused.value)) == [f"m{number:02}" for number in range(20)]
+    assert "3 more" in str(refused.value)
