@@ -43,6 +43,7 @@ class Texts:
 
     def __init__(self, offsets: NDArray[np.int64], utf8: NDArray[np.uint8]) -> None:
         self.offsets, self.utf8 = offsets, utf8
+        self._ends, self._bytes = offsets.data, utf8.data  # their elements come several times faster than an array's
 
     @classmethod
     def of(cls, strings: Sequence[str]) -> "Texts":
@@ -54,7 +55,7 @@ class Texts:
         return len(self.offsets) - 1
 
     def __getitem__(self, place: int) -> str:
-        return self.utf8[self.offsets[place] : self.offsets[place + 1]].tobytes().decode()
+        return str(self._bytes[self._ends[place] : self._ends[place + 1]], "utf-8")
 
 
 @dataclass(frozen=True)

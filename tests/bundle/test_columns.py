@@ -1,0 +1,273 @@
+"""Metadata by column: what comes back is what the rows say, and files that are not whole are refused."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_export import export_model
+from service.bundle import column_files, contract
+from service.bundle.archive import open_bundle, read_manifest
+from service.bundle.columns import Columns
+from service.errors import BundleInvalid
+from tests.bundles import METADATA, make_bundle, reseal
+from tests.fakes import even_likes_even
+
+TEXTS = st.text("ab\x00é\uffff\U0001f600", max_size=3)
+INTEGERS = st.integers(-(2**63), 2**63 - 1) | st.integers(0, 3)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-2, 2)
+
+
+def cells(values):
+    return st.none() | values | st.lists(st.none() | values, max_size=3)
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {}, optional={"text": cells(TEXTS), "": cells(INTEGERS), "a/b\n": cells(NUMBERS), "flag": cells(st.booleans())}
+    ),
+    max_size=70,
+)
+SMALL = [
+    {"title": "B", "year": 1990, "price": 0.5, "new": True, "genres": ["x", "y"]},
+    {"title": "A", "year": 2001, "price": 2, "new": False, "genres": ["y"]},
+    {"title": "é", "year": 1990, "price": 7.25, "new": True},
+]
+
+
+def stored(columns):
+    return column_files.index(columns), np.frombuffer(b"".join(column_files.data(columns)), np.uint8)
+
+
+def back(rows):
+    """The columns of some rows, written and read."""
+    return column_files.parse(*stored(Columns.of(rows, len(rows))), len(rows))
+
+
+def own(entry, name):
+    """The values that one item has."""
+    value = entry.get(name)
+    return [each for each in (value if isinstance(value, list) else [value]) if each is not None]
+
+
+@given(ROWS)
+def test_every_value_comes_back_with_the_rows_that_have_it(rows):
+    """Law: values are the distinct ones, ascending; having(v) is the ascending rows of the items that have v."""
+    columns = back(rows)
+
+    assert set(columns.by_name) == {name for entry in rows for name in entry if own(entry, name)}
+    for name, column in columns.by_name.items():
+        values = list(column.values)
+        assert values == sorted({value for entry in rows for value in own(entry, name)})
+        for value in values:
+            assert [row for row, entry in enumerate(rows) if value in own(entry, name)] == column.having(value).tolist()
+
+
+@given(ROWS)
+def test_what_is_read_is_what_was_written(rows):
+    """Law: writing what was read gives the same bytes."""
+    listed, data = stored(Columns.of(rows, len(rows)))
+    again = stored(column_files.parse(listed, data, len(rows)))
+
+    assert (listed, data.tobytes()) == (again[0], again[1].tobytes())
+
+
+@pytest.mark.parametrize(
+    ("values", "type_", "kept"),
+    [
+        ([3, 1, None], "number", [1, 3]),
+        ([2.5, 1], "number", [1.0, 2.5]),
+        ([2**63 - 1, -(2**63)], "number", [-(2**63), 2**63 - 1]),
+        ([2**63, 0], "number", [0.0, float(2**63)]),
+        ([True, [False, True]], "boolean", [False, True]),
+        (["b", ["a", None, "a"]], "string", ["a", "b"]),
+        (["", "\U0001f600", "\uffff"], "string", ["", "\uffff", "\U0001f600"]),
+    ],
+)
+def test_a_column_has_one_type(values, type_, kept):
+    """Numbers are integers where all of them are and fit; strings stand by code point, beyond the basic plane too."""
+    (column,) = back([{"c": value} for value in values]).by_name.values()
+
+    assert (type_, kept) == (column.type, list(column.values))
+    assert {type(value) for value in kept} == {type(value) for value in column.values}
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([1, "1"], "mixed"),
+        ([True, 1], "mixed"),
+        ([["a", 2]], "mixed"),
+        ([{"a": 1}], "nested"),
+        ([1, "1", {"a": 1}], "nested"),
+        ([[["a"]]], "nested"),
+        ([2**63, 0.5, 2**53 + 1], "wide"),
+        ([10**400], "wide"),
+        ([math.inf], "wide"),
+    ],
+)
+def test_what_cannot_be_filtered_is_remembered_with_its_reason(values, reason):
+    assert {"c": reason} == back([{"c": value} for value in values]).refused
+
+
+def test_numbers_of_both_kinds_compare_exactly():
+    """2^53 + 1 has no float64: it lies between two of them, and equals neither."""
+    column = back([{"c": 2.0**53}, {"c": 2.0**53 + 2}, {"c": 0.5}]).by_name["c"]
+
+    assert column.having(2**53 + 1).tolist() == []
+    assert column.at_least(2**53 + 1).tolist() == [1]
+    assert column.at_most(2**53 + 1).tolist() == [2, 0]
+    assert (column.at_least(10**400).tolist(), column.at_most(10**400).tolist()) == ([], [2, 0, 1])
+
+
+def changed(place, value):
+    """`SMALL` as its two files, with one column's array changed: place is (column, array, element)."""
+    columns = Columns.of(SMALL, len(SMALL))
+    listed, data = stored(columns)
+    data, start = data.copy(), 0
+    for entry in json.loads(listed):
+        for number, (dtype, count) in enumerate(column_files._shapes(entry, "<i4")):
+            if (entry["name"], number) == place[:2]:
+                data[start:].view()[: np.dtype(dtype).itemsize * count].view(dtype)[place[2]] = value
+            start += column_files._bytes((dtype, count))
+    return listed, data
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        (("year", 2, 0), 3, "outside [0, 2]"),
+        (("year", 2, 0), -1, "outside [0, 2]"),
+        (("year", 2, 1), 0, "must ascend"),
+        (("year", 1, 0), 1, "offsets"),
+        (("year", 1, 1), 0, "offsets"),
+        (("year", 1, 1), 2**62, "offsets"),
+        (("year", 1, 2), 2**62, "offsets"),
+        (("year", 0, 1), 1990, "must ascend"),
+        (("price", 0, 1), math.nan, "NaN"),
+        (("price", 0, 2), math.inf, "infinite"),
+        (("price", 0, 2), 0, "must ascend"),
+        (("new", 0, 1), 2, "0 or 1"),
+        (("new", 0, 1), 0, "must ascend"),
+        (("title", 0, 1), 9, "offsets"),
+        (("title", 0, 0), -1, "offsets"),
+        (("title", 1, 0), ord("B"), "must ascend"),
+        (("title", 1, 2), 0xFF, "not UTF-8"),
+        (("title", 0, 2), 3, "not UTF-8"),
+    ],
+)
+def test_arrays_that_are_not_what_they_must_be_are_refused(place, value, says):
+    """Row, order, length, range: the file and the column are named. The last one cuts é in half."""
+    with pytest.raises(BundleInvalid) as caught:
+        column_files.parse(*changed(place, value), len(SMALL))
+
+    assert says in str(caught.value)
+    assert f"columns.bin: column {place[0]!r}" in str(caught.value)
+
+
+YEAR = {"name": "year", "type": "integer", "values": 2, "entries": 3}
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        b"",
+        b"{}",
+        b"[1]",
+        b'[{"name": "a", "name": "b"}]',
+        [{**YEAR, "type": "date"}],
+        [{**YEAR, "type": ["integer"]}],
+        [{**YEAR, "values": 0}],
+        [{**YEAR, "values": True}],
+        [{**YEAR, "entries": 1}],
+        [{**YEAR, "bytes": 1}],
+        [{**YEAR, "type": "string"}],
+        [{**YEAR, "type": "string", "bytes": -8}],
+        [{**YEAR, "values": 10**30, "entries": 10**30}],
+        [{**YEAR, "name": 1}],
+        [{**YEAR, "reason": "mixed"}],
+        [{"name": "a", "reason": "none of ours"}],
+        [{"name": "a", "reason": []}],
+        [{"name": "a"}],
+        [YEAR, YEAR],
+        [YEAR, {"name": "year", "reason": "mixed"}],
+    ],
+)
+def test_a_list_of_columns_that_is_not_one_is_refused(listed):
+    _, data = stored(Columns.of([{"year": entry["year"]} for entry in SMALL], len(SMALL)))
+    body = listed if isinstance(listed, bytes) else json.dumps(listed).encode()
+
+    with pytest.raises(BundleInvalid, match=r"columns\.json"):
+        column_files.parse(body, data, len(SMALL))
+
+
+@given(st.data())
+def test_damage_is_told_or_harmless(data):
+    """Whatever bytes are flipped or cut: BundleInvalid, or columns of which every answer is rows of the catalogue."""
+    files = [bytearray(part.tobytes() if isinstance(part, np.ndarray) else part) for part in stored(Columns.of(SMALL, 3))]
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged = files[data.draw(st.integers(0, 1))]
+        place = data.draw(st.integers(0, len(damaged) - 1)) if damaged else 0
+        if data.draw(st.integers(0, 9)):
+            damaged[place : place + 1] = bytes([data.draw(st.integers(0, 255))])
+        else:
+            del damaged[place:]
+    try:
+        columns = column_files.parse(bytes(files[0]), np.frombuffer(bytes(files[1]), np.uint8), 3)
+    except BundleInvalid:
+        return
+    for column in columns.by_name.values():
+        for value in column.values:
+            for rows in (column.having(value), column.at_least(value), column.at_most(value)):
+                assert {0, 1, 2} >= set(rows.tolist()) != set()
+
+
+def test_a_bundle_has_the_columns_of_its_metadata(bundle):
+    columns = open_bundle(bundle).columns
+
+    assert [row for row in range(8) if "even" in METADATA[row]["genres"]] == columns.by_name["genres"].having("even").tolist()
+    assert columns.by_name["title"].having("Item 5").tolist() == [5]
+
+
+def test_columns_are_what_the_metadata_is_as_json(tmp_path):
+    """A tuple is a list there, and every key a string."""
+    make_bundle(tmp_path / "b", items=[{1: ("a", "b"), "none": None} for _ in range(8)])
+    columns = open_bundle(tmp_path / "b").columns
+
+    assert {name: list(column.values) for name, column in columns.by_name.items()} == {"1": ["a", "b"]}
+
+
+def test_metadata_without_any_value_has_no_column(tmp_path):
+    make_bundle(tmp_path / "b", items=[{} for _ in range(8)])
+    columns = open_bundle(tmp_path / "b").columns
+
+    assert (columns.by_name, columns.refused) == ({}, {})
+
+
+def test_a_bundle_without_metadata_has_no_columns(tmp_path):
+    export_model(even_likes_even(), tmp_path / "b")
+
+    assert open_bundle(tmp_path / "b").columns is None
+    assert not {contract.COLUMNS, contract.COLUMN_DATA} & set(read_manifest(tmp_path / "b").sizes)
+
+
+def test_columns_of_another_catalogue_are_refused(own_bundle):
+    """The digests are right, but a row lies beyond the items."""
+    listed, data = stored(Columns.of([{"a": 1}] * 9, 9))
+    (own_bundle / "columns.json").write_bytes(listed)
+    (own_bundle / "columns.bin").write_bytes(data.tobytes())
+    reseal(own_bundle)
+
+    with pytest.raises(BundleInvalid, match=r"columns\.bin: column 'a': a row is outside \[0, 7\]"):
+        open_bundle(own_bundle)
+
+
+def test_a_list_of_columns_without_their_data_is_refused(own_bundle):
+    (own_bundle / "columns.bin").unlink()
+    reseal(own_bundle)
+
+    with pytest.raises(BundleInvalid, match=r"columns\.bin: needed"):
+        open_bundle(own_bundle)
