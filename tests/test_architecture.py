@@ -16,6 +16,7 @@ MODULES = {
 # Left may import right, never back. A module belongs to the first prefix that it starts with.
 LEAVES = ["service.errors", "service.settings", "service.metrics", "service.strict_json", "service.demo"]
 LAYERS = [
+    ["service.client"],  # a program of its own; nothing imports it
     ["service.__main__"],
     ["service.cli"],
     ["service.web.server"],
@@ -63,6 +64,7 @@ FRAMEWORKS = {
     "pyarrow": ("service.batch.table",),
     "safetensors": ("model_export.sources.tables",),
     "fastapi_offline": ("service.web.app",),
+    "httpx": ("service.client.",),
     "uvicorn": ("service.web.server",),
 }
 STATUS_CODES = {"fastapi", "starlette", "pydantic", "uvicorn", "httpx", "http"}
@@ -122,6 +124,18 @@ def test_each_framework_is_imported_in_its_own_files(module):
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith(("service.engine", "service.bundle"))])
 def test_inward_of_the_web_nothing_knows_http(module):
     assert not {imported for imported, _ in imports(MODULES[module]) if imported.split(".")[0] in STATUS_CODES}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("service.client")])
+def test_the_client_knows_what_goes_over_the_wire_and_no_more(module):
+    """A program that asks a service loads no engine and no server."""
+    found = {imported for imported, _ in imports(MODULES[module])}
+
+    assert {name for name in found if name.startswith("service.") and not name.startswith("service.client.")} <= {
+        "service.errors",
+        "service.web.schemas",
+    }
+    assert not {name.split(".")[0] for name in found} & {"fastapi", "starlette", "uvicorn", "onnxruntime", "numpy"}
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("service.bundle")])
