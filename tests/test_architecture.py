@@ -39,7 +39,7 @@ LAYERS = [
     ["service.engine.slot", "service.engine.batcher"],
     ["service.engine.loading"],
     ["service.engine.model"],
-    ["service.engine.retrieval"],
+    ["service.engine.retrieval", "service.engine.vectors", "service.engine.popularity"],
     ["service.engine.ranking", "service.engine.session", "service.engine.cpu", "service.engine.query", "service.engine.selection"],
     ["service.inspection"],
     ["service.bundle"],

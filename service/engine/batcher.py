@@ -23,7 +23,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from service import metrics
 from service.engine.model import Model
-from service.engine.query import Query, Ranked
+from service.engine.query import Asked, Ranked
 from service.errors import DeadlineExceeded, NotReady, Overloaded
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class _Submission:
     """Some queries of one caller; `taken` of them have been given to the thread, which collects their answers."""
 
     model: Model
-    queries: Sequence[Query]
+    queries: Sequence[Asked]
     finish: Callable[[list[Ranked]], Any]
     deadline: float
     submitted_at: float
@@ -72,7 +72,7 @@ class _Batch:
     """Queries of one model, in pieces of the submissions that they come from."""
 
     model: Model
-    pieces: list[tuple[_Submission, Sequence[Query]]]
+    pieces: list[tuple[_Submission, Sequence[Asked]]]
     started: float = 0.0
     ended: float = 0.0
     answers: list[Ranked | Exception] = field(default_factory=list)
@@ -133,7 +133,7 @@ class Batcher:
         metrics.QUEUE_DEPTH.set_function(lambda: self._rows)
         metrics.KEPT.by(self)
 
-    async def run(self, model: Model, queries: Sequence[Query], finish: Callable[[list[Ranked]], T], deadline: float) -> Done[T]:
+    async def run(self, model: Model, queries: Sequence[Asked], finish: Callable[[list[Ranked]], T], deadline: float) -> Done[T]:
         """Rank one or more queries with `model`, each as if it were alone, and give what `finish` makes of their answers.
 
         `finish` runs where the model does; `deadline` is on the clock of `time.monotonic`.
@@ -158,7 +158,7 @@ class Batcher:
             await asyncio.to_thread(self._thread.join)
         self.flush()
 
-    def _admit(self, model: Model, queries: Sequence[Query], finish: Callable[[list[Ranked]], Any], deadline: float) -> _Submission:
+    def _admit(self, model: Model, queries: Sequence[Asked], finish: Callable[[list[Ranked]], Any], deadline: float) -> _Submission:
         if self._closing:
             metrics.REJECTED.labels("not_ready").inc()
             raise NotReady("the service is stopping")
@@ -307,7 +307,7 @@ def shares(wanted: Sequence[int], room: int) -> list[int]:
     return given
 
 
-def _rank(model: Model, queries: Sequence[Query]) -> list[Ranked | Exception]:
+def _rank(model: Model, queries: Sequence[Asked]) -> list[Ranked | Exception]:
     """Each query's answer, or what it raises: where a batch fails, its queries run one by one, and only the guilty fails."""
     try:
         return list(model.rank(queries))

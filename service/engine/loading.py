@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from service.bundle import contract
-from service.bundle.archive import Bundle, open_bundle
+from service.bundle.archive import Bundle, open_bundle, tables
 from service.bundle.golden import Golden, same_top, score_difference
 from service.engine.cpu import cpu_limit
 from service.engine.model import Model
 from service.engine.query import Query
 from service.engine.retrieval import WORTH_SCREENING
 from service.engine.session import OnnxSession, Session, resolve_provider
+from service.engine.vectors import Vectors
 from service.errors import BundleInvalid
 
 
@@ -26,17 +27,27 @@ def load_model(folder: Path, provider: str = "auto", threads: int = 0, retrieval
     screened = retrieval == "exact" and chosen == "cpu" and _has_screen(bundle)
     small = bundle.manifest.items < WORTH_SCREENING and bundle.manifest.dim is not None
     threads = threads or (1 if small else cpu_limit())  # to wake a second thread for a short product costs more than it saves
-    packed = {contract.SCREEN, *({contract.RECOMMEND} if small else ())}
-    roles = [*contract.GRAPHS, *(contract.SCREEN_GRAPHS if screened else ())]
+    packed = {contract.SCREEN, *({contract.RECOMMEND, contract.RECOMMEND_QUERY} if small else ())}
+    roles = [*contract.GRAPHS, *_query_graphs(bundle), *(contract.SCREEN_GRAPHS if screened else ())]
     sessions: dict[str, Session] = {role: OnnxSession(bundle.graph(role), chosen, threads, role in packed) for role in roles}
     problems = list(contract_problems(sessions))
     if problems:
         raise BundleInvalid(problems)
-    model = Model(bundle, sessions)
+    model = Model(bundle, sessions, _vectors(bundle))
     problems = list(golden_problems(model, bundle.golden))
     if problems:
         raise BundleInvalid(problems)
     return model
+
+
+def _query_graphs(bundle: Bundle) -> Iterable[str]:
+    """Those of every bundle with vectors, but of ones from before there were such graphs."""
+    return contract.QUERY_GRAPHS if contract.QUERY_GRAPHS.keys() <= bundle.manifest.graphs.keys() else ()
+
+
+def _vectors(bundle: Bundle) -> Vectors | None:
+    found = tables(bundle)
+    return Vectors(*found, unit=bundle.manifest.similarity == "cosine") if found else None
 
 
 def _has_screen(bundle: Bundle) -> bool:

@@ -1,6 +1,8 @@
-"""One loaded bundle: rows in, arrays out, for batches of users."""
+"""One loaded bundle: rows in, arrays out, for batches of queries."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,48 +10,115 @@ from numpy.typing import NDArray
 from service.bundle import contract
 from service.bundle.archive import Bundle
 from service.engine import ranking
-from service.engine.query import Query, Ranked
+from service.engine.popularity import Popularity
+from service.engine.query import NO_ROWS, Asked, Floats, Nearest, Query, Ranked, Rows
 from service.engine.retrieval import Plain, Retrieval, Screened
+from service.engine.selection import Mask, Masks
 from service.engine.session import Session, int64
+from service.engine.vectors import Vectors
 
 MOST_ROWS = 1 << 30  # a product of two tables takes any number of users at once
+SELECTIVE = 32  # where no more than one of so many items passes, what passes is scored and nothing is searched
+FEW = 1024  # as many are always scored one by one
+SCORED_AT_ONCE = 1 << 16  # candidates
 
 
 class Model:
     """A checked bundle and its sessions. Immutable: a request keeps the one it started with.
 
-    `most_rows` is how many users are worth ranking in one run: one, where a model runs for every item.
+    `most_rows` is how many users are worth ranking in one run: one, where a model runs for every item. `vectors` is None where the
+    score is no dot product.
     """
 
-    def __init__(self, bundle: Bundle, sessions: Mapping[str, Session]) -> None:
+    def __init__(self, bundle: Bundle, sessions: Mapping[str, Session], vectors: Vectors | None = None) -> None:
         self.bundle = bundle
         self.manifest = bundle.manifest
         self.provider = sessions[contract.RECOMMEND].provider
-        self._score = sessions[contract.SCORE]
+        self.vectors = vectors
+        self._sessions = sessions
         screened, items = contract.SCREEN in sessions, bundle.manifest.items
         self.has_vectors = bundle.manifest.dim is not None
         self.retrieval = "exact" if screened else "plain"
-        plain = Plain(sessions[contract.RECOMMEND], items, together=self.has_vectors)
+        plain = Plain(sessions, items, together=self.has_vectors)
         self._retrieval: Retrieval = Screened(sessions, items) if screened else plain
         self.most_rows = MOST_ROWS if self.has_vectors else 1
+        self._masks = Masks(bundle.columns, items)
+        self._popularity = Popularity(bundle.seen, items) if bundle.seen else None
 
-    def rank(self, queries: Sequence[Query]) -> list[Ranked]:
+    @property
+    def takes_queries(self) -> bool:
+        """Whether a vector can be asked about in place of a user: every bundle with vectors has the graphs for it today."""
+        return contract.RECOMMEND_QUERY in self._sessions
+
+    def rank(self, queries: Sequence[Asked]) -> list[Ranked]:
         """Answer each query as if it were alone, in the order asked."""
-        whole = [place for place, query in enumerate(queries) if query.candidates is None]
-        answers = dict(zip(whole, self._retrieval.top([queries[place] for place in whole]), strict=True))
-        for place, query in enumerate(queries):
-            if query.candidates is not None:
-                answers[place] = self._rank_candidates(query, query.candidates)
-        return [answers[place] for place in range(len(queries))]
+        searches = dict(enumerate(map(self._search, queries)))
+        whole = {place: search for place, search in searches.items() if _whole(search)}
+        found = dict(zip(whole, self._retrieval.top(list(whole.values())), strict=True))
+        found |= {place: self._apart(search) for place, search in searches.items() if place not in whole}
+        return [self._arranged(query, found[place]) for place, query in enumerate(queries)]
 
-    def scores(self, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def scores(self, user_rows: Rows, item_rows: Rows) -> Floats:
         """Every given user with every given item: int64 [B] and int64 [M] -> float32 [B, M]."""
-        feeds = {contract.USER_ID: int64(user_rows), contract.ITEM_ID: int64(item_rows)}
-        (scores,) = self._score.run((contract.SCORE_OUT,), feeds)
-        return scores
+        return self._score(contract.SCORE, {contract.USER_ID: int64(user_rows)}, item_rows)
 
-    def _rank_candidates(self, query: Query, candidates: NDArray[np.int64]) -> Ranked:
-        left = np.setdiff1d(candidates, query.excluded)
+    def _score(self, role: str, asked: Mapping[str, NDArray[Any]], item_rows: Rows) -> Floats:
+        """In pieces: a model may hold as much for each item as a layer is wide."""
+        pieces = (item_rows[at : at + SCORED_AT_ONCE] for at in range(0, len(item_rows), SCORED_AT_ONCE))
+        feeds = ({**asked, contract.ITEM_ID: int64(piece)} for piece in pieces)
+        found = [self._sessions[role].run((contract.SCORE_OUT,), feed)[0] for feed in feeds]
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
+
+    def _search(self, query: Asked) -> Asked:
+        """What to look for: with the mask of its conditions, as many items as a diverse answer is chosen from, and selective
+        filters as candidates."""
+        if isinstance(query, Nearest):
+            return query
+        mask = self._masks.of(query.conditions) if query.conditions else None
+        k = ranking.pool_size(query.k) if query.diversity else query.k
+        if mask and query.candidates is None and self._selective(mask, k):
+            return replace(query, k=k, candidates=mask.rows())
+        return replace(query, k=k, mask=mask)
+
+    def _selective(self, mask: Mask, k: int) -> bool:
+        """Whether to score what passes is cheaper than to search for it."""
+        return not self.has_vectors or mask.count <= max(self.manifest.items // SELECTIVE, FEW, k)
+
+    def _apart(self, search: Asked) -> Ranked:
+        """What needs no search of the whole catalogue, or one of its own."""
+        if isinstance(search, Nearest):
+            return self._nearest(search)
+        if search.by is None:
+            return self._popular(search)
+        rows = search.candidates if search.candidates is not None else NO_ROWS
+        left = rows[search.allows(rows)]
         if not len(left):
             return Ranked()
-        return Ranked(*ranking.best_first(left, self.scores(int64([query.user_row]), left)[0], query.k))
+        if isinstance(search.by, int):
+            scores = self._score(contract.SCORE, {contract.USER_ID: int64([search.by])}, left)
+        else:
+            scores = self._score(contract.SCORE_QUERY, {contract.QUERY: search.by[None]}, left)
+        return Ranked(*ranking.best_first(left, scores[0], search.k))
+
+    def _nearest(self, query: Nearest) -> Ranked:
+        assert self.vectors  # noqa: S101  # the border asks no other model for neighbours
+        mask = self._masks.of(query.conditions) if query.conditions else None
+        return (self.vectors.users if query.side == "user" else self.vectors.items).nearest(query, mask)
+
+    def _popular(self, query: Query) -> Ranked:
+        assert self._popularity  # noqa: S101  # nor one without interactions for what is popular
+        return self._popularity.top(query)
+
+    def _arranged(self, query: Asked, found: Ranked) -> Ranked:
+        """A pool made diverse, where that was asked for."""
+        if isinstance(query, Nearest) or not query.diversity:
+            return found
+        assert self.vectors  # noqa: S101  # see above
+        vectors = self.vectors.items.rows[found.item_rows]
+        chosen = ranking.diverse(found.scores, vectors, query.k, query.diversity)
+        return Ranked(found.item_rows[chosen], found.scores[chosen], found.path)
+
+
+def _whole(search: Asked) -> TypeGuard[Query]:
+    """Whether the whole catalogue is to be searched."""
+    return isinstance(search, Query) and search.candidates is None and search.by is not None

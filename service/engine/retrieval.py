@@ -7,19 +7,21 @@ blocks in float32, and returns an answer only with a proof:
     widened     it didn't; then every block whose bound reaches that score was scored too, and nothing left out can beat it
     full_scan   too many blocks would have to be scored: a plain scan is cheaper
 
-Excluded items never count toward the k, so that a proof holds under any exclusion.
+Items that are excluded or masked never count toward the k, so that a proof holds under any exclusion and any filter. A query that
+may have to pass over many items on its way is hunted for alone: blocks in the order of their bounds, more and more of them, those
+that hold nothing allowed left out from the start.
 """
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.bundle import contract
-from service.engine import ranking
 from service.engine.cpu import query_levels
 from service.engine.query import Query, Ranked
 from service.engine.session import Session, int64
@@ -31,7 +33,11 @@ MANY_BLOCKS = 1 << 17
 FIRST_SHARE = 16  # a plain scan is cheaper than scoring a sixteenth of all blocks before anything is known,
 FULL_SCAN_SHARE = 4  # or a quarter of them one by one
 SHALLOW = 16  # lists of up to this length cost about the same
+DEEPER = 8  # a list that was too short is asked for again, so many times as long
+MANY_EXCLUDED = 64  # beyond these a query is hunted for
+HUNT_GROWTH = 4  # how many times as many blocks each further step of a hunt may score
 UNSEEN = -np.inf
+N = TypeVar("N", bound=Hashable)
 
 PROVED, WIDENED, FULL_SCAN = "proved", "widened", "full_scan"
 
@@ -43,42 +49,74 @@ class Retrieval(Protocol):
 
 
 class Plain:
-    """One float32 scan for all of a batch, deep enough that what is excluded leaves k behind.
+    """One float32 scan for all of a batch, deep enough that what may not be in the answer leaves k behind.
 
     `together` tells that the scan is one product for all of them; else each user is a run of its own, which holds one user's
     scores in memory.
     """
 
-    def __init__(self, recommend: Session, items: int, together: bool = True) -> None:
-        self._recommend = recommend
+    def __init__(self, sessions: Mapping[str, Session], items: int, together: bool = True) -> None:
+        self._sessions = sessions
         self._items = items
         self._together = together
 
     def top(self, queries: Sequence[Query]) -> list[Ranked]:
         if self._together:
-            return _in_groups(queries, _depth, self._scanned)
-        return [self._scanned([query], _depth(query))[0] for query in queries]
+            return _in_groups(queries, self._need, self._scanned)
+        return [self._scanned([query], self._need(query))[0] for query in queries]
 
-    def _scanned(self, queries: Sequence[Query], depth: int) -> list[Ranked]:
-        users = [query.user_row for query in queries]
-        if self._together and len(users) == 1:
-            users *= 2  # a product with one row rounds otherwise than one with several: an answer must not tell who was beside it
-        feeds = {contract.USER_ID: int64(users), contract.K: int64([min(depth, self._items)])}
-        rows, scores = self._recommend.run((contract.ITEM_ID, contract.SCORE_OUT), feeds)
-        found = zip(queries, rows, scores, strict=False)
-        return [Ranked(*ranking.without(row, score, query.excluded, query.k), FULL_SCAN) for query, row, score in found]
+    def _need(self, query: Query) -> "_Need":
+        """How far down the whole list the query's k-th item may stand, if its mask is neither friend nor foe of its scores."""
+        depth = math.ceil(query.k / _share(query, self._items)) + len(query.excluded)
+        return _Need(max(SHALLOW, 1 << (depth - 1).bit_length()), isinstance(query.by, int))
+
+    def _scanned(self, queries: Sequence[Query], need: "_Need") -> list[Ranked]:
+        depth = min(need.depth, self._items)
+        found = zip(queries, *self._ask(queries, depth, need.by_row), strict=False)
+        answers = [_allowed(*each) for each in found]
+        for place, (query, answer) in enumerate(zip(queries, answers, strict=True)):
+            if query.mask and len(answer.item_rows) < query.k and depth < self._items:
+                answers[place] = self._scanned([query], _Need(DEEPER * need.depth, need.by_row))[0]
+        return answers
+
+    def _ask(self, queries: Sequence[Query], depth: int, by_row: bool) -> Sequence[NDArray[Any]]:
+        """Rows and scores of each query's list; perhaps of one more."""
+        alone = self._together and len(queries) == 1
+        asked = [*queries, *queries] if alone else queries  # a product with one row rounds otherwise than one with several
+        feeds: dict[str, NDArray[Any]] = {contract.K: int64([depth])}
+        if by_row:
+            feeds[contract.USER_ID] = int64([query.by for query in asked if isinstance(query.by, int)])
+        else:
+            feeds[contract.QUERY] = np.stack([query.by for query in asked if isinstance(query.by, np.ndarray)])
+        role = contract.RECOMMEND if by_row else contract.RECOMMEND_QUERY
+        return self._sessions[role].run((contract.ITEM_ID, contract.SCORE_OUT), feeds)
 
 
-def _depth(query: Query) -> int:
-    """How far down an unfiltered list the query's k-th item may stand, as a power of two."""
-    return max(SHALLOW, 1 << (query.k + len(query.excluded) - 1).bit_length())
+class _Need(NamedTuple):
+    """What makes queries be scanned together: the depth, a power of two, and whether they are asked by a user's row."""
+
+    depth: int
+    by_row: bool
+
+
+def _share(query: Query, items: int) -> float:
+    """Of the catalogue, what the mask lets pass."""
+    return max(query.mask.count, 1) / items if query.mask else 1.0
+
+
+def _allowed(query: Query, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> Ranked:
+    """The first k of an ordered list that may be in the answer, in their order."""
+    if query.mask or len(query.excluded):
+        kept = query.allows(rows)
+        rows, scores = rows[kept], scores[kept]
+    return Ranked(rows[: query.k], scores[: query.k], FULL_SCAN)
 
 
 def _in_groups(
-    queries: Sequence[Query], need: Callable[[Query], int], answer: Callable[[Sequence[Query], int], list[Ranked]]
+    queries: Sequence[Query], need: Callable[[Query], N], answer: Callable[[Sequence[Query], N], list[Ranked]]
 ) -> list[Ranked]:
     """Queries of equal need are answered together, so that a greedy one doesn't slow its neighbours; answers in the order asked."""
-    groups: dict[int, list[int]] = defaultdict(list)
+    groups: dict[N, list[int]] = defaultdict(list)
     for place, query in enumerate(queries):
         groups[need(query)].append(place)
     answers: dict[int, Ranked] = {}
@@ -103,7 +141,7 @@ class Screened:
         levels: int | None = None,
     ) -> None:
         self._user, self._screen, self._rescore = (sessions[role] for role in contract.SCREEN_GRAPHS)
-        self._plain = Plain(sessions[contract.RECOMMEND], items)
+        self._plain = Plain(sessions, items)
         self._items = items
         self._blocks = -(-items // contract.BLOCK)
         self._first_blocks = first_blocks
@@ -111,23 +149,33 @@ class Screened:
         self._levels = np.array([levels or query_levels()], np.float32)
 
     def top(self, queries: Sequence[Query]) -> list[Ranked]:
-        return _in_groups(queries, self._first, self._group)
+        return _in_groups(queries, self._way, self._group)
 
-    def _first(self, query: Query) -> int:
-        """Blocks to score at first, a power of two above what the query may need; 0 where a plain scan is cheaper."""
-        needed = max(self._first_blocks, query.k + len(query.excluded))
+    def _way(self, query: Query) -> "_Way":
+        hunted = query.mask is not None or len(query.excluded) > MANY_EXCLUDED
+        needed = max(self._first_blocks, query.k + (0 if hunted else len(query.excluded)))
         first: int = 1 << (needed - 1).bit_length()
-        return first if first * FIRST_SHARE <= self._blocks else 0
+        return _Way(first if first * FIRST_SHARE <= self._blocks else 0, hunted)
 
-    def _group(self, queries: Sequence[Query], first: int) -> list[Ranked]:
-        return self._screened(queries, first) if first else self._plain.top(queries)
+    def _group(self, queries: Sequence[Query], way: "_Way") -> list[Ranked]:
+        if not way.first:
+            return self._plain.top(queries)
+        vectors = self._vectors(queries)
+        return self._hunted(queries, vectors) if way.hunted else self._screened(queries, vectors, way.first)
 
-    def _screened(self, queries: Sequence[Query], first: int) -> list[Ranked]:
-        (vectors,) = self._user.run((contract.QUERY,), {contract.USER_ID: int64([query.user_row for query in queries])})
+    def _vectors(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """Each query's vector, float32 [B, d]: its own, or its user's."""
+        rows = [query.by for query in queries if isinstance(query.by, int)]
+        of_users = iter(self._user.run((contract.QUERY,), {contract.USER_ID: int64(rows)})[0] if rows else ())
+        return np.stack([query.by if isinstance(query.by, np.ndarray) else next(of_users) for query in queries])
+
+    def _feeds(self, vectors: NDArray[np.float32], blocks: int = 1) -> dict[str, NDArray[Any]]:
+        return {contract.QUERY: vectors, contract.LEVELS: self._levels, contract.BLOCKS: int64([blocks])}
+
+    def _screened(self, queries: Sequence[Query], vectors: NDArray[np.float32], first: int) -> list[Ranked]:
         kept = min(first * self._kept_per_first, self._blocks - 1)
-        feeds = {contract.QUERY: vectors, contract.LEVELS: self._levels, contract.BLOCKS: int64([kept + 1])}
         outputs = (contract.BOUND, contract.UNIT, contract.BEST_BOUND, contract.BEST_BLOCK)
-        bounds, units, best_bounds, best_blocks = self._screen.run(outputs, feeds)
+        bounds, units, best_bounds, best_blocks = self._screen.run(outputs, self._feeds(vectors, kept + 1))
         everyone = np.repeat(np.arange(len(queries)), first)
         scored = self._scored(queries, vectors, everyone, best_blocks[:, :first].reshape(-1))
         reached = _kth_best(scored.products.reshape(len(queries), -1), np.array([query.k for query in queries]))
@@ -138,6 +186,29 @@ class Screened:
         for place in np.flatnonzero(last <= best_bounds[:, kept]).tolist():
             answers[place] = self._widened(queries[place], vectors[place : place + 1], bounds[place] * units[place], last[place])
         return answers
+
+    def _hunted(self, queries: Sequence[Query], vectors: NDArray[np.float32]) -> list[Ranked]:
+        bounds, units = self._screen.run((contract.BOUND, contract.UNIT), self._feeds(vectors))
+        alone = zip(queries, np.split(vectors, len(vectors)), bounds * units, strict=True)
+        return [self._hunt(query, vector, bound) for query, vector, bound in alone]
+
+    def _hunt(self, query: Query, vector: NDArray[np.float32], bounds: NDArray[np.float32]) -> Ranked:
+        """Score blocks in the order of their `bounds` [blocks] until no other can hold one of the k."""
+        places = np.flatnonzero(query.mask.blocks()) if query.mask else np.arange(self._blocks)
+        bounds, scored, reached, path = bounds[places], _NOTHING, UNSEEN, PROVED
+        step, room = max(self._first_blocks, math.ceil(query.k / _share(query, self._items))), self._blocks // FULL_SCAN_SHARE
+        while len(places):
+            now, later = _largest(bounds, step)
+            room -= len(now)
+            if room < 0:
+                return self._plain.top([query])[0]
+            scored += self._scored([query], vector, np.zeros(len(now), np.int64), places[now])
+            reached = max(reached, _kth_best(scored.products.reshape(1, -1), np.array([query.k]))[0])
+            later = later[bounds[later] >= reached]
+            places, bounds = places[later], bounds[later]
+            if len(places):
+                step, path = HUNT_GROWTH * step, WIDENED
+        return scored.ranked([query], np.array([reached]), path)[0][0]
 
     def _widened(self, query: Query, vector: NDArray[np.float32], bounds: NDArray[np.float32], last: np.float32) -> Ranked:
         """Score every block that may hold one of the k; what is left out has a bound below a score that k items reach."""
@@ -157,10 +228,17 @@ class Screened:
         if left := self._items % contract.BLOCK:
             products[blocks == self._blocks - 1, left:] = UNSEEN
         for place, query in enumerate(queries):
-            if len(query.excluded):
+            if query.mask or len(query.excluded):
                 start, stop = np.searchsorted(owners, (place, place + 1))
-                products[start:stop][np.isin(_rows(blocks[start:stop]), query.excluded)] = UNSEEN
+                products[start:stop][~query.allows(_rows(blocks[start:stop]))] = UNSEEN
         return _Scored(owners, blocks, products, scores)
+
+
+class _Way(NamedTuple):
+    """Blocks to score at first, a power of two above what a query may need (0: a plain scan is cheaper); or a hunt, alone."""
+
+    first: int
+    hunted: bool
 
 
 @dataclass(frozen=True)
@@ -194,6 +272,17 @@ class _Scored:
                 last[place] = products[stop - 1]
             answers.append(Ranked(rows[start:stop], scores[start:stop], path))
         return answers, last
+
+
+_NOTHING = _Scored(*(np.empty(0, np.int64),) * 2, *(np.empty((0, contract.BLOCK), np.float32),) * 2)
+
+
+def _largest(bounds: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The places of the `count` largest, ascending, and those of the rest."""
+    if count >= len(bounds):
+        return np.arange(len(bounds)), np.empty(0, np.int64)
+    order = np.argpartition(bounds, len(bounds) - count)
+    return np.sort(order[-count:]), order[:-count]
 
 
 def _kth_best(products: NDArray[np.float32], k: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from service.engine.cpu import query_levels
 from service.engine.loading import load_model
 from service.engine.query import Query
 from service.engine.retrieval import WORTH_SCREENING, Plain, Screened
+from service.engine.selection import Mask
 from service.engine.session import OnnxSession
 
 COSINE, DOT = Formula(cosine=True), Formula(cosine=False)
@@ -27,7 +28,7 @@ def open_graphs(folder, users, items, formula):
     spans = tensors.write(folder / contract.TENSORS, user_table, item_table, formula)
     graphs.write(folder, *spans, formula)
     screen.write(folder, *spans, item_table, formula)
-    files = {**contract.GRAPHS, **contract.SCREEN_GRAPHS}
+    files = {**contract.GRAPHS, **contract.QUERY_GRAPHS, **contract.SCREEN_GRAPHS}
     return {role: OnnxSession(folder / name, "cpu", 2, prepack=role == contract.SCREEN) for role, name in files.items()}
 
 
@@ -39,7 +40,8 @@ def oracle(users, items, formula):
 
 def assert_exact(ranked, scores, query, scale):
     """`ranked` is the top-k of `scores` float64 [N] without what is excluded; scores closer than rounding are ties."""
-    allowed = np.setdiff1d(np.arange(len(scores)), query.excluded)
+    allowed = np.arange(len(scores))
+    allowed = allowed[query.allows(allowed)]
     best = np.sort(scores[allowed])[::-1][: query.k]
     near = 1e-5 * scale + 1e-30
     assert len(ranked.item_rows) == len(best) == len(set(ranked.item_rows.tolist()))
@@ -105,11 +107,11 @@ def test_nasty_tables_are_ranked_exactly(name, formula, tmp_path):
         Screened(sessions, ITEMS),
         Screened(sessions, ITEMS, first_blocks=2, kept_per_first=1),
         Screened(sessions, ITEMS, first_blocks=4, kept_per_first=2, levels=63),
-        Plain(sessions[contract.RECOMMEND], ITEMS),
+        Plain(sessions, ITEMS),
     ):
         for query, ranked in zip(queries, retrieval.top(queries), strict=True):
-            scale = 1.0 if formula.cosine else max(lengths[query.user_row] * 1e-2, np.abs(scores[query.user_row]).max())
-            assert_exact(ranked, scores[query.user_row], query, scale)
+            scale = 1.0 if formula.cosine else max(lengths[query.by] * 1e-2, np.abs(scores[query.by]).max())
+            assert_exact(ranked, scores[query.by], query, scale)
             ways.add(ranked.path)
     assert name != "plain" or ways == {"proved", "widened", "full_scan"}
 
@@ -129,23 +131,44 @@ def test_no_item_beats_the_bound_of_its_block(name, formula, tmp_path):
         assert (bounds * unit >= largest).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_any_shape_and_any_exclusion_is_ranked_exactly(data):
-    """Law: top-k without E equals the float64 top-k without E, for any number of items, any width, any k."""
+def test_any_shape_and_any_selection_is_ranked_exactly(data):
+    """Law: top-k of what is allowed equals the float64 one, for any number of items, any width, any k, any exclusion and mask; by a
+    user's row or by its vector."""
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     dim, items = data.draw(st.sampled_from([1, 2, 3, 7, 16, 33])), data.draw(st.integers(1, 5000))
     formula = data.draw(st.sampled_from([COSINE, DOT]))
     tables = clustered(rng, 5, dim), clustered(rng, items, dim)
     scores = oracle(*tables, formula)
     with tempfile.TemporaryDirectory() as folder:
-        retrieval = Screened(open_graphs(Path(folder), *tables, formula), items, first_blocks=1, kept_per_first=1)
-        queries = [
-            Query(user, data.draw(st.integers(1, 8)), np.unique(rng.integers(0, items, data.draw(st.integers(0, 8)))))
-            for user in range(5)
-        ]
+        sessions = open_graphs(Path(folder), *tables, formula)
+        (vectors,) = sessions[contract.USER].run((contract.QUERY,), {contract.USER_ID: np.arange(5)})
+        queries = []
+        for user in range(5):
+            by, k = data.draw(st.sampled_from([user, vectors[user]])), data.draw(st.integers(1, 8))
+            excluded = np.unique(rng.integers(0, items, data.draw(st.sampled_from([0, 8, 100, 2 * items]))))
+            passing = rng.integers(0, items, data.draw(st.integers(0, items)))
+            mask = Mask.of_rows(passing, items) if data.draw(st.booleans()) else None
+            queries.append(Query(by, k, excluded, mask=mask))
+        for retrieval in (Screened(sessions, items, first_blocks=1, kept_per_first=1), Plain(sessions, items)):
+            for user, (query, ranked) in enumerate(zip(queries, retrieval.top(queries), strict=True)):
+                assert_exact(ranked, scores[user], query, max(1.0, np.abs(scores).max()))
+
+
+def test_what_an_answer_may_not_hold_is_passed_over_however_good_it_is(tmp_path):
+    """The user's best hundred excluded, or masked, or the only ones left: each is proved or widened, never a full scan."""
+    rng = np.random.default_rng(5)
+    users, items = clustered(rng, 4, 16), clustered(rng, 60_000, 16)
+    sessions, scores = open_graphs(tmp_path, users, items, COSINE), oracle(users, items, COSINE)
+    retrieval = Screened(sessions, len(items))
+    for user in range(4):
+        best = np.argsort(-scores[user])
+        masks = [Mask.of_rows(rows, len(items)) for rows in (best[100:], best[:100], np.sort(best)[: len(items) // 2])]
+        queries = [Query(user, 10, np.sort(best[:100])), *(Query(user, 10, mask=mask) for mask in masks)]
         for query, ranked in zip(queries, retrieval.top(queries), strict=True):
-            assert_exact(ranked, scores[query.user_row], query, max(1.0, np.abs(scores).max()))
+            assert_exact(ranked, scores[user], query, 1.0)
+            assert ranked.path in ("proved", "widened")
 
 
 @pytest.mark.parametrize("kind", ["exact", "plain"])
@@ -154,7 +177,7 @@ def test_batch_mates_change_nothing(kind, tmp_path):
     rng = np.random.default_rng(0)
     users, items = clustered(rng, 40, 16), clustered(rng, 20_000, 16)
     sessions = open_graphs(tmp_path, users, items, COSINE)
-    retrieval = Screened(sessions, 20_000) if kind == "exact" else Plain(sessions[contract.RECOMMEND], 20_000)
+    retrieval = Screened(sessions, 20_000) if kind == "exact" else Plain(sessions, 20_000)
     queries = [Query(user, 5 + user % 3, np.arange(user % 4 * 7)) for user in range(40)]
     alone = [retrieval.top([query])[0] for query in queries]
     for size in (2, 7, 40):

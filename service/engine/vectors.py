@@ -1,0 +1,92 @@
+"""The vectors of users and items themselves: who is near whom, what a history comes to, and what carries a score.
+
+Cosines are those of the bundle's tables. A vector of zeros has cosine 0 with everything.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engine import ranking
+from service.engine.query import Floats, Nearest, Query, Ranked, Rows
+from service.engine.selection import Mask
+
+AT_ONCE = 1 << 16  # rows of a table looked at together
+
+
+class Table:
+    """One side's vectors, float32 [rows, d], usually a memory map."""
+
+    def __init__(self, rows: Floats) -> None:
+        self.rows = rows
+
+    @cached_property
+    def lengths(self) -> Floats:
+        """Each row's, 1 in place of 0: float32 [rows]."""
+        found = np.concatenate([np.linalg.norm(part.astype(np.float64), axis=1) for part in self._parts()])
+        return np.where(found > 0, found, 1).astype(np.float32)
+
+    def nearest(self, query: Nearest, mask: Mask | None) -> Ranked:
+        """The k rows of largest cosine to one of them, itself left out."""
+        if query.candidates is None:
+            rows = np.arange(len(self.rows))
+            cosines = np.concatenate([part @ self.rows[query.row] for part in self._parts()])
+        else:
+            rows = query.candidates
+            cosines = self.rows[rows] @ self.rows[query.row]
+        cosines /= self.lengths[rows] * self.lengths[query.row]
+        excluded = np.union1d(query.excluded, [query.row])
+        allowed = Query(None, query.k, excluded, mask=mask).allows(rows)
+        return Ranked(*ranking.best_first(rows[allowed], cosines[allowed], query.k))
+
+    def _parts(self) -> Iterator[Floats]:
+        return (self.rows[at : at + AT_ONCE] for at in range(0, len(self.rows), AT_ONCE))
+
+
+class Vectors:
+    """Both tables of a bundle, `users` float32 [U, d] and `items` float32 [N, d]; `unit` where all are of length 1."""
+
+    def __init__(self, users: Floats, items: Floats, unit: bool) -> None:
+        self.users, self.items = Table(users), Table(items)
+        self.unit = unit
+
+    def of_history(self, liked: Rows, weights: Floats | None, disliked: Rows) -> Floats | None:
+        """The query of somebody who likes and dislikes some items, float32 [d]; None where they cancel each other out.
+
+        Its direction is twice the mean of what is liked, by `weights`, less the mean of what is disliked (where anything is).
+        Unit vectors give a unit vector. Otherwise the query gets the users' root mean square length, and in the dimensions in which
+        all users have one value, as of a bias, it has that value as well.
+        """
+        direction = np.average(self.items.rows[liked].astype(np.float64), axis=0, weights=weights)
+        if len(disliked):
+            direction = 2 * direction - self.items.rows[disliked].astype(np.float64).mean(axis=0)
+        varying, value, length = (np.ones(len(direction), np.bool_), direction, 1.0) if self.unit else self._usual
+        size = np.linalg.norm(direction[varying])
+        if not size > np.finfo(np.float32).tiny:
+            return None
+        return np.where(varying, direction * (length / size), value).astype(np.float32)
+
+    @cached_property
+    def _usual(self) -> tuple[NDArray[np.bool_], NDArray[np.float64], float]:
+        """Dimensions in which users differ, the first user's values, and the root mean square length in those dimensions."""
+        table = self.users.rows
+        first = table[0]
+        varying = np.zeros(len(first), np.bool_)
+        squares = np.zeros(len(first))
+        for part in self.users._parts():
+            varying |= (part != first).any(axis=0)
+            squares += np.square(part, dtype=np.float64).sum(axis=0)
+        if not varying.any():
+            varying[:] = True
+        return varying, first.astype(np.float64), float(np.sqrt(squares[varying].sum() / len(table)))
+
+    def reasons(self, item_row: int, own: Rows, k: int) -> tuple[Rows, Floats, Floats]:
+        """The k of somebody's own items that carry the score of another most: rows, cosines, shares of all positive cosines."""
+        own = own[own != item_row]
+        units = ranking.unit_rows(self.items.rows[own])
+        cosines = units @ ranking.unit_rows(self.items.rows[[item_row]])[0]
+        rows, best = ranking.best_first(own[cosines > 0], cosines[cosines > 0].astype(np.float32), k)
+        total = cosines[cosines > 0].sum()
+        return rows, best, (best / total).astype(np.float32) if len(best) else best
