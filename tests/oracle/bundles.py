@@ -1,0 +1,182 @@
+"""MovieLens small, trained briefly by the committed trainer and exported in every form that the oracle knows."""
+
+import csv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model_export import export_model
+from model_export.zoo import architectures
+from model_export.zoo.dataset import Dataset, read_dataset
+from model_export.zoo.recipe import usual
+from model_export.zoo.training import train_model
+from tests.movielens import FOLDER
+from tests.oracle.world import Id, Rows, Scores, Tables, World
+
+CHEAP: Mapping[str, Mapping[str, Any]] = {
+    "keras-dot": {"dim": 16, "epochs": 2},
+    "torch-dot": {"dim": 16, "epochs": 2, "similarity": "dot"},
+    "torch-biased-dot": {"dim": 8, "epochs": 1},
+    "torch-mlp": {"dim": 8, "epochs": 1},
+}
+WITHOUT_HISTORY = 50  # every 50th user's interactions stay out of the bundles
+
+
+@dataclass(frozen=True)
+class Made:
+    """A bundle's folder, and what the oracle knows of it."""
+
+    path: Path
+    world: World
+
+
+@dataclass(frozen=True)
+class _Sources:
+    data: Dataset
+    items: list[dict[str, Any]]
+    pairs: tuple[Rows, Rows]
+    seen: list[Rows]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One bundle: what is trained, what its scores are by the framework's saved file, and how it is exported."""
+
+    architecture: str
+    similarity: str
+    ids: str = "integer"
+    bare: bool = False  # without metadata and interactions
+
+
+KINDS = {
+    "keras-dot": Kind("keras-dot", "cosine"),
+    "torch-cosine": Kind("torch-dot", "cosine", ids="string"),
+    "torch-dot": Kind("torch-dot", "dot"),
+    "torch-model": Kind("torch-dot", "model"),
+    "torch-biased": Kind("torch-biased-dot", "model"),
+    "torch-mlp": Kind("torch-mlp", "model"),
+    "bare": Kind("torch-dot", "cosine", ids="row", bare=True),
+}
+
+
+def make(folder: Path, names: list[str], epochs: int | None = None) -> list[Made]:
+    """Train, save and export; `folder` becomes a models folder. Each architecture is trained once."""
+    sources = _read()
+    trained = {kind: _train(kind, sources.data, folder, epochs) for kind in {KINDS[name].architecture for name in names}}
+    return [_export(name, KINDS[name], *trained[KINDS[name].architecture], sources, folder / "models") for name in names]
+
+
+def _read() -> _Sources:
+    data = read_dataset(FOLDER / "ratings.csv", FOLDER / "movies.csv")
+    kept = data.user_row % WITHOUT_HISTORY != WITHOUT_HISTORY - 1
+    pairs = data.user_row[kept], data.item_row[kept]
+    seen = [np.unique(pairs[1][pairs[0] == user]) for user in range(len(data.user_ids))]
+    return _Sources(data, rich_items(data.item_ids, np.bincount(data.item_row, minlength=len(data.item_ids))), pairs, seen)
+
+
+def rich_items(ids: list[Any], ratings: Rows) -> list[dict[str, Any]]:
+    """Metadata with every type of column: strings, numbers, booleans, lists, gaps, nulls, and one of mixed types."""
+    with open(FOLDER / "movies.csv", encoding="utf-8", newline="") as file:
+        lines = {int(line["movieId"]): line for line in csv.DictReader(file)}
+    return [_rich(lines[one], int(count)) for one, count in zip(ids, ratings, strict=True)]
+
+
+def _rich(line: Mapping[str, str], ratings: int) -> dict[str, Any]:
+    number, end = int(line["movieId"]), line["title"].rstrip()[-5:-1]
+    found: dict[str, Any] = {"title": line["title"], "mixed": number if number % 2 else str(number)}
+    if line["genres"] != "(no genres listed)":
+        found["genres"] = line["genres"].split("|")
+    if end.isdigit():
+        found["year"] = int(end)
+    if ratings:
+        found["fame"] = round(float(np.log1p(ratings)), 3)
+    if number % 7:
+        found["classic"] = end.isdigit() and int(end) < 1970
+    if number % 10 == 0:
+        found["shown in"] = [number % 17, number % 23 + 0.5]
+    if number in (1, 50, 318):
+        found["a/b~c"] = f"prized Φ{number}"
+    if number % 3 == 0:
+        found["note"] = None if number % 2 else "ñandú " + "xyz"[number % 3 - 1]
+    return found
+
+
+def _train(architecture: str, data: Dataset, folder: Path, epochs: int | None) -> tuple[Any, Path]:
+    recipe = replace(usual(architecture), **CHEAP[architecture])
+    trained = train_model(architecture, data, replace(recipe, epochs=epochs or recipe.epochs), 0.2, 10)
+    saved = folder / f"{architecture}{architectures.SUFFIXES[architecture]}"
+    architectures.load_kit(architecture).save(trained.model, saved)
+    return trained.model, saved
+
+
+def _export(name: str, kind: Kind, model: Any, saved: Path, sources: _Sources, folder: Path) -> Made:
+    users, items = (_ids(side, given, kind.ids) for side, given in (("u", sources.data.user_ids), ("i", sources.data.item_ids)))
+    known: dict[str, Any] = {} if kind.ids == "row" else {"user_ids": users, "item_ids": items}
+    beside: dict[str, Any] = {} if kind.bare else {"items": sources.items, "interactions": sources.pairs}
+    export_model(model, folder / name / "1", similarity=kind.similarity, **known, **beside)
+    seen = [rows[:0] for rows in sources.seen] if kind.bare else sources.seen
+    metadata = None if kind.bare else sources.items
+    world = World(name, kind.ids, users, items, metadata, seen, **SCORES[kind.architecture](saved, kind))
+    return Made(folder / name / "1", world)
+
+
+def _ids(letter: str, given: list[Any], kind: str) -> list[Id]:
+    if kind == "row":
+        return list(range(len(given)))
+    return [f"{letter}-{one}é" for one in given] if kind == "string" else given
+
+
+def _keras_dot(saved: Path, kind: Kind) -> dict[str, Any]:
+    import keras
+
+    model = keras.saving.load_model(saved)
+    users, items = (np.asarray(model.get_layer(f"{side}_embedding").get_weights()[0], np.float64) for side in ("user", "item"))
+    return {"tables": Tables(users, items, cosine=kind.similarity == "cosine")}
+
+
+def _torch_dot(saved: Path, kind: Kind) -> dict[str, Any]:
+    users, items = (_state(saved)[f"{side}_embedding.weight"] for side in ("user", "item"))
+    return {"tables": Tables(users, items, cosine=kind.similarity == "cosine")}
+
+
+def _torch_biased(saved: Path, kind: Kind) -> dict[str, Any]:
+    """The biases as two columns more; in which order the bundle has its columns is the exporter's own affair."""
+    weights = _state(saved)
+    left, right = (weights[f"{side}_embedding.weight"] for side in ("user", "item"))
+    user_bias, item_bias = (weights[f"{side}_bias.weight"] for side in ("user", "item"))
+    users = np.hstack([left, user_bias, np.ones_like(user_bias)])
+    items = np.hstack([right, np.ones_like(item_bias), item_bias])
+    return {"tables": Tables(users, items, cosine=False, order_known=False)}
+
+
+def _torch_mlp(saved: Path, kind: Kind) -> dict[str, Any]:
+    """The framework's own forward in float64, one user with all items at a time."""
+    weights = {name: torch.from_numpy(value) for name, value in _state(saved).items()}
+    (users, dim), items = weights["user_embedding.weight"].shape, len(weights["item_embedding.weight"])
+    model = architectures.load_scorer("torch-mlp").build(users, items, dim).double().eval()
+    model.load_state_dict(weights)
+
+    @cache
+    def forward(user: int) -> Scores:
+        with torch.no_grad():
+            found: Scores = model(torch.full((items,), user), torch.arange(items)).numpy()
+        return found
+
+    return {"forward": forward}
+
+
+def _state(saved: Path) -> dict[str, Scores]:
+    return {name: value.double().numpy() for name, value in torch.load(saved, weights_only=True).items()}
+
+
+SCORES: Mapping[str, Callable[[Path, Kind], dict[str, Any]]] = {
+    "keras-dot": _keras_dot,
+    "torch-dot": _torch_dot,
+    "torch-biased-dot": _torch_biased,
+    "torch-mlp": _torch_mlp,
+}

@@ -1,0 +1,206 @@
+"""What is wrong with a request, by the words of INTERFACE.md: every fault that a problem document may name."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.oracle.filters import LISTS
+from tests.oracle.world import MAX_K, MAX_LIST_IDS, World, kind_of
+
+INVALID, UNKNOWN_ID, OUT_OF_RANGE, UNKNOWN_MODEL = "invalid-request", "unknown-id", "id-out-of-range", "unknown-model"
+LARGEST = 3.4028234663852886e38  # of float32
+NEEDS_VECTORS = ("/recommend/history", "/similar/items", "/similar/users", "/explain")
+
+RANKING = ("model", "k", "exclude_item_ids", "candidate_item_ids", "filter")
+OPTIONS = (*RANKING, "exclude_seen", "diversity", "include")
+FIELDS = {
+    "/recommend": ("user_id", "fallback", *OPTIONS),
+    "/recommend/batch": ("user_ids", "strict", "fallback", *OPTIONS),
+    "/recommend/history": ("item_ids", "negative_item_ids", "weights", "vector", *OPTIONS),
+    "/similar/items": ("item_id", "include", *RANKING),
+    "/similar/users": ("user_id", "k", "model"),
+    "/score": ("user_id", "item_ids", "model"),
+    "/explain": ("user_id", "item_id", "k", "include", "model"),
+}
+REQUIRED = ("user_id", "user_ids", "item_id")
+NULLABLE = ("model", "candidate_item_ids", "fallback")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A problem's type and the pointer that it names; `below` is for a fault that may be named at any depth below the pointer."""
+
+    kind: str
+    pointer: str
+    below: bool = False
+
+    def covers(self, kind: str, pointer: str) -> bool:
+        """Whether a problem document may say this."""
+        return kind == self.kind and (pointer == self.pointer or (self.below and pointer.startswith(self.pointer)))
+
+
+def faults(worlds: Mapping[str, World], default: str, endpoint: str, body: Mapping[str, Any]) -> list[Fault]:
+    """All faults of a request; none where it must be answered."""
+    found = list(_shape(endpoint, body))
+    name = body.get("model", default)
+    if not (isinstance(name, str) and 1 <= len(name) <= 128):
+        return [*found, Fault(INVALID, "/model")]
+    if name not in worlds:
+        return [*found, Fault(UNKNOWN_MODEL, "/model")]
+    world = worlds[name]
+    for field in FIELDS[endpoint]:
+        if field in body:
+            found += CHECKS[field](world, f"/{field}", body[field], body)
+    return found + list(_able(world, endpoint, body))
+
+
+def _shape(endpoint: str, body: Mapping[str, Any]) -> Iterator[Fault]:
+    known = FIELDS[endpoint]
+    if not body.keys() <= set(known):
+        yield Fault(INVALID, "")
+    for field in REQUIRED + (("item_ids",) if endpoint == "/score" else ()):
+        if field in known and field not in body:
+            yield Fault(INVALID, f"/{field}")
+    if endpoint == "/recommend/history":
+        yield from _one_source(body)
+
+
+def _one_source(body: Mapping[str, Any]) -> Iterator[Fault]:
+    items, vector, weights = body.get("item_ids"), body.get("vector"), body.get("weights")
+    if (items is None) == (vector is None) or (vector is not None and (weights is not None or body.get("negative_item_ids"))):
+        yield Fault(INVALID, "", below=True)
+    if isinstance(items, list) and isinstance(weights, list) and len(items) != len(weights):
+        yield Fault(INVALID, "", below=True)
+    if isinstance(weights, list) and any(_is_number(weight) and weight <= 0 for weight in weights):
+        yield Fault(INVALID, "", below=True)
+
+
+def _able(world: World, endpoint: str, body: Mapping[str, Any]) -> Iterator[Fault]:
+    """What a model without vectors can't do; where it is named is left open."""
+    wants = endpoint in NEEDS_VECTORS or body.get("diversity") or "explanation" in (body.get("include") or ())
+    if world.tables is None and wants:
+        yield Fault(INVALID, "", below=True)
+
+
+def _id(side: str) -> Callable[..., Iterator[Fault]]:
+    def check(world: World, pointer: str, value: Any, body: Mapping[str, Any]) -> Iterator[Fault]:
+        rows = world.user_row if side == "user" else world.item_row
+        kind = str if world.id_kind == "string" else int
+        if type(value) is not kind or (isinstance(value, str) and not 0 < len(value) <= 512):
+            yield Fault(INVALID, pointer)
+        elif value not in rows and not (side == "user" and _has_fallback(world, body)):
+            yield Fault(OUT_OF_RANGE if world.id_kind == "row" else UNKNOWN_ID, pointer)
+            if side == "user" and body.get("fallback") == "popular":
+                yield Fault(INVALID, "", below=True)
+
+    return check
+
+
+def _has_fallback(world: World, body: Mapping[str, Any]) -> bool:
+    return body.get("fallback") == "popular" and bool(world.popularity.any()) and world.id_kind != "row"
+
+
+def _each(check: Callable[..., Iterator[Fault]], least: int = 0) -> Callable[..., Iterator[Fault]]:
+    def each(world: World, pointer: str, value: Any, body: Mapping[str, Any]) -> Iterator[Fault]:
+        if not isinstance(value, list) or not least <= len(value) <= MAX_LIST_IDS:
+            yield Fault(INVALID, pointer)
+        else:
+            for place, one in enumerate(value):
+                yield from check(world, f"{pointer}/{place}", one, body)
+
+    return each
+
+
+def _plain(good: Callable[[Any], bool]) -> Callable[..., Iterator[Fault]]:
+    def check(world: World, pointer: str, value: Any, body: Mapping[str, Any]) -> Iterator[Fault]:
+        if not good(value):
+            yield Fault(INVALID, pointer)
+
+    return check
+
+
+def _users(world: World, pointer: str, value: Any, body: Mapping[str, Any]) -> Iterator[Fault]:
+    """In a batch an unknown user is a fault only where it is strict; an id of another type always is."""
+    for fault in _each(_id("user"), 1)(world, pointer, value, body):
+        if fault.kind == INVALID or body.get("strict"):
+            yield fault
+
+
+def _known_or_missing(world: World, pointer: str, value: Any, body: Mapping[str, Any]) -> Iterator[Fault]:
+    """Items that are scored may be unknown."""
+    yield from (fault for fault in _id("item")(world, pointer, value, body) if fault.kind == INVALID)
+
+
+def _items(world: World, pointer: str, value: Any, body: Mapping[str, Any]) -> Iterator[Fault]:
+    scored = "user_id" in body or "item_ids" not in body
+    yield from _each(_known_or_missing if scored else _id("item"), 1)(world, pointer, value, body)
+
+
+def _vector(world: World, pointer: str, value: Any, body: Mapping[str, Any]) -> Iterator[Fault]:
+    yield from _each(_plain(_is_number), 1)(world, pointer, value, body)
+    width = world.tables.items.shape[1] if world.tables else 0
+    if isinstance(value, list) and (len(value) != width or not any(value)):
+        yield Fault(INVALID, pointer)
+
+
+def _include(world: World, pointer: str, value: Any, body: Mapping[str, Any]) -> Iterator[Fault]:
+    words = ("metadata",) if "item_id" in body else ("metadata", "explanation")
+    if not isinstance(value, list) or len(value) > 8:
+        yield Fault(INVALID, pointer)
+    else:
+        yield from (Fault(INVALID, f"{pointer}/{place}") for place, word in enumerate(value) if word not in words)
+
+
+def _filter(world: World, pointer: str, value: Any, body: Mapping[str, Any]) -> Iterator[Fault]:
+    if not isinstance(value, dict) or len(value) > 64:
+        yield Fault(INVALID, pointer)
+        return
+    for column, clauses in value.items():
+        place = f"{pointer}/{column.replace('~', '~0').replace('/', '~1')}"
+        if column not in world.types or not isinstance(clauses, dict) or not clauses or None in clauses.values():
+            yield Fault(INVALID, place, below=True)
+        else:
+            for name, wanted in clauses.items():
+                yield from _clause(world.types[column], place, name, wanted)
+
+
+def _clause(kind: str, place: str, name: str, wanted: Any) -> Iterator[Fault]:
+    if name not in (*LISTS, "eq", "gte", "lte"):
+        yield Fault(INVALID, place)
+    elif name not in LISTS:
+        if kind_of(wanted) != kind:
+            yield Fault(INVALID, f"{place}/{name}")
+    elif not isinstance(wanted, list) or not wanted:
+        yield Fault(INVALID, f"{place}/{name}")
+    else:
+        yield from (Fault(INVALID, f"{place}/{name}/{at}") for at, one in enumerate(wanted) if kind_of(one) != kind)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and abs(value) <= LARGEST
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+CHECKS: dict[str, Callable[..., Iterator[Fault]]] = {
+    "model": _plain(lambda _: True),
+    "k": _plain(lambda value: type(value) is int and 1 <= value <= MAX_K),
+    "user_id": _id("user"),
+    "user_ids": _users,
+    "item_id": _id("item"),
+    "item_ids": _items,
+    "negative_item_ids": _each(_id("item")),
+    "weights": _each(_plain(_is_number), 1),
+    "vector": _vector,
+    "exclude_item_ids": _each(_id("item")),
+    "candidate_item_ids": _each(_id("item"), 1),
+    "filter": _filter,
+    "exclude_seen": _plain(_is_flag),
+    "strict": _plain(_is_flag),
+    "diversity": _plain(lambda value: type(value) in (int, float) and 0 <= value <= 1),
+    "include": _include,
+    "fallback": _plain(lambda value: value in (None, "popular")),
+}
