@@ -230,7 +230,7 @@ def _served_bundles(settings: Settings) -> list[Path]:
     bundles = find_bundles(demo.BUNDLE if settings.or_demo and not _holds_folders(settings.models) else settings.models)
     default = next(iter(bundles)) if settings.default_model is None else settings.default_model
     if default not in bundles:
-        raise SettingsInvalid(f"there is no model {default} to be the default; those in {settings.models}: {', '.join(bundles)}")
+        raise SettingsInvalid(f"default model {default}: there is no such model; choose one of {', '.join(bundles)}")
     return [bundles.pop(default), *bundles.values()]
 
 

@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import os
 import random
 import shutil
+import signal
+import subprocess
+import sys
 
 import httpx
 import numpy as np
@@ -102,6 +106,14 @@ def test_each_model_is_described_and_all_are_listed(server):
         assert_problem(server.get(f"/model?model={name}"), 404, "unknown-model", "/model")
 
 
+def test_the_name_is_a_documented_parameter_without_an_answer_that_never_comes(server):
+    """FastAPI's own 422 would echo what was asked; a name that isn't served is a 404."""
+    operation = server.get("/openapi.json").json()["paths"]["/model"]["get"]
+
+    assert [(one["name"], one["in"], one["required"]) for one in operation["parameters"]] == [("model", "query", False)]
+    assert {"200", "404", "500", "503"} == set(operation["responses"])
+
+
 def test_health_names_the_default_model_and_the_metrics_know_each(server):
     info = [line for line in server.get("/metrics").text.splitlines() if line.startswith("recoserve_model_info{")]
 
@@ -170,13 +182,25 @@ def test_the_default_is_a_setting_of_the_environment_too(shelf):
         assert server.get("/model").json()["name"] == "evens"
 
 
+def test_the_demo_is_its_own_default_whatever_the_environment_names():
+    command = [sys.executable, "-m", "service", "demo", "--port", "0"]
+    environment = {**os.environ, "RECOSERVE_DEFAULT_MODEL": "evens"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        line = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+    assert "serving" in line and "model=library" in line
+    assert process.returncode == 0
+
+
 @pytest.mark.parametrize("name", ["films", ""])
 def test_a_default_that_is_not_there_ends_the_start_with_the_names(shelf, name):
-    assert_mistake(recoserve("serve", shelf, "--port", 0, "--default-model", name), "books, evens")
+    assert_mistake(recoserve("serve", shelf, "--port", 0, "--default-model", name), "no such model", "books, evens")
 
 
 def test_a_default_is_checked_for_a_lone_bundle_too(bundle):
-    assert_mistake(recoserve("serve", bundle, "--port", 0, "--default-model", "books"), "no model books", "evens")
+    assert_mistake(recoserve("serve", bundle, "--port", 0, "--default-model", "books"), "default model books", "one of evens")
 
 
 def test_two_models_of_one_name_end_the_start(shelf, tmp_path):
