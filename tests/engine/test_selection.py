@@ -210,7 +210,7 @@ def test_a_filter_asked_again_is_not_computed_again():
 
 
 def test_what_is_kept_stays_within_its_bytes():
-    """The filter asked longest ago goes first; one too large for the whole cache is still answered."""
+    """A filter too large for the whole cache is still answered."""
     masks = Masks(COLUMNS, len(SHOP), most_bytes=5000)
     asked = [conditions(COLUMNS, {"year": {"eq": year}}) for year in range(1980, 2000)]
     first = [masks.of(each) for each in asked]
@@ -220,6 +220,18 @@ def test_what_is_kept_stays_within_its_bytes():
     assert masks.of(asked[0]) is not first[0]
     assert masks.of(large).rows().tolist() == [0]
     assert masks.of(large) is not masks.of(large)
+
+
+def test_the_filter_asked_longest_ago_goes_first():
+    """Asking is using: with room for three, a fourth drops the one that was not asked again."""
+    masks = Masks(COLUMNS, len(SHOP), most_bytes=3500)
+    old, other, third, fourth = (conditions(COLUMNS, {"year": {"eq": year}}) for year in range(1990, 1994))
+    kept, dropped, _ = masks.of(old), masks.of(other), masks.of(third)
+
+    assert masks.of(old) is kept
+    masks.of(fourth)
+    assert masks.of(old) is kept
+    assert masks.of(other) is not dropped
 
 
 def test_threads_that_ask_at_once_get_the_same_answers():
