@@ -29,9 +29,9 @@ from service.inspection.items import readable
 from service.inspection.page import html
 from service.settings import Settings, load_settings
 from service.web import problems
+from service.web.answers import recommendation
 from service.web.json_route import validated
 from service.web.requests import RecommendRequest
-from service.web.routes import recommendation
 from service.web.server import serve as run_server
 
 app = typer.Typer(
@@ -200,6 +200,7 @@ def serve(
     ] = None,
     max_k: Annotated[int | None, typer.Option(help="Largest k that a request may ask for.")] = None,
     max_list_ids: Annotated[int | None, typer.Option(help="Most ids in one list of a request.")] = None,
+    max_answer_items: Annotated[int | None, typer.Option(help="Most items in one answer: a batch's users times k.")] = None,
     max_batch_rows: Annotated[int | None, typer.Option(help="Most users answered in one run.")] = None,
     max_queue_rows: Annotated[int | None, typer.Option(help="Users waiting or being answered at once.")] = None,
     max_body_bytes: Annotated[int | None, typer.Option(help="Largest request body.")] = None,

@@ -30,6 +30,7 @@ class Settings(BaseSettings):
     )
     max_k: int = Field(1000, ge=1, le=1_000_000, description="Largest k that a request may ask for.")
     max_list_ids: int = Field(10_000, ge=1, le=10_000_000, description="Most ids in one list of a request.")
+    max_answer_items: int = Field(200_000, ge=1, description="Most items in one answer: a batch's users times k.")
     max_batch_rows: int = Field(64, ge=1, description="Most users answered in one run.")
     max_queue_rows: int = Field(1024, ge=1, description="Users waiting or being answered at once; more are refused with 503.")
     max_body_bytes: int = Field(1 << 20, ge=1, description="Largest request body.")

@@ -75,6 +75,7 @@ class _Batch:
     pieces: list[tuple[_Submission, Sequence[Asked]]]
     started: float = 0.0
     ended: float = 0.0
+    finished: float = 0.0
     answers: list[Ranked | Exception] = field(default_factory=list)
     outcomes: list[tuple[_Submission, Done[Any] | Exception]] = field(default_factory=list)
 
@@ -93,6 +94,7 @@ class _Batch:
             submission.run_seconds += self.ended - self.started
             if len(submission.answers) == len(submission.queries) and not submission.future.done():
                 self.outcomes.append((submission, submission.outcome(self.ended)))
+        self.finished = time.monotonic()
 
 
 class _Run(NamedTuple):
@@ -112,13 +114,17 @@ class _Run(NamedTuple):
 
 
 class Batcher:
-    """Ranks what its callers submit; `max_queue_rows` bounds what waits or runs, `max_batch_rows` what runs at once."""
+    """Ranks what its callers submit; `max_queue_rows` bounds what waits or runs, `max_batch_rows` what runs at once.
+
+    `most_rows` is what one submission is best kept to.
+    """
 
     def __init__(self, max_queue_rows: int, max_batch_rows: int, brief_seconds: float = BRIEF_SECONDS) -> None:
         self._brief_seconds = brief_seconds
         self._slowest_seconds: float | None = None  # of recent runs
         self._max_queue_rows = max_queue_rows
         self._max_batch_rows = max_batch_rows
+        self.most_rows = min(max_batch_rows, max_queue_rows)
         self._rows = 0
         self._waiting: dict[_Submission, None] = {}
         self._running: _Batch | None = None
@@ -248,7 +254,7 @@ class Batcher:
     def _deliver(self, batch: _Batch) -> None:
         self._running = None
         self._rows -= batch.rows
-        self._slowest_seconds = max(batch.ended - batch.started, (self._slowest_seconds or 0.0) * FADING)
+        self._slowest_seconds = max(batch.finished - batch.started, (self._slowest_seconds or 0.0) * FADING)
         if self._waiting:
             self._call_dispatch(asyncio.get_running_loop())
         for submission, outcome in batch.outcomes:

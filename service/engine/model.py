@@ -94,10 +94,10 @@ class Model:
         left = rows[search.allows(rows)]
         if not len(left):
             return Ranked()
-        if isinstance(search.by, int):
-            scores = self._score(contract.SCORE, {contract.USER_ID: int64([search.by])}, left)
-        else:
+        if isinstance(search.by, np.ndarray):
             scores = self._score(contract.SCORE_QUERY, {contract.QUERY: search.by[None]}, left)
+        else:
+            scores = self._score(contract.SCORE, {contract.USER_ID: int64([search.by])}, left)
         return Ranked(*ranking.best_first(left, scores[0], search.k))
 
     def _nearest(self, query: Nearest) -> Ranked:

@@ -68,7 +68,7 @@ class Plain:
     def _need(self, query: Query) -> "_Need":
         """How far down the whole list the query's k-th item may stand, if its mask is neither friend nor foe of its scores."""
         depth = math.ceil(query.k / _share(query, self._items)) + len(query.excluded)
-        return _Need(max(SHALLOW, 1 << (depth - 1).bit_length()), isinstance(query.by, int))
+        return _Need(max(SHALLOW, 1 << (depth - 1).bit_length()), not isinstance(query.by, np.ndarray))
 
     def _scanned(self, queries: Sequence[Query], need: "_Need") -> list[Ranked]:
         depth = min(need.depth, self._items)
@@ -85,7 +85,7 @@ class Plain:
         asked = [*queries, *queries] if alone else queries  # a product with one row rounds otherwise than one with several
         feeds: dict[str, NDArray[Any]] = {contract.K: int64([depth])}
         if by_row:
-            feeds[contract.USER_ID] = int64([query.by for query in asked if isinstance(query.by, int)])
+            feeds[contract.USER_ID] = int64(_user_rows(asked))
         else:
             feeds[contract.QUERY] = np.stack([query.by for query in asked if isinstance(query.by, np.ndarray)])
         role = contract.RECOMMEND if by_row else contract.RECOMMEND_QUERY
@@ -97,6 +97,11 @@ class _Need(NamedTuple):
 
     depth: int
     by_row: bool
+
+
+def _user_rows(queries: Sequence[Query]) -> list[int]:
+    """Of those that are asked by a user's row."""
+    return [query.by for query in queries if query.by is not None and not isinstance(query.by, np.ndarray)]
 
 
 def _share(query: Query, items: int) -> float:
@@ -165,7 +170,7 @@ class Screened:
 
     def _vectors(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         """Each query's vector, float32 [B, d]: its own, or its user's."""
-        rows = [query.by for query in queries if isinstance(query.by, int)]
+        rows = _user_rows(queries)
         of_users = iter(self._user.run((contract.QUERY,), {contract.USER_ID: int64(rows)})[0] if rows else ())
         return np.stack([query.by if isinstance(query.by, np.ndarray) else next(of_users) for query in queries])
 

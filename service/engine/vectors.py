@@ -25,14 +25,14 @@ class Table:
     @cached_property
     def lengths(self) -> Floats:
         """Each row's, 1 in place of 0: float32 [rows]."""
-        found = np.concatenate([np.linalg.norm(part.astype(np.float64), axis=1) for part in self._parts()])
+        found = np.concatenate([np.linalg.norm(part.astype(np.float64), axis=1) for part in self.parts()])
         return np.where(found > 0, found, 1).astype(np.float32)
 
     def nearest(self, query: Nearest, mask: Mask | None) -> Ranked:
         """The k rows of largest cosine to one of them, itself left out."""
         if query.candidates is None:
             rows = np.arange(len(self.rows))
-            cosines = np.concatenate([part @ self.rows[query.row] for part in self._parts()])
+            cosines = np.concatenate([part @ self.rows[query.row] for part in self.parts()])
         else:
             rows = query.candidates
             cosines = self.rows[rows] @ self.rows[query.row]
@@ -41,7 +41,8 @@ class Table:
         allowed = Query(None, query.k, excluded, mask=mask).allows(rows)
         return Ranked(*ranking.best_first(rows[allowed], cosines[allowed], query.k))
 
-    def _parts(self) -> Iterator[Floats]:
+    def parts(self) -> Iterator[Floats]:
+        """The rows, so many at once as fit in a cache."""
         return (self.rows[at : at + AT_ONCE] for at in range(0, len(self.rows), AT_ONCE))
 
 
@@ -51,6 +52,7 @@ class Vectors:
     def __init__(self, users: Floats, items: Floats, unit: bool) -> None:
         self.users, self.items = Table(users), Table(items)
         self.unit = unit
+        self._usual = None if unit else _usual(self.users)
 
     def of_history(self, liked: Rows, weights: Floats | None, disliked: Rows) -> Floats | None:
         """The query of somebody who likes and dislikes some items, float32 [d]; None where they cancel each other out.
@@ -62,25 +64,11 @@ class Vectors:
         direction = np.average(self.items.rows[liked].astype(np.float64), axis=0, weights=weights)
         if len(disliked):
             direction = 2 * direction - self.items.rows[disliked].astype(np.float64).mean(axis=0)
-        varying, value, length = (np.ones(len(direction), np.bool_), direction, 1.0) if self.unit else self._usual
+        varying, value, length = self._usual or (np.ones(len(direction), np.bool_), direction, 1.0)
         size = np.linalg.norm(direction[varying])
         if not size > np.finfo(np.float32).tiny:
             return None
         return np.where(varying, direction * (length / size), value).astype(np.float32)
-
-    @cached_property
-    def _usual(self) -> tuple[NDArray[np.bool_], NDArray[np.float64], float]:
-        """Dimensions in which users differ, the first user's values, and the root mean square length in those dimensions."""
-        table = self.users.rows
-        first = table[0]
-        varying = np.zeros(len(first), np.bool_)
-        squares = np.zeros(len(first))
-        for part in self.users._parts():
-            varying |= (part != first).any(axis=0)
-            squares += np.square(part, dtype=np.float64).sum(axis=0)
-        if not varying.any():
-            varying[:] = True
-        return varying, first.astype(np.float64), float(np.sqrt(squares[varying].sum() / len(table)))
 
     def reasons(self, item_row: int, own: Rows, k: int) -> tuple[Rows, Floats, Floats]:
         """The k of somebody's own items that carry the score of another most: rows, cosines, shares of all positive cosines."""
@@ -90,3 +78,15 @@ class Vectors:
         rows, best = ranking.best_first(own[cosines > 0], cosines[cosines > 0].astype(np.float32), k)
         total = cosines[cosines > 0].sum()
         return rows, best, (best / total).astype(np.float32) if len(best) else best
+
+
+def _usual(users: Table) -> tuple[NDArray[np.bool_], NDArray[np.float64], float]:
+    """Dimensions in which users differ, the first user's values, and the root mean square length in those dimensions."""
+    first = users.rows[0]
+    varying, squares = np.zeros(len(first), np.bool_), np.zeros(len(first))
+    for part in users.parts():
+        varying |= (part != first).any(axis=0)
+        squares += np.square(part, dtype=np.float64).sum(axis=0)
+    if not varying.any():
+        varying[:] = True
+    return varying, first.astype(np.float64), float(np.sqrt(squares[varying].sum() / len(users.rows)))

@@ -167,6 +167,13 @@ class BatchRequest(WithFallback):
     user_ids: SomeIds
     strict: bool = Field(False, description="An unknown user fails the whole request, rather than standing in `missing_user_ids`.")
 
+    @model_validator(mode="after")
+    def _answer_within_limit(self, info: ValidationInfo) -> Self:
+        limit = info.context.max_answer_items if info.context else None
+        if limit is not None and len(self.user_ids) * self.k > limit:
+            raise PydanticCustomError("answer_too_large", f"user_ids times k must be at most {limit}; ask for fewer at a time")
+        return self
+
 
 class HistoryRequest(Options):
     """The top-k of somebody without a row: by items liked and disliked, or by a vector."""

@@ -1,20 +1,41 @@
 """The recommending endpoints: ids in, ids out."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 
 from service import errors
 from service.bundle.vocabulary import Vocabulary
+from service.engine.batcher import Done
 from service.engine.model import Model
-from service.engine.recommender import Recommendation
-from service.web import limits, problems
-from service.web.context import Caller
+from service.web import answers, limits, problems
+from service.web.context import Caller, Context
 from service.web.json_route import JsonRoute, encoded
-from service.web.requests import RecommendRequest
-from service.web.schemas import ModelDescription, RecommendResponse
+from service.web.requests import (
+    BatchRequest,
+    ExplainRequest,
+    HistoryRequest,
+    RecommendRequest,
+    ScoreRequest,
+    SimilarItemsRequest,
+    SimilarUsersRequest,
+)
+from service.web.schemas import (
+    BatchResponse,
+    ExplainResponse,
+    HistoryResponse,
+    Limits,
+    ModelDescription,
+    RecommendResponse,
+    ScoreResponse,
+    SimilarItemsResponse,
+    SimilarUsersResponse,
+)
 
+Body = TypeVar("Body")
+Found = TypeVar("Found")
 router = APIRouter(tags=["recommend"])
 json_router = APIRouter(route_class=JsonRoute, tags=["recommend"])
 
@@ -30,32 +51,83 @@ MODEL_PARAMETER = [
 ]
 
 
-@json_router.post(
-    "/recommend",
-    response_model=RecommendResponse,
-    responses=problems.responses(
-        errors.MalformedJson,
-        problems.BodyTooLarge,
-        problems.UnsupportedMediaType,
-        errors.InvalidRequest,
-        errors.IdOutOfRange,
-        errors.UnknownId,
-        errors.UnknownModel,
-        errors.NotReady,
-        errors.Overloaded,
-        errors.DeadlineExceeded,
-    ),
-    summary="One user's best items",
-    openapi_extra={"parameters": limits.HEADERS},
+REFUSALS = (
+    errors.MalformedJson,
+    problems.BodyTooLarge,
+    problems.UnsupportedMediaType,
+    errors.InvalidRequest,
+    errors.IdOutOfRange,
+    errors.UnknownId,
+    errors.UnknownModel,
+    errors.NotReady,
+    errors.Overloaded,
+    errors.DeadlineExceeded,
 )
+DOCUMENTED: dict[str, Any] = {"responses": problems.responses(*REFUSALS), "openapi_extra": {"parameters": limits.HEADERS}}
+
+
+@json_router.post("/recommend", response_model=RecommendResponse, summary="One user's best items", **DOCUMENTED)
 async def recommend(caller: Caller, body: RecommendRequest) -> bytes:
-    """The user's k items of highest similarity, exactly, best first."""
-    service = caller.service
-    deadline = limits.deadline(caller.headers, caller.started, service.settings.request_timeout_ms)
-    answer, caller.queue_seconds, caller.run_seconds = await service.recommender.recommend(
-        body, deadline, lambda found: encoded(recommendation(body, found))
-    )
-    return answer
+    """The user's k items of highest similarity, exactly, best first, under whatever options are given."""
+    return await _answered(caller, body, caller.service.recommender.recommend, answers.recommendation)
+
+
+@json_router.post("/recommend/batch", response_model=BatchResponse, summary="Many users' best items", **DOCUMENTED)
+async def recommend_batch(caller: Caller, body: BatchRequest) -> bytes:
+    """As `/recommend` for each user, with the same options, in the order asked."""
+    ask = caller.service.recommender.recommend_to_many
+    running = ask(body, _deadline(caller), lambda user, found: encoded(answers.of_user(body, user, found)))
+    return answers.results(await _timed(caller, running))
+
+
+@json_router.post(
+    "/recommend/history", response_model=HistoryResponse, summary="Somebody without a row", **DOCUMENTED
+)
+async def recommend_history(caller: Caller, body: HistoryRequest) -> bytes:
+    """For new users and sessions: by items liked and disliked, or by a vector."""
+    return await _answered(caller, body, caller.service.recommender.recommend_by_history, answers.of_history)
+
+
+@json_router.post("/similar/items", response_model=SimilarItemsResponse, summary="The items nearest to one", **DOCUMENTED)
+async def similar_items(caller: Caller, body: SimilarItemsRequest) -> bytes:
+    """By cosine of the item vectors, the item itself left out."""
+    return await _answered(caller, body, caller.service.recommender.similar_items, answers.near_items)
+
+
+@json_router.post("/similar/users", response_model=SimilarUsersResponse, summary="The users nearest to one", **DOCUMENTED)
+async def similar_users(caller: Caller, body: SimilarUsersRequest) -> bytes:
+    """By cosine of the user vectors, the user left out."""
+    return await _answered(caller, body, caller.service.recommender.similar_users, answers.near_users)
+
+
+@json_router.post("/score", response_model=ScoreResponse, summary="One user's scores of some items", **DOCUMENTED)
+async def score(caller: Caller, body: ScoreRequest) -> bytes:
+    """One score for each item that the bundle knows, in the order asked."""
+    return await _answered(caller, body, caller.service.recommender.score, answers.scores)
+
+
+@json_router.post("/explain", response_model=ExplainResponse, summary="What carries a score", **DOCUMENTED)
+async def explain(caller: Caller, body: ExplainRequest) -> bytes:
+    """The score, and the user's own items nearest to the item by cosine, with their share."""
+    return await _answered(caller, body, caller.service.recommender.explain, answers.explanation)
+
+
+Ask = Callable[[Body, float, Callable[[Found], bytes]], Awaitable[Done[bytes]]]
+
+
+async def _answered(caller: Context, body: Body, ask: Ask[Body, Found], answer: Callable[[Body, Found], Any]) -> bytes:
+    """The bytes of what is made of what is found."""
+    return await _timed(caller, ask(body, _deadline(caller), lambda found: encoded(answer(body, found))))
+
+
+async def _timed(caller: Context, running: Awaitable[Done[Found]]) -> Found:
+    """The result; how long it waited and ran is noted for the headers."""
+    result, caller.queue_seconds, caller.run_seconds = await running
+    return result
+
+
+def _deadline(caller: Context) -> float:
+    return limits.deadline(caller.headers, caller.started, caller.service.settings.request_timeout_ms)
 
 
 @router.get(
@@ -71,23 +143,12 @@ async def describe_model(caller: Caller, request: Request) -> ModelDescription:
     return ModelDescription.model_validate(
         {
             **description(loaded.model),
-            "models": [_named(model) for model in slot.models],
-            "limits": {name: getattr(settings, name) for name in ("max_k", "max_list_ids", "max_body_bytes", "request_timeout_ms")},
+            "models": [answers.named(model) for model in slot.models],
+            "limits": {name: getattr(settings, name) for name in Limits.model_fields},
             "loaded_at": datetime.fromtimestamp(loaded.at, UTC).isoformat(timespec="seconds"),
             "load_seconds": round(loaded.seconds, 3),
         }
     )
-
-
-def recommendation(wanted: RecommendRequest, found: Recommendation) -> dict[str, Any]:
-    """The body of an answer, scores still float32; `recoserve recommend --json` prints the same."""
-    items: list[dict[str, Any]] = [
-        {"item_id": item_id, "score": score} for item_id, score in zip(found.item_ids, found.scores, strict=True)
-    ]
-    if "metadata" in wanted.include:
-        for item, metadata in zip(items, found.metadata(), strict=True):
-            item["metadata"] = metadata
-    return {"user_id": wanted.user_id, "items": items, "model": _named(found.model)}
 
 
 def description(model: Model) -> dict[str, Any]:
@@ -101,10 +162,6 @@ def description(model: Model) -> dict[str, Any]:
         "provider": model.provider,
         "retrieval": model.retrieval,
     }
-
-
-def _named(model: Model) -> dict[str, str]:
-    return {"name": model.manifest.name, "version": model.manifest.version}
 
 
 def _id_space(vocabulary: Vocabulary) -> dict[str, Any]:

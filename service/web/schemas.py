@@ -132,6 +132,7 @@ class Limits(BaseModel):
 
     max_k: int
     max_list_ids: int
+    max_answer_items: int
     max_body_bytes: int
     request_timeout_ms: int
 
