@@ -17,8 +17,8 @@ def test_an_old_bundle_still_answers(folder):
     wanted = RecommendRequest(user_id=10, k=3, exclude_seen=True, include=["metadata"])
     found = recommend_now(load_model(folder), wanted)
 
-    assert found.item_ids == ["item-2", "item-6", "item-1"]
-    assert found.metadata()[0] == {"title": "Item 2", "genres": ["even"]}
+    assert found.items.ids == ["item-2", "item-6", "item-1"]
+    assert found.items.metadata()[0] == {"title": "Item 2", "genres": ["even"]}
 
 
 def test_the_current_format_is_among_them():
