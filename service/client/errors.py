@@ -48,7 +48,7 @@ class ServiceProblem(ClientError):
 
 
 def _told(problem: Problem) -> str:
-    fields = "".join(f"; {found.pointer}: {found.detail}" for found in problem.errors or ())
+    fields = "".join(f"; {found.pointer}: {found.detail}" for found in problem.errors or () if found.detail not in problem.detail)
     request = f" (request {problem.request_id})" if problem.request_id else ""
     return f"{problem.status} {problem.title}: {problem.detail}{fields}{request}"
 
