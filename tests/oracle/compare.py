@@ -159,7 +159,7 @@ def _around(world: World, expected: Ranked, key: str, found: Rows, listed: Seque
         elif expected.metadata and one["metadata"] != _metadata(world, row):
             yield f"row {row}: metadata {one['metadata']}, expected {_metadata(world, row)}"
         elif expected.reasons:
-            yield from _reasons(world, expected.reasons, int(row), one["explanation"], expected.metadata)
+            yield from _reasons(world, expected.reasons, int(row), one["explanation"], metadata=False)
 
 
 def _metadata(world: World, row: int) -> Any:

@@ -77,10 +77,12 @@ def _one_source(body: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _able(world: World, endpoint: str, body: Mapping[str, Any]) -> Iterator[Fault]:
-    """What a model without vectors can't do; where it is named is left open."""
+    """What a model without vectors can't do, wherever that is named; and a vector has no items that could explain anything."""
     wants = endpoint in NEEDS_VECTORS or body.get("diversity") or "explanation" in (body.get("include") or ())
     if world.tables is None and wants:
         yield Fault(INVALID, "", below=True)
+    if "vector" in body and "explanation" in (body.get("include") or ()):
+        yield Fault(INVALID, "/include", below=True)
 
 
 def _id(side: str) -> Callable[..., Iterator[Fault]]:
