@@ -48,9 +48,14 @@ class ServiceProblem(ClientError):
 
 
 def _told(problem: Problem) -> str:
-    fields = "".join(f"; {found.pointer}: {found.detail}" for found in problem.errors or () if found.detail not in problem.detail)
+    fields = "".join(f"; {_named(found, problem.detail)}" for found in problem.errors or ())
     request = f" (request {problem.request_id})" if problem.request_id else ""
     return f"{problem.status} {problem.title}: {problem.detail}{fields}{request}"
+
+
+def _named(found: ProblemError, told: str) -> str:
+    """A single field's detail often is the document's own."""
+    return found.pointer if found.detail in told else f"{found.pointer}: {found.detail}"
 
 
 class MalformedJson(ServiceProblem):

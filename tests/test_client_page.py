@@ -1,0 +1,56 @@
+"""docs/client.md and the README's lines for the client: run as they stand, against a real demo service."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.demo import BUNDLE
+from tests.server import serving
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "client.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def demo():
+    with serving(BUNDLE) as server:
+        yield server
+
+
+def ran(program, demo):
+    """What a program prints, its service the demo."""
+    program = program.replace("http://127.0.0.1:8000", demo.url)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_the_page_prints_what_it_says(demo):
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    said = re.findall(r"^prints\n\n```text\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
+
+    assert len(blocks) == len(said) == 5
+    assert "".join(said) == ran("\n".join(blocks), demo)
+
+
+def test_the_readmes_lines_print_three_books(demo):
+    (program,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "service.client" in block]
+    lines = ran(program, demo).splitlines()
+
+    assert len(lines) == 3
+    assert all(re.match(r"0\.\d\d \{'title': ", line) for line in lines)
+
+
+def test_every_method_and_error_is_on_the_page():
+    from service.client import Client, errors
+
+    methods = [name for name in vars(Client) if not name.startswith("_") and name != "ask"]
+    assert len(methods) > 10
+    for name in methods:
+        assert f"`{name}(" in PAGE or f"client.{name}(" in PAGE, name
+    for kind in (errors.ServiceProblem, errors.UnexpectedAnswer, errors.ConnectionFailed, errors.TimedOut):
+        assert f"| `{kind.__name__}` |" in PAGE
