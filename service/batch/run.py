@@ -17,7 +17,7 @@ from service.batch.progress import Tell, users_shown
 from service.engine.model import Model
 from service.errors import OperatorError
 
-MOST_VALUES = 1 << 20  # items ranked in one run, at most about: a large k takes fewer users at a time
+MOST_VALUES = 1 << 15  # items in the answers of one run: each costs a block of vectors, so a large k takes fewer users at a time
 WAITING = 4  # runs whose answers may wait to be written
 
 
