@@ -172,6 +172,27 @@ def scorers(
     figures.write_json(to, found)
 
 
+@bench.command()
+def options(
+    items: Annotated[int, typer.Option(min=10_000, help="Items in the catalogue.")] = 1 << 20,
+    dim: Annotated[int, typer.Option(min=1, help="Dimension of the vectors.")] = 64,
+    users: Annotated[int, typer.Option(min=1, help="Users who ask, each with 2,000 seen items.")] = 32,
+    rounds: Rounds = 5,
+    threads: Threads = 0,
+    folder: Folder = None,
+    to: Json = None,
+) -> None:
+    """What filters, exclusions, seen items and diversity cost, each beside the same request without."""
+    from benchmarks import figures
+    from benchmarks import options as task
+
+    with kept(folder) as place:
+        found = task.measure(place, items, dim, users, rounds, threads)
+    figures.print_heading(f"options: {items:,} items x {dim}, k = 10, {users} users, {rounds} rounds, one request at a time")
+    task.print_figures(found)
+    figures.write_json(to, found)
+
+
 def names(text: str) -> list[str]:
     """Words with commas between them."""
     return [word.strip() for word in text.split(",") if word.strip()]

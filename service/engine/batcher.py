@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from queue import SimpleQueue
 from typing import Any, Generic, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 from service import metrics
 from service.engine.model import Model
@@ -121,7 +122,7 @@ class Batcher:
 
     def __init__(self, max_queue_rows: int, max_batch_rows: int, brief_seconds: float = BRIEF_SECONDS) -> None:
         self._brief_seconds = brief_seconds
-        self._slowest_seconds: float | None = None  # of recent runs
+        self._slowest_seconds: WeakKeyDictionary[Model, float] = WeakKeyDictionary()  # of each model's recent runs
         self._max_queue_rows = max_queue_rows
         self._max_batch_rows = max_batch_rows
         self.most_rows = min(max_batch_rows, max_queue_rows)
@@ -213,7 +214,7 @@ class Batcher:
             self._call_dispatch(asyncio.get_running_loop())
             return
         batch = self._running = self._next_batch()
-        if self._slowest_seconds is not None and self._slowest_seconds <= self._brief_seconds:
+        if self._slowest_seconds.get(batch.model, math.inf) <= self._brief_seconds:
             batch.run()
             self._deliver(batch)
         else:
@@ -254,7 +255,8 @@ class Batcher:
     def _deliver(self, batch: _Batch) -> None:
         self._running = None
         self._rows -= batch.rows
-        self._slowest_seconds = max(batch.finished - batch.started, (self._slowest_seconds or 0.0) * FADING)
+        remembered = self._slowest_seconds.get(batch.model, 0.0) * FADING
+        self._slowest_seconds[batch.model] = max(batch.finished - batch.started, remembered)
         if self._waiting:
             self._call_dispatch(asyncio.get_running_loop())
         for submission, outcome in batch.outcomes:

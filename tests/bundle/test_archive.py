@@ -21,8 +21,9 @@ from tests.bundles import METADATA, make_bundle, reseal
 from tests.model_export.models import random_tables, torch_model
 from tests.server import until
 
-GRAPHS = ["model.onnx", "rescore.onnx", "score.onnx", "screen.onnx", "user.onnx"]
-FILES = sorted([*GRAPHS, "golden.npz", "items.jsonl", "screen.bin", "seen_items.npy", "seen_offsets.npy", "tensors.bin"])
+GRAPHS = ["model.onnx", "recommend_query.onnx", "rescore.onnx", "score.onnx", "score_query.onnx", "screen.onnx", "user.onnx"]
+ARRAYS = ["columns.bin", "golden.npz", "screen.bin", "seen_items.npy", "seen_offsets.npy", "tensors.bin"]
+FILES = sorted([*GRAPHS, *ARRAYS, "columns.json", "items.jsonl"])
 
 
 def problems(folder):

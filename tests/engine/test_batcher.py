@@ -107,6 +107,22 @@ def test_brief_runs_are_done_by_the_event_loop_until_one_is_slow():
     assert len(on_loop) > 5
 
 
+def test_a_slow_model_is_remembered_however_brief_another_is():
+    """Each model's runs are its own: forty brief ones of another don't bring a slow one onto the event loop."""
+
+    async def where(batcher, model):
+        return (await batcher.run(model, [Query(0, 1)], lambda _: threading.get_ident(), soon())).result == threading.get_ident()
+
+    async def scene(slow, brief):
+        async with batching(brief_seconds=0.05) as batcher:
+            slow.seconds = 0.1
+            await where(batcher, slow)
+            found = [await where(batcher, brief) for _ in range(40)]
+            return [*found[1:], await where(batcher, slow)]
+
+    assert asyncio.run(scene(StubModel(), StubModel())) == [True] * 39 + [False]
+
+
 def test_what_arrives_in_one_turn_of_the_loop_is_one_run():
     async def scene(model):
         async with batching() as batcher:
