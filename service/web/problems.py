@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import orjson
@@ -15,6 +16,7 @@ from service.errors import AnswerError, FieldError
 from service.web.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
+LONGEST_NAME = 64  # of a column in a pointer
 RETRY_AFTER = {"Retry-After": "1"}
 
 
@@ -83,10 +85,16 @@ def invalid_request(error: ValidationError) -> errors.InvalidRequest:
 
 
 def _field(found: Any) -> FieldError:
+    path = tuple(takewhile(_tellable, found["loc"]))
     if found["type"] == "extra_forbidden":
-        return FieldError(tuple(found["loc"][:-1]), "a field is not known here; see /docs for those that are")
+        return FieldError(path[:-1], "a field is not known here; see /docs for those that are")
     detail = {"model_type": "must be a JSON object", "missing": "is required"}.get(found["type"], found["msg"])
-    return FieldError(tuple(found["loc"]), detail)
+    return FieldError(path, detail)
+
+
+def _tellable(part: str | int) -> bool:
+    """A filter's columns are named by whoever asks; a pointer follows them as long as the problem stays small and legible."""
+    return isinstance(part, int) or (len(part) <= LONGEST_NAME and part.isprintable())
 
 
 def answer(error: AnswerError, request_id: str) -> Response:
