@@ -28,6 +28,14 @@ def rows_of(vocabulary: Vocabulary, ids: Sequence[ExternalId], field: str) -> Ro
     return np.array(rows, np.int64)
 
 
+def known_rows(vocabulary: Vocabulary, ids: Sequence[ExternalId], field: str) -> list[int | None]:
+    """The row of each id, None for an unknown one; raises InvalidRequest for ids of another type, each told by its index."""
+    strangers = [place for place, external in enumerate(ids) if not isinstance(external, vocabulary.id_type)]
+    if strangers:
+        raise fault(vocabulary, ids, strangers, field)
+    return [vocabulary.find(external) for external in ids]
+
+
 def fault(vocabulary: Vocabulary, ids: Sequence[ExternalId], bad: Sequence[int], field: str, alone: bool = False) -> AnswerError:
     """What to raise for the ids at the places `bad`: a lone id is told by its field, one of a list by field and index."""
     kind: type[AnswerError]
