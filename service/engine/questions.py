@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from service.engine.ids import fault, row_of, rows_of
+from service.engine.ids import fault, known_rows, row_of, rows_of
 from service.engine.model import Model
 from service.engine.query import NO_ROWS, Asked, Floats, Nearest, Query, Rows
 from service.engine.selection import conditions
@@ -13,6 +13,7 @@ from service.engine.vectors import Vectors
 from service.engine.wanted import Choice, Explaining, NearItem, NearUser, OfHistory, OfUser, OfUsers, Options, Scoring, WithFallback
 from service.errors import FieldError, InvalidRequest
 
+LONGEST = 1e18  # vector whose products with such others are finite
 NO_INTERACTIONS = "needs interactions, and this model's bundle has none; export it again with --interactions"
 
 
@@ -37,11 +38,8 @@ def of_users(model: Model, wanted: OfUsers) -> list[Question | None]:
     """One question for each id, None for an unknown user; raises as `of_user`, for unknown users where that is `strict`."""
     users = model.bundle.users
     options = _options(model, wanted)
-    rows = [users.find(external) for external in wanted.user_ids]
-    known = [
-        row is not None or bool(wanted.fallback and isinstance(external, users.id_type))
-        for row, external in zip(rows, wanted.user_ids, strict=True)
-    ]
+    rows = known_rows(users, wanted.user_ids, "user_ids")
+    known = [row is not None or wanted.fallback is not None for row in rows]
     if wanted.strict and not all(known):
         raise fault(users, wanted.user_ids, [place for place, good in enumerate(known) if not good], "user_ids")
     return [_of_row(model, row, wanted, options) if good else None for row, good in zip(rows, known, strict=True)]
@@ -62,7 +60,7 @@ def of_history(model: Model, wanted: OfHistory) -> Question:
     weights = None if wanted.weights is None else np.array(wanted.weights)
     found = vectors.of_history(liked, weights, disliked)
     if found is None:
-        raise _refused("item_ids", "what is liked and what is disliked cancel each other out, so that no direction is left")
+        raise _refused("item_ids", "these items have no direction, or cancel each other out; give others")
     if wanted.exclude_seen:
         options["excluded"] = np.union1d(options["excluded"], np.concatenate([liked, disliked]))
     return Question(Query(found, **options), np.unique(liked))
@@ -87,7 +85,7 @@ def near_user(model: Model, wanted: NearUser) -> Question:
 def of_items(model: Model, wanted: Scoring) -> tuple[Question, list[int | None]]:
     """A question for the scores of the known items, and the row of each item asked for, None for one that the bundle lacks."""
     user_row = row_of(model.bundle.users, wanted.user_id, "user_id")
-    rows = [model.bundle.items.find(external) for external in wanted.item_ids]
+    rows = known_rows(model.bundle.items, wanted.item_ids, "item_ids")
     known = np.unique(np.array([row for row in rows if row is not None], np.int64))
     return Question(Query(user_row, max(len(known), 1), candidates=known)), rows
 
@@ -138,13 +136,17 @@ def _choice(model: Model, wanted: Choice) -> dict[str, Any]:
 
 def _given(vectors: Vectors, numbers: Sequence[float]) -> Floats:
     """A vector as a query: float32 [d], at length 1 where all are."""
-    vector, width = np.array(numbers), vectors.items.rows.shape[1]
+    vector, width = np.array(numbers, np.float32), vectors.items.rows.shape[1]
     if len(vector) != width:
         raise _refused("vector", f"must have as many numbers as this model's vectors, {width}")
-    query = (vector / (np.linalg.norm(vector) or 1) if vectors.unit else vector).astype(np.float32)
-    if not query.any():
+    length = np.linalg.norm(vector.astype(np.float64))
+    if not length:
         raise _refused("vector", "must have a direction; all its numbers are zero, or too small for float32")
-    return query
+    if vectors.unit:
+        return (vector / length).astype(np.float32)
+    if not 1 / LONGEST <= length <= LONGEST:
+        raise _refused("vector", f"must have a length in [{1 / LONGEST:g}, {LONGEST:g}], so that float32 can hold its scores")
+    return vector
 
 
 def _vectors(model: Model, what: str, field: str | None = None) -> Vectors:

@@ -13,6 +13,7 @@ from service.engine import ranking
 from service.engine.query import Floats, Nearest, Query, Ranked, Rows
 from service.engine.selection import Mask
 
+ROUNDING = np.finfo(np.float32).eps  # of what vectors add up to, no more than this is left where they cancel out
 AT_ONCE = 1 << 16  # rows of a table looked at together
 
 
@@ -55,18 +56,20 @@ class Vectors:
         self._usual = None if unit else _usual(self.users)
 
     def of_history(self, liked: Rows, weights: Floats | None, disliked: Rows) -> Floats | None:
-        """The query of somebody who likes and dislikes some items, float32 [d]; None where they cancel each other out.
+        """The query of somebody who likes and dislikes some items, float32 [d]; None where no direction is left.
 
         Its direction is twice the mean of what is liked, by `weights`, less the mean of what is disliked (where anything is).
         Unit vectors give a unit vector. Otherwise the query gets the users' root mean square length, and in the dimensions in which
         all users have one value, as of a bias, it has that value as well.
         """
-        direction = np.average(self.items.rows[liked].astype(np.float64), axis=0, weights=weights)
+        likes, dislikes = (self.items.rows[rows].astype(np.float64) for rows in (liked, disliked))
+        shares = None if weights is None else weights / weights.max()
+        direction, reach = (np.average(each, axis=0, weights=shares) for each in (likes, abs(likes)))
         if len(disliked):
-            direction = 2 * direction - self.items.rows[disliked].astype(np.float64).mean(axis=0)
+            direction, reach = 2 * direction - dislikes.mean(axis=0), 2 * reach + abs(dislikes).mean(axis=0)
         varying, value, length = self._usual or (np.ones(len(direction), np.bool_), direction, 1.0)
         size = np.linalg.norm(direction[varying])
-        if not size > np.finfo(np.float32).tiny:
+        if not size > ROUNDING * np.linalg.norm(reach[varying]):
             return None
         return np.where(varying, direction * (length / size), value).astype(np.float32)
 
