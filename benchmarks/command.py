@@ -193,6 +193,25 @@ def options(
     figures.write_json(to, found)
 
 
+@bench.command()
+def exclusions(
+    requests: Annotated[int, typer.Option(min=1, help="Requests to send.")] = 1_000_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random requests.")] = 0,
+    folder: Folder = None,
+    to: Json = None,
+) -> None:
+    """Whether an item that may not be in an answer ever is: random requests over HTTP, every item checked."""
+    from benchmarks import exclusions as task
+    from benchmarks import figures
+
+    with kept(folder) as place:
+        found = task.run(place, requests, seed)
+    figures.print_heading("exclusions: random requests of every kind")
+    task.print_result(found)
+    figures.write_json(to, [found])
+    raise typer.Exit(1 if found["wrong"] or set(found["statuses"]) != {200} else 0)
+
+
 def names(text: str) -> list[str]:
     """Words with commas between them."""
     return [word.strip() for word in text.split(",") if word.strip()]
