@@ -7,6 +7,7 @@ import pickle
 import re
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from types import MappingProxyType
@@ -505,6 +506,24 @@ class TestAgainstTheService:
         )
         assert len(found.items) == 5
 
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [
+            ("recommend", "/recommend", {"user_id": 999, "fallback": "popular", "k": 2}),
+            ("recommend_batch", "/recommend/batch", {"user_ids": [42, 999, 7], "k": 3, "include": ["explanation"]}),
+            ("recommend_history", "/recommend/history", {"item_ids": [85, 2], "weights": [2, 1], "negative_item_ids": [17]}),
+            ("recommend_history", "/recommend/history", {"vector": [0.5] * 24, "k": 3, "diversity": 0.5}),
+            ("similar_items", "/similar/items", {"item_id": 85, "filter": {"year": {"in": [1970, 1952]}}, "include": ["metadata"]}),
+            ("similar_users", "/similar/users", {"user_id": 42, "k": 3}),
+            ("score", "/score", {"user_id": 42, "item_ids": [85, 9999, 2]}),
+            ("explain", "/explain", {"user_id": 42, "item_id": 85, "k": 2, "include": ["metadata"]}),
+        ],
+    )
+    def test_every_endpoint_answers_as_it_does_to_anybody(self, demo, ask, method, path, body):
+        found = ask(demo.url, method, **body)
+
+        assert found.model_dump(exclude_none=True) == httpx.post(demo.url + path, json=body).json()
+
     def test_the_model_its_health_and_readiness(self, demo, ask):
         described = ask(demo.url, "model")
 
@@ -533,6 +552,28 @@ class TestAgainstTheService:
     def test_a_call_without_time_is_out_of_time(self, demo, ask):
         with pytest.raises(TimeoutError):
             ask(demo.url, "recommend", 42, timeout=1e-6)
+
+    def test_a_full_queue_is_told_with_the_time_to_wait(self):
+        async def crowd(client):
+            return await asyncio.gather(*(client.recommend(user) for user in range(1, 51)), return_exceptions=True)
+
+        async def crowds(url):
+            async with AsyncClient(url, retries=0) as client:
+                return next((found for found in [await crowd(client) for _ in range(5)] if not answered(found)), [])
+
+        def answered(found):
+            return all(isinstance(one, schemas.RecommendResponse) for one in found)
+
+        with serving(BUNDLE, RECOSERVE_MAX_QUEUE_ROWS="1") as busy:
+            refused = [one for one in asyncio.run(crowds(busy.url)) if not isinstance(one, schemas.RecommendResponse)]
+
+        assert {(type(one), one.retry_after) for one in refused} == {(Overloaded, 1.0)}
+
+    def test_threads_share_a_client(self, demo):
+        with Client(demo.url) as client, ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda user: client.recommend(user, k=1 + user % 7), range(1, 201)))
+
+        assert [(answer.user_id, len(answer.items)) for answer in answers] == [(user, 1 + user % 7) for user in range(1, 201)]
 
     def test_many_at_once_get_each_their_own(self, demo):
         async def everybody():
