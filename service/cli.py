@@ -155,7 +155,7 @@ def batch(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.parquet", help="The file to write.")],
     k: Annotated[int, typer.Option("-k", min=1, help="How many items for each user.")] = 10,
     exclude_item: Annotated[list[str] | None, typer.Option(help="An item in no list; may be given again.")] = None,
-    exclude_seen: Annotated[bool, typer.Option(help="Leave out each user's own interactions.")] = False,
+    exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Leave out each user's own interactions.")] = False,
     provider: Provider = None,
     threads: Annotated[int | None, typer.Option(help="Threads for inference; 0: the container's CPU limit.")] = None,
     batch_rows: Annotated[int, typer.Option(min=1, help="Users ranked in one run.")] = 256,
