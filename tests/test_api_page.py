@@ -1,0 +1,124 @@
+"""docs/api.md: every example is sent as it stands to a real demo service, and every field has its row."""
+
+import json
+import math
+import re
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.demo import BUNDLE
+from service.engine.selection import OPERATORS
+from service.settings import Settings
+from service.web import routes, schemas
+from tests.server import serving
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "api.md").read_text()
+ADDRESS = "http://127.0.0.1:8000"
+BLOCK = r"```{}\n((?:(?!```).)*)```"
+EXAMPLES = re.findall(BLOCK.format("bash") + r"\n\n" + BLOCK.format("json"), PAGE, re.DOTALL)
+SCHEMAS = {route.path: route.endpoint.__annotations__["body"] for route in routes.json_router.routes}
+
+
+@pytest.fixture(scope="module")
+def demo():
+    with serving(BUNDLE) as server:
+        yield server
+
+
+def parsed(shown):
+    """An answer as the page has it: … is whatever stands there, at an object's end further members."""
+    return json.loads(re.sub(r'(?<!")…', '"…"', re.sub(r"…(?=\s*\})(?<!: …)", '"…": "…"', shown)))
+
+
+def same(shown, answered):
+    """Numbers to 1e-5, all the rest exactly, but for what … stands for."""
+    if shown == "…":
+        return True
+    if isinstance(shown, dict) and isinstance(answered, dict):
+        named = shown.keys() - {"…"}
+        whole = named <= answered.keys() if "…" in shown else named == answered.keys()
+        return whole and all(same(shown[name], answered[name]) for name in named)
+    if isinstance(shown, list) and isinstance(answered, list):
+        return len(shown) == len(answered) and all(map(same, shown, answered))
+    if type(shown) is float and type(answered) is float:
+        return math.isclose(shown, answered, abs_tol=1e-5)
+    return type(shown) is type(answered) and shown == answered
+
+
+def section(path):
+    """What stands under an endpoint's heading, up to the next one of its rank."""
+    return PAGE.partition(f"\n## `POST {path}`\n")[2].partition("\n## ")[0]
+
+
+def rows(text):
+    """The names in the first cells of a text's tables."""
+    return {name for cell in re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE) for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def options(text):
+    """The names in a section's row of options."""
+    (row,) = re.findall(r"^\| options \| (.*) \|$", text, re.MULTILINE)
+    return set(re.findall(r"`(\w+)`", row))
+
+
+@pytest.mark.parametrize(("command", "shown"), EXAMPLES, ids=[command.split()[2][len(ADDRESS) :] for command, _ in EXAMPLES])
+def test_an_example_answers_what_the_page_shows(command, shown, demo):
+    answer = subprocess.run(
+        ["bash", "-c", command.replace(ADDRESS, demo.url)], capture_output=True, text=True, check=True, timeout=30
+    ).stdout
+
+    assert same(parsed(shown), json.loads(answer)), answer
+
+
+def test_every_block_is_an_example_and_every_endpoint_has_one(demo):
+    called = {re.search(rf"{ADDRESS}(/[\w/]+)", command).group(1) for command, _ in EXAMPLES}
+    paths = httpx.get(demo.url + "/openapi.json").json()["paths"]
+
+    assert len(EXAMPLES) == len(re.findall(r"```bash", PAGE)) == len(re.findall(r"```json", PAGE))
+    assert {path for path, methods in paths.items() if "post" in methods} == SCHEMAS.keys()
+    assert called == SCHEMAS.keys() | {"/model"}
+
+
+@pytest.mark.parametrize("path", SCHEMAS)
+def test_every_field_of_a_request_has_its_row(path):
+    """Its own fields in the endpoint's table; the options that it takes named there, and told in the table of options."""
+    text = section(path)
+    shared = rows(PAGE.partition("### Options\n")[2].partition("\n### ")[0])
+    own = rows(text.partition("\n### ")[0]) - {"options"}
+
+    assert own | options(text) == set(SCHEMAS[path].model_fields)
+    assert options(text) <= shared
+    assert not own & shared
+
+
+@pytest.mark.parametrize("schema", [value for value in vars(schemas).values() if getattr(value, "model_fields", None)])
+def test_every_field_of_an_answer_is_on_the_page(schema):
+    for name in schema.model_fields:
+        assert f"`{name}`" in PAGE or f'"{name}":' in PAGE, name
+
+
+def test_every_limit_has_its_row_with_its_default():
+    table = PAGE.partition("\n## Limits\n")[2].partition("\n## ")[0]
+    for name in schemas.Limits.model_fields:
+        (cell,) = re.findall(rf"^\| `{name}` \| ([^|]+) \|", table, re.MULTILINE)
+        assert cell.replace(",", "").replace("1 MiB", "1048576") == str(Settings.model_fields[name].default), name
+
+
+def test_every_clause_of_a_filter_has_its_row():
+    assert set(OPERATORS) <= rows(PAGE.partition("### Filters\n")[2].partition("\n### ")[0])
+
+
+@pytest.mark.parametrize("path", SCHEMAS)
+def test_the_reference_pages_own_example_is_answered(path, demo):
+    """What `/docs` offers to send."""
+    document = httpx.get(demo.url + "/openapi.json").json()
+    body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    (example,) = document["components"]["schemas"][body["$ref"].rpartition("/")[2]]["examples"]
+    answer = httpx.post(demo.url + path, json=example)
+
+    assert answer.status_code == 200, answer.text
+    assert next(value for value in answer.json().values() if isinstance(value, list)), "an answer with something in it"
