@@ -72,7 +72,7 @@ class Model:
     def _search(self, query: Asked) -> Asked:
         """What to look for: with the mask of its conditions, as many items as a diverse answer is chosen from, and selective
         filters as candidates."""
-        if isinstance(query, Nearest):
+        if isinstance(query, Nearest) or not (query.conditions or query.diversity):
             return query
         mask = self._masks.of(query.conditions) if query.conditions else None
         k = ranking.pool_size(query.k) if query.diversity else query.k

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from service.bundle.vocabulary import ExternalId, Vocabulary
 from service.engine.ids import fault, known_rows, row_of, rows_of
 from service.engine.model import Model
 from service.engine.query import NO_ROWS, Asked, Floats, Nearest, Query, Rows
@@ -128,10 +129,14 @@ def _choice(model: Model, wanted: Choice) -> dict[str, Any]:
     items, candidates = model.bundle.items, wanted.candidate_item_ids
     return {
         "k": wanted.k,
-        "excluded": np.unique(rows_of(items, wanted.exclude_item_ids, "exclude_item_ids")),
-        "candidates": None if candidates is None else np.unique(rows_of(items, candidates, "candidate_item_ids")),
+        "excluded": _distinct(items, wanted.exclude_item_ids, "exclude_item_ids"),
+        "candidates": None if candidates is None else _distinct(items, candidates, "candidate_item_ids"),
         "conditions": conditions(model.bundle.columns, wanted.conditions),
     }
+
+
+def _distinct(vocabulary: Vocabulary, ids: Sequence[ExternalId], field: str) -> Rows:
+    return np.unique(rows_of(vocabulary, ids, field)) if ids else NO_ROWS
 
 
 def _given(vectors: Vectors, numbers: Sequence[float]) -> Floats:

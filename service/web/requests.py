@@ -107,6 +107,11 @@ class Clauses(BaseModel):
     gte: Cell | None = Field(None, description="At least this: numbers by size, strings by code points.")
     lte: Cell | None = Field(None, description="At most this.")
 
+    @property
+    def values(self) -> int:
+        """How many values there are in the lists."""
+        return sum(len(each or ()) for each in (self.any, self.all, self.none, self.within))
+
     @model_validator(mode="after")
     def _some_clause(self) -> Self:
         if not self.model_fields_set or any(getattr(self, name) is None for name in self.model_fields_set):
@@ -126,6 +131,13 @@ class Ranking(Request):
         description="Clauses on the items' columns, joined by and.",
         examples=[{"genres": {"any": ["Comedy"]}, "year": {"gte": 1990}}],
     )
+
+    @model_validator(mode="after")
+    def _filter_within_limit(self, info: ValidationInfo) -> Self:
+        limit = info.context.max_list_ids if info.context and self.filter else None
+        if limit is not None and sum(clauses.values for clauses in self.filter.values()) > limit:
+            raise PydanticCustomError("filter_too_large", f"filter must hold at most {limit} values in all")
+        return self
 
     @property
     def conditions(self) -> dict[str, dict[str, Any]]:
