@@ -95,17 +95,17 @@ class Request(BaseModel):
 
 
 class Clauses(BaseModel):
-    """What a column's value must be; each clause that is given must hold. A list of values holds what any of its members is."""
+    """What an item's values in a column must be; each clause that is given must hold. An item may have several values."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    any: Cells | None = Field(None, description="At least one of these.")
-    all: Cells | None = Field(None, description="All of these.")
-    none: Cells | None = Field(None, description="None of these; an item without a value passes.")
-    within: Cells | None = Field(None, alias="in", description="One of these, as `any`.")
+    any: Cells | None = Field(None, description="At least one of these values.")
+    all: Cells | None = Field(None, description="All of these values.")
+    none: Cells | None = Field(None, description="None of these values; an item without a value passes.")
+    within: Cells | None = Field(None, alias="in", description="The same as `any`.")
     eq: Cell | None = Field(None, description="This value.")
     gte: Cell | None = Field(None, description="At least this: numbers by size, strings by code points.")
-    lte: Cell | None = Field(None, description="At most this.")
+    lte: Cell | None = Field(None, description="At most this, likewise.")
 
     @property
     def values(self) -> int:
@@ -128,8 +128,8 @@ class Ranking(Request):
     filter: dict[str, Clauses] = Field(
         default_factory=dict,
         max_length=MOST_COLUMNS,
-        description="Clauses on the items' columns, joined by and.",
-        examples=[{"genres": {"any": ["Comedy"]}, "year": {"gte": 1990}}],
+        description="Column -> clauses that its values must meet, all of them.",
+        examples=[{"genres": {"any": ["Romance"]}, "year": {"gte": 1990}}],
     )
 
     @model_validator(mode="after")
@@ -149,7 +149,9 @@ class Options(Ranking):
     """What every way of recommending takes."""
 
     exclude_seen: bool = Field(False, description="Leave out the user's own interactions in the bundle.")
-    diversity: Share = Field(0.0, description="0: the plain top-k. Above: maximal marginal relevance over the best candidates.")
+    diversity: Share = Field(
+        0.0, description="0: the plain top-k. Up to 1: items less and less alike (maximal marginal relevance)."
+    )
     include: Include = Field(default_factory=list, max_length=8, description="What to add to each item.")
 
 
@@ -176,7 +178,9 @@ class BatchRequest(WithFallback):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"user_ids": [42, 7], "k": 10}]})
 
-    user_ids: SomeIds
+    user_ids: SomeIds = Field(
+        description="Ids of the bundle; their number times `k` is at most `max_answer_items` of `GET /model`."
+    )
     strict: bool = Field(False, description="An unknown user fails the whole request, rather than standing in `missing_user_ids`.")
 
     @model_validator(mode="after")
@@ -190,13 +194,15 @@ class BatchRequest(WithFallback):
 class HistoryRequest(Options):
     """The top-k of somebody without a row: by items liked and disliked, or by a vector."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"item_ids": [85, 2], "negative_item_ids": [17], "k": 10}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"item_ids": [85, 2], "negative_item_ids": [17], "k": 10, "include": ["metadata"]}]}
+    )
 
     item_ids: SomeIds | None = Field(None, description="Items liked.")
     negative_item_ids: Ids = Field(default_factory=list, description="Items disliked.")
     weights: Numbers | None = Field(None, description="How much each of `item_ids` counts; above 0.")
     vector: Numbers | None = Field(None, description="The user's vector, `dim` numbers, in place of items.")
-    exclude_seen: bool = Field(True, description="Leave out the items of the history itself.")
+    exclude_seen: bool = Field(True, description="Leave out the items of the history itself, liked and disliked.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -235,7 +241,7 @@ class ScoreRequest(Request):
     model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": 42, "item_ids": [85, 2, 17]}]})
 
     user_id: UserId
-    item_ids: SomeIds
+    item_ids: SomeIds = Field(description="The items to score.")
 
 
 class ExplainRequest(Request):

@@ -11,8 +11,8 @@ class Reason(BaseModel):
     """One of the user's own items that carry a score."""
 
     item_id: ExternalId
-    cosine: float = Field(description="To the item that is explained, float32.")
-    share: float = Field(description="Of the sum of the positive cosines of all the user's items.")
+    cosine: float = Field(description="Of both item vectors, float32.")
+    share: float = Field(description="The cosine's part of the sum of the positive cosines of all the user's items.")
     metadata: dict[str, Any] | None = Field(None, description="The item's columns, where asked for.")
 
 
@@ -130,9 +130,9 @@ class IdSpace(BaseModel):
 class Limits(BaseModel):
     """What one request may ask for."""
 
-    max_k: int
-    max_list_ids: int
-    max_answer_items: int
+    max_k: int = Field(description="Largest `k`.")
+    max_list_ids: int = Field(description="Most ids in one list, most values in a filter.")
+    max_answer_items: int = Field(description="Most users times `k` in one batch.")
     max_body_bytes: int
     request_timeout_ms: int
 
@@ -147,7 +147,7 @@ class ModelDescription(BaseModel):
     dim: int | None = Field(description="Width of the vectors; null for a model that ranks by more than one dot product.")
     users: IdSpace
     items: IdSpace
-    interactions: int = Field(description="Seen pairs that `exclude_seen` knows.")
+    interactions: int = Field(description="Pairs that `exclude_seen`, `fallback` and explanations know.")
     metadata: bool = Field(description="Whether the bundle holds item metadata.")
     provider: Literal["cpu", "cuda"]
     retrieval: Literal["exact", "plain"] = Field(
