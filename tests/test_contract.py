@@ -1,33 +1,39 @@
 """The contract: what every exported model owes its users, whatever it was made with. A new kind is one more line in `MODELS`.
 
-Each test asks through HTTP and knows the answer from a float64 brute force over the weights that went in. Each way of retrieval
-is asked alike; the catalogue is large enough for the screen to prove answers of up to 16 items.
+Each test asks through HTTP and knows the answer from a float64 brute force over the weights that went in, `tests.oracle`. Each
+way of retrieval is asked alike; the catalogue is large enough for the screen to prove answers of up to 16 items.
 """
 
 import numpy as np
 import pytest
 
 from model_export import export_model
-from service.bundle import archive
 from service.engine import loading
 from tests.model_export.models import keras_model, random_tables, torch_model
+from tests.oracle.compare import findings
+from tests.oracle.requests import ENDPOINTS, Requests
+from tests.oracle.world import MAX_K, MAX_LIST_IDS, Tables, World, sigmoid
 from tests.service.http import Application, assert_problem, item_ids
 
 USERS, ITEMS = 40, 9000
-MOST_K = 60  # asked for in random mixtures
+USER_IDS, ITEM_IDS = [100 + 3 * row for row in range(USERS)], [7 * row - 50 for row in range(ITEMS)]
+ROWS = {external: row for row, external in enumerate(ITEM_IDS)}
+NAME = "contract"
+REQUESTS = 8  # to each endpoint
 TIE = 2e-6
-
-
-def sigmoid(scores):
-    return 1 / (1 + np.exp(-scores))
-
-
-def dot(users, items):
-    return users @ items.T
+GENRES = ["Comedy", "Drama", "Western", "Noir", "Épopée"]
 
 
 def cosine(users, items):
-    return dot(*(table / np.linalg.norm(table, axis=1, keepdims=True) for table in (users, items)))
+    return {"tables": Tables(users, items, cosine=True)}
+
+
+def dot(users, items):
+    return {"tables": Tables(users, items, cosine=False)}
+
+
+def squashed(users, items):
+    return {"tables": Tables(users, items, cosine=False, tail=sigmoid)}
 
 
 HIDDEN = np.random.default_rng(7).normal(size=(8, 16)), np.random.default_rng(8).normal(size=8)  # of a small MLP over 8 + 8 numbers
@@ -37,7 +43,7 @@ HEIGHT = np.random.default_rng(9).normal(size=8)  # of an item's bias
 def mlp(users, items):
     (weight, out), width = HIDDEN, users.shape[1]
     before = (users @ weight[:, :width].T)[:, None, :] + (items @ weight[:, width:].T)[None]
-    return sigmoid(np.maximum(before, 0) @ out)
+    return {"forward": list(sigmoid(np.maximum(before, 0) @ out)).__getitem__}
 
 
 def mlp_module(users, items):
@@ -52,7 +58,8 @@ def mlp_module(users, items):
 
 
 def biased(users, items):
-    return dot(users, items) + items @ HEIGHT
+    """The item's bias as one column more, the first, which is 1 for every user."""
+    return {"tables": Tables(np.insert(users, 0, 1, axis=1), np.insert(items, 0, items @ HEIGHT, axis=1), cosine=False)}
 
 
 def biased_module(users, items):
@@ -76,18 +83,14 @@ def saved_npy(users, items, folder):
     return paths
 
 
-# name -> (how to make it from two tables and a folder, similarity, every user's score of every item, in float64)
+# name -> (how to make it from two tables and a folder, similarity, what the oracle is told of it)
 MODELS = {
     "tables, cosine": (lambda users, items, _: (users, items), "cosine", cosine),
     "tables, dot": (lambda users, items, _: (users, items), "dot", dot),
     ".npy files": (saved_npy, "cosine", cosine),
     "live Keras model": (lambda users, items, _: keras_model(users, items, normalize=True), "cosine", cosine),
     ".keras file": (saved_keras, "cosine", cosine),
-    "Keras model's own sigmoid": (
-        lambda users, items, _: keras_model(users, items, squash=True),
-        "model",
-        lambda users, items: sigmoid(dot(users, items)),
-    ),
+    "Keras model's own sigmoid": (lambda users, items, _: keras_model(users, items, squash=True), "model", squashed),
     "live PyTorch module": (lambda users, items, _: torch_model(users, items), "cosine", cosine),
     "PyTorch module, dot": (lambda users, items, _: torch_model(users, items), "dot", dot),
     "a bias beside the product": (lambda users, items, _: biased_module(users, items), "model", biased),
@@ -96,8 +99,13 @@ MODELS = {
 
 
 @pytest.fixture(scope="module", params=list(MODELS))
-def model(request):
-    return MODELS[request.param]
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(kind):
+    return MODELS[kind]
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +113,32 @@ def tables():
     return random_tables(USERS, ITEMS)
 
 
+def metadata(row):
+    """Every type of column, with gaps, lists and values that one item alone has."""
+    found = {"title": f"Item {row}", "year": 1900 + row % 125, "classic": row % 5 == 0}
+    if row % 3:
+        found["genres"] = [GENRES[row % 5], *GENRES[: row % 2]]
+    return found
+
+
 @pytest.fixture(scope="module")
-def bundle(tables, model, tmp_path_factory):
+def world(tables, model):
+    """What the oracle knows; users 0 and 1 have seen nothing."""
+    rng, exact = np.random.default_rng(1), [table.astype(np.float64) for table in tables]
+    seen = [np.unique(rng.integers(0, ITEMS, 5 * max(user - 1, 0))) for user in range(USERS)]
+    items = [metadata(row) for row in range(ITEMS)]
+    return World(NAME, "integer", USER_IDS, ITEM_IDS, items, seen, **model[2](*exact))
+
+
+@pytest.fixture(scope="module")
+def bundle(tables, model, world, tmp_path_factory):
     make, similarity, _ = model
     folder = tmp_path_factory.mktemp("contract")
-    rng = np.random.default_rng(1)
-    seen = rng.integers(0, USERS, 200), rng.integers(0, ITEMS, 200)
-    export_model(make(*tables, folder), folder / "model" / "1", similarity=similarity, interactions=seen)
-    return folder / "model" / "1"
+    pairs = np.repeat(np.arange(USERS), [len(rows) for rows in world.seen]), np.concatenate(world.seen)
+    ids = {"user_ids": USER_IDS, "item_ids": ITEM_IDS}
+    beside = {"items": world.metadata, "interactions": pairs, "name": NAME}
+    export_model(make(*tables, folder), folder / NAME / "1", similarity=similarity, **ids, **beside)
+    return folder / NAME / "1"
 
 
 @pytest.fixture(scope="module", params=["exact", "plain"])
@@ -124,7 +150,9 @@ def retrieval(request):
 def service(bundle, retrieval):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loading, "WORTH_SCREENING", 0)  # it starts where it pays, which is later than these tests can wait for
-        with Application(lambda: loading.load_model(bundle, retrieval=retrieval), max_k=ITEMS + 5) as application:
+        with Application(
+            lambda: loading.load_model(bundle, retrieval=retrieval), max_k=MAX_K, max_list_ids=MAX_LIST_IDS
+        ) as application:
             yield application.wait_ready()
 
 
@@ -134,56 +162,61 @@ def test_it_is_the_retrieval_asked_for(service, retrieval):
     assert found["retrieval"] == (retrieval if found["dim"] else "plain")
 
 
-@pytest.fixture(scope="module")
-def scores(tables, model):
-    """float64 [U, N], written apart from the engine."""
-    _, _, scores_of = model
-    return scores_of(*(table.astype(np.float64) for table in tables))
-
-
 def assert_top(response, expected, k):
-    """Equal to the brute force, ties aside; `expected` is float64 [N] with what may not come at -inf."""
-    rows = item_ids(response)
-    best = np.sort(expected)[::-1]
-    best = best[np.isfinite(best)][:k]
+    """Equal to the brute force, ties aside; `expected` is float64 [N]."""
+    rows = [ROWS[each] for each in item_ids(response)]
+    best = np.sort(expected)[::-1][:k]
     assert len(rows) == len(set(rows)) == len(best)
     np.testing.assert_allclose(expected[rows], best, rtol=1e-6, atol=TIE)
     np.testing.assert_allclose([item["score"] for item in response.json()["items"]], best, rtol=1e-5, atol=1e-5)
 
 
-def test_top_k_of_every_user_is_the_brute_force(service, scores):
+def test_top_k_of_every_user_is_the_brute_force(service, world):
     for user in range(USERS):
-        assert_top(service.recommend(user_id=user, k=10), scores[user], 10)
+        assert_top(service.recommend(user_id=USER_IDS[user], k=10), world.scores(user), 10)
 
 
-def test_k_beyond_the_catalogue_gives_all_of_it(service, scores):
-    assert_top(service.recommend(user_id=0, k=ITEMS + 5), scores[0], ITEMS)
+def test_k_beyond_the_catalogue_gives_all_of_it(service, world):
+    assert_top(service.recommend(user_id=USER_IDS[0], k=ITEMS + 5), world.scores(0), ITEMS)
 
 
-def test_random_mixtures_of_options_are_the_brute_force(service, scores, bundle):
-    rng, seen = np.random.default_rng(2), archive.open_bundle(bundle).seen
-    for _ in range(60):
-        user, k = int(rng.integers(USERS)), int(rng.integers(1, MOST_K))
-        body = {
-            "user_id": user,
-            "k": k,
-            "exclude_seen": bool(rng.integers(2)),
-            "exclude_item_ids": rng.integers(0, ITEMS, 9).tolist(),
-        }
-        allowed = scores[user].copy()
-        if rng.integers(2):
-            body["candidate_item_ids"] = rng.integers(0, ITEMS, 20).tolist()
-            allowed[np.setdiff1d(np.arange(ITEMS), body["candidate_item_ids"])] = -np.inf
-        allowed[body["exclude_item_ids"]] = -np.inf
-        if body["exclude_seen"]:
-            allowed[seen.of(user)] = -np.inf
-        assert_top(service.recommend(body), allowed, k)
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_random_mixtures_of_options_are_the_brute_force(service, world, kind, endpoint):
+    """Of right requests and of wrong ones; what a model without vectors can't answer is a problem."""
+    stream = Requests({NAME: world}, NAME, seed=10 * list(MODELS).index(kind) + list(ENDPOINTS).index(endpoint))
+    for _ in range(REQUESTS):
+        _, body = stream.one(NAME, endpoint)
+        response = service.request("POST", endpoint, json=body)
+        assert not findings({NAME: world}, NAME, endpoint, body, response.status_code, response.json()), str(body)[:1000]
+
+
+VECTORS_NEEDED = {
+    "history": ("/recommend/history", {"item_ids": ITEM_IDS[:2]}),
+    "similar items": ("/similar/items", {"item_id": ITEM_IDS[1]}),
+    "similar users": ("/similar/users", {"user_id": USER_IDS[1]}),
+    "explain": ("/explain", {"user_id": USER_IDS[5], "item_id": ITEM_IDS[1]}),
+    "diversity": ("/recommend", {"user_id": USER_IDS[5], "diversity": 0.5}),
+    "explanation": ("/recommend", {"user_id": USER_IDS[5], "include": ["explanation"]}),
+    "diversity in a batch": ("/recommend/batch", {"user_ids": USER_IDS[:2], "diversity": 0.5}),
+    "explanation in a batch": ("/recommend/batch", {"user_ids": USER_IDS[:2], "include": ["explanation"]}),
+}
+
+
+@pytest.mark.parametrize("case", VECTORS_NEEDED)
+def test_a_model_without_vectors_says_so_where_they_are_needed(service, world, case):
+    endpoint, body = VECTORS_NEEDED[case]
+    response = service.request("POST", endpoint, json=body)
+
+    if world.tables:
+        assert response.status_code == 200
+    else:
+        assert "needs item vectors, and this model has none" in assert_problem(response, 422, "invalid-request")["detail"]
 
 
 def test_the_same_question_has_the_same_answer(service):
-    assert len({service.recommend(user_id=3, k=ITEMS).text for _ in range(5)}) == 1
+    assert len({service.recommend(user_id=USER_IDS[3], k=ITEMS).text for _ in range(5)}) == 1
 
 
-@pytest.mark.parametrize("user", [-1, USERS, 2**63])
-def test_an_id_outside_is_refused(service, user):
-    assert_problem(service.recommend(user_id=user), 422, "id-out-of-range", "/user_id")
+@pytest.mark.parametrize("user", [-1, 0, 101, 2**63])
+def test_an_unknown_id_is_refused(service, user):
+    assert_problem(service.recommend(user_id=user), 422, "unknown-id", "/user_id")
