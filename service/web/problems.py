@@ -80,12 +80,14 @@ def pointer(path: Sequence[str | int]) -> str:
 
 def invalid_request(error: ValidationError) -> errors.InvalidRequest:
     """Pydantic's findings as ours; what the client sent is left out, names of unknown fields included."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)
+    found = error.errors(include_url=False, include_input=False)
     return errors.InvalidRequest("the request is not what this endpoint takes", map(_field, found))
 
 
 def _field(found: Any) -> FieldError:
     path = tuple(takewhile(_tellable, found["loc"]))
+    if found["type"] == "of_field":
+        return FieldError((*path, found["ctx"]["field"]), found["msg"])
     if found["type"] == "extra_forbidden":
         return FieldError(path[:-1], "a field is not known here; see /docs for those that are")
     detail = {"model_type": "must be a JSON object", "missing": "is required"}.get(found["type"], found["msg"])

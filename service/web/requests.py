@@ -22,6 +22,11 @@ MOST_COLUMNS = 64
 LARGEST = 3.4028234663852886e38  # of float32
 
 
+def _of_field(field: str, rule: str) -> PydanticCustomError:
+    """What a check of several fields says of one of them; `web.problems` points at it."""
+    return PydanticCustomError("of_field", "{rule}", {"rule": rule, "field": field})
+
+
 def _external_id(value: Any) -> int | str:
     if type(value) is int or (type(value) is str and 0 < len(value) <= LONGEST_ID):
         return value
@@ -136,7 +141,7 @@ class Ranking(Request):
     def _filter_within_limit(self, info: ValidationInfo) -> Self:
         limit = info.context.max_list_ids if info.context and self.filter else None
         if limit is not None and sum(clauses.values for clauses in self.filter.values()) > limit:
-            raise PydanticCustomError("filter_too_large", f"filter must hold at most {limit} values in all")
+            raise _of_field("filter", f"must hold at most {limit} values in all")
         return self
 
     @property
@@ -187,7 +192,7 @@ class BatchRequest(WithFallback):
     def _answer_within_limit(self, info: ValidationInfo) -> Self:
         limit = info.context.max_answer_items if info.context else None
         if limit is not None and len(self.user_ids) * self.k > limit:
-            raise PydanticCustomError("answer_too_large", f"user_ids times k must be at most {limit}; ask for fewer at a time")
+            raise _of_field("user_ids", f"times k must be at most {limit}; ask for fewer at a time")
         return self
 
 
@@ -209,11 +214,11 @@ class HistoryRequest(Options):
         if (self.item_ids is None) == (self.vector is None):
             raise PydanticCustomError("one_source", "give either item_ids or vector")
         if self.vector is not None and (self.weights is not None or self.negative_item_ids):
-            raise PydanticCustomError("one_source", "weights and negative_item_ids belong to item_ids, not to vector")
+            raise _of_field("vector", "takes neither weights nor negative_item_ids beside it; they belong to item_ids")
         if self.weights is not None and self.item_ids is not None and len(self.weights) != len(self.item_ids):
-            raise PydanticCustomError("weights", "weights must have as many numbers as item_ids has ids")
+            raise _of_field("weights", "must have as many numbers as item_ids has ids")
         if self.weights is not None and min(self.weights) <= 0:
-            raise PydanticCustomError("weights", "weights must be above 0; what is disliked belongs into negative_item_ids")
+            raise _of_field("weights", "must be above 0; what is disliked belongs into negative_item_ids")
         return self
 
 

@@ -81,7 +81,7 @@ async def recommend_batch(caller: Caller, body: BatchRequest) -> bytes:
 
 
 @json_router.post(
-    "/recommend/history", response_model=HistoryResponse, summary="Somebody without a row", **DOCUMENTED
+    "/recommend/history", response_model=HistoryResponse, summary="Best items for somebody without a row", **DOCUMENTED
 )
 async def recommend_history(caller: Caller, body: HistoryRequest) -> bytes:
     """For new users and sessions: by items liked and disliked, or by a vector."""
