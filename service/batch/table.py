@@ -55,8 +55,8 @@ class Tables:
         """Tables one after another as one file, in row groups of an even size, safe on the disk when this returns."""
         with open(path, "wb") as file:
             with pq.ParquetWriter(file, self._schema, compression="zstd") as writer:
-                for group in self._even(tables):
-                    writer.write_table(group, row_group_size=self._group_rows)
+                for group in self._even(tables):  # in one chunk each: pages end where chunks do
+                    writer.write_table(group.combine_chunks(), row_group_size=self._group_rows)
             file.flush()
             os.fsync(file.fileno())
 

@@ -6,6 +6,8 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from service.batch import parts, progress, table
 from service.batch.plan import make_plan
 from service.batch.run import write_all
 from service.bundle.archive import open_bundle
+from service.bundle.vocabulary import RowNumbers
 from service.engine.loading import load_model
 from service.engine.query import Query, Ranked
 from tests.bundles import make_bundle
@@ -293,6 +296,21 @@ def test_without_pyarrow_one_line_names_the_extra(bundle, tmp_path):
     command = [sys.executable, "-c", program, "batch", bundle, "-o", tmp_path / "out.parquet"]
 
     assert_mistake(subprocess.run(command, capture_output=True, text=True), "pyarrow", "recoserve[batch]")
+
+
+def test_where_parts_end_leaves_no_trace_in_the_file(bundle, tmp_path):
+    """Not even in a column of several pages and row groups: 3,000 users of 400 items, cut anywhere."""
+    rng, opened = np.random.default_rng(3), replace(open_bundle(bundle), users=RowNumbers(3000))
+    answers = [Ranked(rng.integers(0, 8, 400), rng.random(400, np.float32)) for _ in range(3000)]
+    tables = table.Tables(opened, {"k": 400})
+    written = set()
+    for count in (0, 1, 7, 40):
+        cuts = [0, *np.sort(rng.choice(np.arange(1, 3000), count, replace=False)).tolist(), 3000]
+        pieces = [tables.of(start, answers[start:stop]) for start, stop in pairwise(cuts)]
+        tables.write(tmp_path / "out.parquet", pieces)
+        written.add((tmp_path / "out.parquet").read_bytes())
+
+    assert len(written) == 1
 
 
 def test_answers_out_of_turn_are_a_defect(bundle, tmp_path):
