@@ -56,7 +56,7 @@ def run(
 def _outcome(
     worlds: Mapping[str, World], default: str, endpoint: str, body: Mapping[str, Any], response: httpx.Response
 ) -> Outcome:
-    named = body.get("model", default)
+    named = default if body.get("model") is None else body["model"]
     model = named if isinstance(named, str) and named in worlds else "no such model"
     wrong = findings(worlds, default, endpoint, body, response.status_code, response.json())
     return Outcome(model, endpoint, body, response.status_code, wrong)

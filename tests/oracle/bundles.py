@@ -51,6 +51,7 @@ class Kind:
     similarity: str
     ids: str = "integer"
     bare: bool = False  # without metadata and interactions
+    padded: bool = False  # the first user and the first item are zeros, and every 10th item is the one before it again
 
 
 KINDS = {
@@ -60,15 +61,22 @@ KINDS = {
     "torch-model": Kind("torch-dot", "model"),
     "torch-biased": Kind("torch-biased-dot", "model"),
     "torch-mlp": Kind("torch-mlp", "model"),
+    "padded-cosine": Kind("torch-dot", "cosine", padded=True),
+    "padded-dot": Kind("torch-dot", "dot", padded=True),
     "bare": Kind("torch-dot", "cosine", ids="row", bare=True),
 }
 
 
 def make(folder: Path, names: list[str], epochs: int | None = None) -> list[Made]:
     """Train, save and export; `folder` becomes a models folder. Each architecture is trained once."""
-    sources = _read()
-    trained = {kind: _train(kind, sources.data, folder, epochs) for kind in {KINDS[name].architecture for name in names}}
-    return [_export(name, KINDS[name], *trained[KINDS[name].architecture], sources, folder / "models") for name in names]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # models as small as these are trained faster by one thread than by several that wait for each other
+    try:
+        sources = _read()
+        trained = {kind: _train(kind, sources.data, folder, epochs) for kind in {KINDS[name].architecture for name in names}}
+        return [_export(name, KINDS[name], *trained[KINDS[name].architecture], sources, folder / "models") for name in names]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _read() -> _Sources:
@@ -118,6 +126,8 @@ def _export(name: str, kind: Kind, model: Any, saved: Path, sources: _Sources, f
     users, items = (_ids(side, given, kind.ids) for side, given in (("u", sources.data.user_ids), ("i", sources.data.item_ids)))
     known: dict[str, Any] = {} if kind.ids == "row" else {"user_ids": users, "item_ids": items}
     beside: dict[str, Any] = {} if kind.bare else {"items": sources.items, "interactions": sources.pairs}
+    if kind.padded:
+        model = tuple(table.astype(np.float32) for table in _two_tables(saved, kind))
     export_model(model, folder / name / "1", similarity=kind.similarity, **known, **beside)
     seen = [rows[:0] for rows in sources.seen] if kind.bare else sources.seen
     metadata = None if kind.bare else sources.items
@@ -140,8 +150,17 @@ def _keras_dot(saved: Path, kind: Kind) -> dict[str, Any]:
 
 
 def _torch_dot(saved: Path, kind: Kind) -> dict[str, Any]:
-    users, items = (_state(saved)[f"{side}_embedding.weight"] for side in ("user", "item"))
+    users, items = _two_tables(saved, kind)
     return {"tables": Tables(users, items, cosine=kind.similarity == "cosine")}
+
+
+def _two_tables(saved: Path, kind: Kind) -> tuple[Scores, Scores]:
+    """As models with a row for padding, and catalogues with doubles, have them."""
+    users, items = (_state(saved)[f"{side}_embedding.weight"] for side in ("user", "item"))
+    if kind.padded:
+        users[0] = items[0] = 0
+        items[10::10] = items[9:-1:10]
+    return users, items
 
 
 def _torch_biased(saved: Path, kind: Kind) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from tests.oracle import oracle
 from tests.oracle.faults import NULLABLE, Fault, faults
 from tests.oracle.oracle import Expected, Ranked, Reasons
-from tests.oracle.world import ROOM, Rows, Scores, World
+from tests.oracle.world import ROOM, Bools, Rows, Scores, World
 
 RELATIVE = 1e-5
 STATUS = {"invalid-request": 422, "unknown-id": 422, "id-out-of-range": 422, "unknown-model": 404}
@@ -120,8 +120,19 @@ def _best(expected: Ranked, found: Rows, scores: Scores) -> Iterator[str]:
         yield f"place {wrong[0]}: row {found[wrong[0]]} of {expected.scores[found][wrong[0]]}, the best left has {truth[wrong[0]]}"
     if (np.diff(scores) > 0).any():
         yield "scores rise"
-    if expected.counts and (found != expected.rows[order]).any():
-        yield f"popular items {found[:10]}, expected rows {expected.rows[order][:10]}"
+    if (found != expected.rows[order])[_certain(expected, order)].any():
+        yield f"rows {found[:10]}, expected {expected.rows[order][:10]}: equal scores come in row order"
+
+
+def _certain(expected: Ranked, order: Rows) -> Bools:
+    """The places whose item is beyond doubt: its score is apart from the others, or equal to theirs in any arithmetic."""
+    rows = expected.rows[np.lexsort((expected.rows, -expected.scores[expected.rows]))]
+    ranked = expected.scores[rows]
+    gaps, counted = -np.diff(ranked), expected.room == 0
+    twins = (expected.alike[rows[1:]] == expected.alike[rows[:-1]]) if expected.alike is not None else np.zeros(len(gaps), bool)
+    apart = gaps > 2 * expected.room + 2 * RELATIVE * np.abs(ranked[1:])
+    clear = np.append(apart | ((gaps == 0) & (twins | counted | (ranked[1:] == 0))), True)
+    return (clear & np.append(True, clear[:-1]))[: len(order)]
 
 
 def _diverse(world: World, expected: Ranked, found: Rows) -> Iterator[str]:

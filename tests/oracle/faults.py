@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.oracle.filters import LISTS
+from tests.oracle.oracle import direction, rows
 from tests.oracle.world import MAX_K, MAX_LIST_IDS, World, kind_of
 
 INVALID, UNKNOWN_ID, OUT_OF_RANGE, UNKNOWN_MODEL = "invalid-request", "unknown-id", "id-out-of-range", "unknown-model"
@@ -52,7 +53,8 @@ def faults(worlds: Mapping[str, World], default: str, endpoint: str, body: Mappi
     for field in FIELDS[endpoint]:
         if field in body:
             found += CHECKS[field](world, f"/{field}", body[field], body)
-    return found + list(_able(world, endpoint, body))
+    found += _able(world, endpoint, body)
+    return found or list(_cancelled(world, endpoint, body))
 
 
 def _shape(endpoint: str, body: Mapping[str, Any]) -> Iterator[Fault]:
@@ -77,12 +79,24 @@ def _one_source(body: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _able(world: World, endpoint: str, body: Mapping[str, Any]) -> Iterator[Fault]:
-    """What a model without vectors can't do, wherever that is named; and a vector has no items that could explain anything."""
-    wants = endpoint in NEEDS_VECTORS or body.get("diversity") or "explanation" in (body.get("include") or ())
-    if world.tables is None and wants:
+    """What this model, or its bundle, can't do, wherever that is named; and a vector has no items that could explain anything."""
+    explained = "explanation" in (body.get("include") or ())
+    if world.tables is None and (endpoint in NEEDS_VECTORS or body.get("diversity") or explained):
         yield Fault(INVALID, "", below=True)
-    if "vector" in body and "explanation" in (body.get("include") or ()):
-        yield Fault(INVALID, "/include", below=True)
+    if (explained and "vector" in body) or (_of_pairs(endpoint, explained) and not world.popularity.any()):
+        yield Fault(INVALID, "", below=True)
+
+
+def _cancelled(world: World, endpoint: str, body: Mapping[str, Any]) -> Iterator[Fault]:
+    """A history of which no direction is left, as of an item whose vector is zero."""
+    if endpoint == "/recommend/history" and world.tables is not None and "item_ids" in body:
+        liked, disliked = (rows(world, body.get(field) or []) for field in ("item_ids", "negative_item_ids"))
+        if not direction(world.tables, liked, disliked, body.get("weights")).any():
+            yield Fault(INVALID, "", below=True)
+
+
+def _of_pairs(endpoint: str, explained: bool) -> bool:
+    return endpoint == "/explain" or (explained and endpoint != "/recommend/history")
 
 
 def _id(side: str) -> Callable[..., Iterator[Fault]]:
@@ -160,7 +174,9 @@ def _filter(world: World, pointer: str, value: Any, body: Mapping[str, Any]) -> 
         return
     for column, clauses in value.items():
         place = f"{pointer}/{column.replace('~', '~0').replace('/', '~1')}"
-        if column not in world.types or not isinstance(clauses, dict) or not clauses or None in clauses.values():
+        if column not in world.values:  # a name that isn't known is not repeated
+            yield Fault(INVALID, pointer, below=True)
+        elif column not in world.types or not isinstance(clauses, dict) or not clauses or None in clauses.values():
             yield Fault(INVALID, place, below=True)
         else:
             for name, wanted in clauses.items():

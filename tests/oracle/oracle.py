@@ -1,13 +1,13 @@
 """The expected answer to a request, by brute force in float64 over all items. It shares no code with the engine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tests.oracle.filters import passing
-from tests.oracle.world import ROOM, Id, Rows, Scores, Tables, World
+from tests.oracle.world import ROOM, Bools, Id, Rows, Scores, Tables, World, rounded
 
 LISTED_REASONS = 5  # of an item in a list; /explain gives k
 
@@ -24,7 +24,8 @@ class Reasons:
 class Ranked:
     """A list of items or users: the best k of `rows` by `scores` (float64 [N], each right within `room`).
 
-    With `diversity` above 0 it is chosen greedily. `counts` tells that scores are whole numbers, of which equal ones come by row.
+    With `diversity` above 0 it is chosen greedily. Rows with the same number in `alike` [N] have the same vector, hence the same
+    score, and come in row order.
     """
 
     scores: Scores
@@ -34,7 +35,7 @@ class Ranked:
     diversity: float = 0.0
     metadata: bool = False
     reasons: Reasons | None = None
-    counts: bool = False
+    alike: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -58,68 +59,76 @@ def answer(world: World, endpoint: str, body: Mapping[str, Any]) -> Expected:
 
 
 def _recommend(world: World, body: Mapping[str, Any]) -> Expected:
-    return _of_user(world, body["user_id"], body)
+    return _of_user(world, body["user_id"], body, _allowed(world, body))
 
 
 def _batch(world: World, body: Mapping[str, Any]) -> Expected:
     fallback = body.get("fallback") == "popular"
     answered = [one for one in body["user_ids"] if fallback or one in world.user_row]
+    allowed = _allowed(world, body)
     missing = [one for one in body["user_ids"] if not fallback and one not in world.user_row]
-    return Expected({"missing_user_ids": missing}, results=tuple(_of_user(world, one, body) for one in answered))
+    return Expected({"missing_user_ids": missing}, results=tuple(_of_user(world, one, body, allowed) for one in answered))
 
 
-def _of_user(world: World, user_id: Id, body: Mapping[str, Any]) -> Expected:
+def _of_user(world: World, user_id: Id, body: Mapping[str, Any], allowed: Bools) -> Expected:
     user = world.user_row.get(user_id)
     if user is None:
-        popular = Ranked(world.popularity, np.empty(0, np.int64), 0, 0.0, counts=True)
-        ranked = _with_options(world, popular, body, own=np.empty(0, np.int64), hidden=np.empty(0, np.int64))
+        popular = Ranked(world.popularity, np.empty(0, np.int64), 0, 0.0)
+        ranked = _with_options(world, popular, body, allowed, own=np.empty(0, np.int64), hidden=np.empty(0, np.int64))
         return Expected({"user_id": user_id, "fallback": "popular"}, ranked)
     own = world.seen[user]
     hidden = own if body.get("exclude_seen") else own[:0]
     ranked = Ranked(world.scores(user), own[:0], 0, world.room(user))
-    return Expected({"user_id": user_id}, _with_options(world, ranked, body, own, hidden))
+    return Expected({"user_id": user_id}, _with_options(world, ranked, body, allowed, own, hidden))
 
 
 def _history(world: World, body: Mapping[str, Any]) -> Expected:
     assert world.tables is not None
-    liked = _rows(world, body.get("item_ids") or [])
-    disliked = _rows(world, body.get("negative_item_ids") or [])
+    liked = rows(world, body.get("item_ids") or [])
+    disliked = rows(world, body.get("negative_item_ids") or [])
     if "vector" in body:
         query, blur = np.array(body["vector"], np.float64), 1.0
     else:
         query, blur = _query(world.tables, liked, disliked, body.get("weights"))
     hidden = np.union1d(liked, disliked) if body.get("exclude_seen", True) else liked[:0]
     ranked = Ranked(world.tables.scores(query), hidden[:0], 0, blur * world.tables.room(query))
-    return Expected({}, _with_options(world, ranked, body, np.unique(liked), hidden))
+    return Expected({}, _with_options(world, ranked, body, _allowed(world, body), np.unique(liked), hidden))
 
 
-def _query(tables: Tables, liked: Rows, disliked: Rows, weights: list[float] | None) -> tuple[Scores, float]:
-    """The query of a history, and by how much it is less sharp than a vector of the table, where its parts cancel out."""
+def direction(tables: Tables, liked: Rows, disliked: Rows, weights: Sequence[float] | None) -> Scores:
+    """Twice the weighted mean of what is liked less the mean of what is disliked, or the former alone; [d], of any length."""
     vectors = tables.unit_items if tables.cosine else tables.items
     shares = np.array(weights or [1.0] * len(liked), np.float64)
-    positive = (shares / shares.max()) @ vectors[liked] / (shares / shares.max()).sum()
-    direction = 2 * positive - vectors[disliked].mean(0) if len(disliked) else positive
-    blur = 1 + 3 * np.linalg.norm(vectors[np.concatenate([liked, disliked])], axis=1).max() / np.linalg.norm(direction)
+    shares /= shares.max()
+    mean: Scores = shares @ vectors[liked] / shares.sum()
+    return 2 * mean - vectors[disliked].mean(0) if len(disliked) else mean
+
+
+def _query(tables: Tables, liked: Rows, disliked: Rows, weights: Sequence[float] | None) -> tuple[Scores, float]:
+    """The query of a history, and how much less sharp than a vector of the table it is in float32, where its parts cancel out."""
+    vectors = tables.unit_items if tables.cosine else tables.items
+    found = direction(tables, liked, disliked, weights)
+    blur = 1 + 3 * np.linalg.norm(vectors[np.concatenate([liked, disliked])], axis=1).max() / np.linalg.norm(found)
     if tables.cosine:
-        return direction / np.linalg.norm(direction), blur
+        return found / np.linalg.norm(found), blur
     fixed = (tables.users == tables.users[0]).all(0)
     length = np.sqrt((tables.users[:, ~fixed] ** 2).sum(1).mean())
-    return np.where(fixed, tables.users[0], direction / np.linalg.norm(direction[~fixed]) * length), blur
+    return np.where(fixed, tables.users[0], found / np.linalg.norm(found[~fixed]) * length), blur
 
 
 def _similar_items(world: World, body: Mapping[str, Any]) -> Expected:
     assert world.tables is not None
     item = world.item_row[body["item_id"]]
-    ranked = Ranked(world.tables.unit_items @ world.tables.unit_items[item], np.empty(0, np.int64), 0, ROOM)
+    ranked = Ranked(rounded(world.tables.unit_items @ world.tables.unit_items[item]), np.empty(0, np.int64), 0, ROOM)
     hidden = np.array([item], np.int64)
-    return Expected({"item_id": body["item_id"]}, _with_options(world, ranked, body, hidden[:0], hidden))
+    return Expected({"item_id": body["item_id"]}, _with_options(world, ranked, body, _allowed(world, body), hidden[:0], hidden))
 
 
 def _similar_users(world: World, body: Mapping[str, Any]) -> Expected:
     assert world.tables is not None
     user = world.user_row[body["user_id"]]
-    rows = np.delete(np.arange(len(world.user_ids)), user)
-    ranked = Ranked(world.tables.unit_users @ world.tables.unit_users[user], rows, body.get("k", 10), ROOM)
+    others = np.delete(np.arange(len(world.user_ids)), user)
+    ranked = Ranked(rounded(world.tables.unit_users @ world.tables.unit_users[user]), others, body.get("k", 10), ROOM)
     return Expected({"user_id": body["user_id"]}, ranked)
 
 
@@ -142,24 +151,36 @@ def _explain(world: World, body: Mapping[str, Any]) -> Expected:
     )
 
 
-def _with_options(world: World, ranked: Ranked, body: Mapping[str, Any], own: Rows, hidden: Rows) -> Ranked:
+def _allowed(world: World, body: Mapping[str, Any]) -> Bools:
+    """Which items a request lets into a list, before any that the user has seen are left out; [N]."""
+    found = np.zeros(len(world.item_ids), bool)
+    found[passing(world, body.get("filter", {}))] = True
+    if body.get("candidate_item_ids") is not None:
+        candidates = np.zeros_like(found)
+        candidates[rows(world, body["candidate_item_ids"])] = True
+        found &= candidates
+    found[rows(world, body.get("exclude_item_ids", []))] = False
+    return found
+
+
+def _with_options(world: World, ranked: Ranked, body: Mapping[str, Any], allowed: Bools, own: Rows, hidden: Rows) -> Ranked:
     """The list with everything that a request says of it; `own` are the items that explain, `hidden` those to leave out."""
     include = body.get("include", [])
-    rows = passing(world, body.get("filter", {}))
-    if body.get("candidate_item_ids") is not None:
-        rows = np.intersect1d(rows, _rows(world, body["candidate_item_ids"]))
-    rows = np.setdiff1d(rows, np.union1d(hidden, _rows(world, body.get("exclude_item_ids", []))))
+    left = allowed.copy()
+    left[hidden] = False
     return replace(
         ranked,
-        rows=rows,
+        rows=np.flatnonzero(left),
         k=body.get("k", 10),
         diversity=float(body.get("diversity", 0)),
         metadata="metadata" in include,
+        alike=world.tables.alike if world.tables is not None else None,
         reasons=Reasons(own, LISTED_REASONS) if "explanation" in include else None,
     )
 
 
-def _rows(world: World, ids: list[Id]) -> Rows:
+def rows(world: World, ids: Sequence[Id]) -> Rows:
+    """The rows of known items, in the order given."""
     return np.array([world.item_row[one] for one in ids], np.int64)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.oracle.faults import FIELDS, NULLABLE
 from tests.oracle.filters import LISTS
 from tests.oracle.world import MAX_K, MAX_LIST_IDS, Id, Scores, World
 
@@ -41,6 +42,8 @@ class Requests:
         body = Body(world, self._draw).made(chosen)
         if world.name != self._default or self._draw.random() < 0.2:
             body["model"] = world.name
+        if self._draw.random() < 0.05:
+            body = dict.fromkeys([field for field in NULLABLE if field in FIELDS[chosen]]) | body
         if self._draw.random() < SPOILED:
             body = Spoiler(world, self._draw).spoiled(chosen, body)
         return chosen, body
@@ -51,6 +54,10 @@ class Body:
 
     def __init__(self, world: World, draw: Random) -> None:
         self._world, self._draw = world, draw
+
+    @property
+    def _explains(self) -> bool:
+        return self._world.tables is not None and bool(self._world.popularity.any())
 
     def made(self, endpoint: str) -> dict[str, Any]:
         return self._makers()[endpoint]()
@@ -76,7 +83,7 @@ class Body:
         return body
 
     def _batch(self) -> dict[str, Any]:
-        users = [self._user() for _ in range(self._draw.choice([1, 2, 3, 8, 40]))]
+        users = [self._user() for _ in range(self._draw.choice([1, 2, 3, 8, 40, 100]))]
         body = {"user_ids": users, **self._options(users[0])}
         if self._chance(0.4):
             users.insert(self._draw.randrange(len(users) + 1), self._draw.choice(NOBODY[self._world.id_kind]))
@@ -91,8 +98,10 @@ class Body:
         body = self._options(self._user())
         tables = self._world.tables
         if tables is not None and tables.order_known and self._chance(0.25):
-            return {"vector": [self._draw.gauss(0, 1) for _ in range(tables.items.shape[1])], **body}
-        body["item_ids"] = self._some_items(self._draw.choice([1, 1, 2, 5, 30]))
+            body.pop("include", None)
+            size = self._draw.choice([1, 1, 1e-30, 1e30]) if tables.cosine else 1
+            return {"vector": [size * self._draw.gauss(0, 1) for _ in range(tables.items.shape[1])], **body}
+        body["item_ids"] = self._with_double(self._some_items(self._draw.choice([1, 1, 2, 5, 30])))
         if self._chance(0.4):
             body["negative_item_ids"] = self._some_items(self._draw.choice([0, 1, 3]))
         if self._chance(0.3):
@@ -106,7 +115,7 @@ class Body:
         return {**body, "include": ["metadata"]} if self._chance(0.3) else body
 
     def _score(self) -> dict[str, Any]:
-        items = self._some_items(self._draw.choice([1, 3, 20, 500]))
+        items = self._with_double(self._some_items(self._draw.choice([1, 3, 20, 500])))
         if self._chance(0.3):
             items.insert(self._draw.randrange(len(items) + 1), self._draw.choice(NOBODY[self._world.id_kind]))
         return {"user_id": self._user(), "item_ids": items}
@@ -122,9 +131,9 @@ class Body:
         if self._world.tables is not None and self._chance(0.25):
             body["diversity"] = self._draw.choice([0, 0.3, 0.3, 1, 1.0, 0.9])
             body["k"] = min(body.get("k", 10), 200)
-        words = ["metadata", "explanation"] if self._world.tables is not None else ["metadata"]
         if self._chance(0.3):
-            body["include"] = self._draw.sample(words, self._draw.randint(0, len(words)))
+            words = ["metadata", "explanation"] if self._explains else ["metadata"]
+            body["include"] = self._draw.choices(words, k=self._draw.randint(0, 3))
             body["k"] = min(body.get("k", 10), 100)
         return body
 
@@ -161,10 +170,15 @@ class Body:
         return self._draw.choice(self._world.user_ids)
 
     def _item(self) -> Id:
+        if self._chance(0.05):
+            return self._world.item_ids[0]  # where a model has a row for padding
         return self._draw.choice(self._world.item_ids)
 
     def _some_items(self, count: int) -> list[Id]:
-        return self._draw.sample(self._world.item_ids, count)
+        return [self._item()] if count == 1 else self._draw.sample(self._world.item_ids, count)
+
+    def _with_double(self, items: list[Id]) -> list[Id]:
+        return [*items, items[0]] if self._chance(0.1) else items
 
     def _chance(self, share: float) -> bool:
         return self._draw.random() < share
@@ -226,7 +240,7 @@ class Spoiler:
             if field in body:
                 ways += [(field, value) for value in (nobody, other, None, 1.5, True, "", [body[field]], "x" * 513)]
         for field in ("exclude_item_ids", "candidate_item_ids", "item_ids", "negative_item_ids", "user_ids"):
-            if field in body:
+            if body.get(field) is not None:
                 ways += [(field, self._with(body[field], one)) for one in (nobody, other, None, 1.5)]
                 ways += [(field, 3), (field, list(islice(cycle(body[field] or [0]), MAX_LIST_IDS + 1)))]
         ways += [(field, []) for field in ("candidate_item_ids", "item_ids", "user_ids") if field in body]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Id = int | str
 Rows = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 Scores = NDArray[np.float64]
 
 MAX_K = 9_750  # of the services that are asked; above MovieLens' catalogue
@@ -25,6 +26,11 @@ def unchanged(products: Scores) -> Scores:
 def sigmoid(products: Scores) -> Scores:
     """The tail of a score between 0 and 1."""
     return 1 / (1 + np.exp(-products))
+
+
+def rounded(scores: Scores) -> Scores:
+    """Scores without the last digits of float64, so that equal vectors have equal ones wherever they stand."""
+    return np.round(scores, 12) + 0.0
 
 
 def unit(rows: Scores) -> Scores:
@@ -55,10 +61,15 @@ class Tables:
     def unit_items(self) -> Scores:
         return unit(self.items)
 
+    @cached_property
+    def alike(self) -> Rows:
+        """A number for each item, [N]: the same where the whole vector is the same."""
+        return np.unique(self.items, axis=0, return_inverse=True)[1].reshape(-1)
+
     def scores(self, query: Scores) -> Scores:
         """A query's score of every item, [d] -> [N]."""
         products = self.unit_items @ unit(query) if self.cosine else self.items @ query
-        return self.tail(products)
+        return rounded(self.tail(products))
 
     def room(self, query: Scores) -> float:
         """What the float32 score of this query may be off, beside its relative error."""

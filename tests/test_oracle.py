@@ -1,0 +1,99 @@
+"""Every endpoint is what a brute force in float64 says, on MovieLens, whatever options a request mixes."""
+
+import pytest
+
+from service.engine import loading
+from tests import movielens
+from tests.oracle import bundles
+from tests.oracle.compare import findings
+from tests.oracle.requests import Requests
+from tests.oracle.world import MAX_K, MAX_LIST_IDS
+from tests.service.http import Application
+
+pytestmark = pytest.mark.skipif(not movielens.HERE, reason=movielens.ABSENT)
+
+NAMES = ["keras-dot", "torch-cosine", "torch-dot", "torch-biased", "torch-mlp", "bare", "padded-dot"]
+REQUESTS = 120  # to a bundle, for each way of retrieving
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Bundles of MovieLens with all that can come with a model, and one with nothing."""
+    return bundles.make(tmp_path_factory.mktemp("oracle"), NAMES)
+
+
+@pytest.fixture(scope="module")
+def worlds(made):
+    return {one.world.name: one.world for one in made}
+
+
+@pytest.fixture(scope="module", params=["exact", "plain"])
+def retrieval(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def service(made, retrieval):
+    loaders = [lambda path=one.path: loading.load_model(path, retrieval=retrieval) for one in made]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "WORTH_SCREENING", 0)  # it starts where it pays, which is above MovieLens
+        with Application(*loaders, max_k=MAX_K, max_list_ids=MAX_LIST_IDS) as application:
+            yield application.wait_ready()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_random_requests_to_every_endpoint_are_answered_as_the_oracle_says(service, worlds, retrieval, name):
+    """Right ones with the exact items, scores, reasons and metadata; wrong ones with a problem that names what is at fault."""
+    stream = Requests(worlds, NAMES[0], seed=2 * NAMES.index(name) + (retrieval == "plain"))
+    for _ in range(REQUESTS):
+        endpoint, body = stream.one(name)
+        response = service.request("POST", endpoint, json=body)
+        assert not findings(worlds, NAMES[0], endpoint, body, response.status_code, response.json()), (endpoint, str(body)[:1000])
+
+
+def damages(document):
+    """Answers that are wrong in one thing each, made from a right one with three items or more."""
+    items = document["items"]
+    first, last = items[0], items[-1]
+    yield {**document, "items": [last, *items[1:-1], first]}
+    yield {**document, "items": items[:-1]}
+    yield {**document, "items": [*items[:-1], first]}
+    yield {**document, "items": [*items[:-1], {**last, "item_id": -1}]}
+    yield {**document, "items": [{**first, "score": first["score"] * 1.001}, *items[1:]]}
+    yield {**document, "items": [{**first, "item_id": last["item_id"]}, *items[1:-1], {**last, "item_id": first["item_id"]}]}
+    yield {**document, "items": [{**first, "more": 1}, *items[1:]]}
+    yield {**document, "items": [{**first, "metadata": {**first["metadata"], "year": 1}}, *items[1:]]}
+    reasons = first["explanation"]
+    for changed in (reasons[1:], reasons[::-1], [{**reasons[0], "share": reasons[0]["share"] * 1.01}, *reasons[1:]]):
+        yield {**document, "items": [{**first, "explanation": changed}, *items[1:]]}
+    yield {**document, "model": {"name": "another", "version": "1"}}
+    yield {**document, "fallback": "popular"}
+
+
+def test_the_oracle_sees_an_answer_that_is_wrong_in_one_thing(service, worlds):
+    body = {"user_id": 7, "k": 20, "include": ["metadata", "explanation"], "exclude_item_ids": [318, 296]}
+    right = service.recommend(body).json()
+
+    assert not findings(worlds, NAMES[0], "/recommend", body, 200, right)
+    for place, wrong in enumerate(damages(right)):
+        assert findings(worlds, NAMES[0], "/recommend", body, 200, wrong), f"damage {place}"
+
+
+@pytest.mark.parametrize(
+    "option", [{"exclude_seen": True}, {"diversity": 0.3}, {"diversity": 1}, {"filter": {"year": {"lte": 1980}}}, {"k": 49}]
+)
+def test_the_oracle_sees_an_option_that_had_no_effect(service, worlds, option):
+    body = {"user_id": 7, "k": 50}
+    without = service.recommend(body).json()
+
+    assert findings(worlds, NAMES[0], "/recommend", {**body, **option}, 200, without)
+
+
+def test_the_oracle_sees_a_problem_that_names_another_fault(service, worlds):
+    body = {"user_id": 7, "exclude_item_ids": [318, -5]}
+    response = service.recommend(body)
+    elsewhere = {**response.json(), "errors": [{"pointer": "/exclude_item_ids/0", "detail": "?"}]}
+
+    assert not findings(worlds, NAMES[0], "/recommend", body, response.status_code, response.json())
+    assert findings(worlds, NAMES[0], "/recommend", body, response.status_code, elsewhere)
+    assert findings(worlds, NAMES[0], "/recommend", {"user_id": 7}, response.status_code, response.json())
