@@ -34,9 +34,13 @@ class Application:
 
     def together(self, *bodies, path="/recommend", headers=None):
         """Several requests at once, `POST /recommend` if not said otherwise; the answers in the order asked."""
+        return self.mixed(*((path, body) for body in bodies), headers=headers)
+
+    def mixed(self, *asked, headers=None):
+        """Several posts at once, each a path and a body; the answers in the order asked."""
 
         async def ask():
-            return await asyncio.gather(*(self._client.post(path, json=body, headers=headers) for body in bodies))
+            return await asyncio.gather(*(self._client.post(path, json=body, headers=headers) for path, body in asked))
 
         return self._runner.run(ask())
 
