@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from service import demo
+from service import demo, strict_json
 from service.batch.plan import make_plan
 from service.bundle import contract
 from service.bundle.archive import Bundle, open_bundle, read_manifest
@@ -21,7 +21,7 @@ from service.bundle.shelf import find_bundle, find_bundles
 from service.bundle.vocabulary import ExternalId, Vocabulary
 from service.engine.loading import load_model
 from service.engine.recommender import recommend_now
-from service.errors import AnswerError, BundleInvalid, OperatorError, RecoserveError, SettingsInvalid
+from service.errors import AnswerError, BundleInvalid, MalformedJson, OperatorError, RecoserveError, SettingsInvalid
 from service.inspection import report
 from service.inspection.chart import item_map
 from service.inspection.drawing import svg
@@ -31,7 +31,7 @@ from service.settings import Settings, load_settings
 from service.web import problems
 from service.web.answers import recommendation
 from service.web.json_route import validated
-from service.web.requests import RecommendRequest
+from service.web.requests import Ranking, RecommendRequest
 from service.web.server import serve as run_server
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of NAME/VERSION/ bundles.")]
 Provider = Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="ONNX Runtime execution provider.")]
+Filter = Annotated[str, typer.Option("--filter", metavar="JSON", help='Clauses on item columns: {"genres": {"any": ["Comedy"]}}.')]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 MAPS = {".html": html, ".svg": svg}
@@ -125,6 +126,9 @@ def recommend(
     exclude_item: Annotated[list[str] | None, typer.Option(help="An item never in the answer; may be given again.")] = None,
     exclude_seen: Annotated[bool, typer.Option(help="Leave out the user's own interactions.")] = False,
     candidate_item: Annotated[list[str] | None, typer.Option(help="Rank these items alone; may be given again.")] = None,
+    filter: Filter = "{}",
+    diversity: Annotated[float, typer.Option(help="0: the plain top-k; up to 1: items unlike each other.")] = 0.0,
+    fallback: Annotated[Literal["popular"] | None, typer.Option(help="For a user whom the bundle doesn't know.")] = None,
     metadata: Annotated[bool, typer.Option(help="Add each item's metadata.")] = False,
     provider: Provider = None,
     as_json: AsJson = False,
@@ -139,6 +143,9 @@ def recommend(
         "exclude_item_ids": [_external(items, item) for item in exclude_item or []],
         "exclude_seen": exclude_seen,
         "candidate_item_ids": [_external(items, item) for item in candidate_item] if candidate_item else None,
+        "filter": _filter(filter),
+        "diversity": diversity,
+        "fallback": fallback,
         "include": ["metadata"] if metadata or not as_json else [],
     }
     wanted = validated(RecommendRequest, fields, settings)
@@ -153,9 +160,10 @@ def recommend(
 def batch(
     bundle: BundleFolder,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.parquet", help="The file to write.")],
-    k: Annotated[int, typer.Option("-k", min=1, help="How many items for each user.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many items for each user.")] = 100,
     exclude_item: Annotated[list[str] | None, typer.Option(help="An item in no list; may be given again.")] = None,
     exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Leave out each user's own interactions.")] = False,
+    filter: Filter = "{}",
     provider: Provider = None,
     threads: Annotated[int | None, typer.Option(help="Threads for inference; 0: the container's CPU limit.")] = None,
     batch_rows: Annotated[int, typer.Option(min=1, help="Users ranked in one run.")] = 256,
@@ -173,7 +181,8 @@ def batch(
     try:
         model = load_model(find_bundle(bundle), settings.provider, settings.threads, settings.retrieval)
         excluded = [_external(model.bundle.items, item) for item in exclude_item or []]
-        plan = make_plan(model.bundle, k, exclude_seen, excluded)
+        clauses = validated(Ranking, {"filter": _filter(filter)}, settings).conditions
+        plan = make_plan(model.bundle, k, exclude_seen, excluded, clauses)
         done = write_all(model, plan, output, batch_rows, part_seconds, restart)
     except KeyboardInterrupt:
         err.print("interrupted; the same command goes on with what is finished", soft_wrap=True)
@@ -255,6 +264,14 @@ def _external(vocabulary: Vocabulary, text: str) -> ExternalId:
         return text
     digits = text.removeprefix("-")
     return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 30 else text
+
+
+def _filter(text: str) -> Any:
+    """A filter from the command line; raises MalformedJson."""
+    try:
+        return strict_json.parse(text.encode())
+    except MalformedJson as error:
+        raise MalformedJson(f"--filter: {error}") from None
 
 
 def _print_manifest(found: Manifest, lengths: list[str]) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from service.bundle import manifest
 from service.bundle.archive import Bundle
 from service.bundle.vocabulary import ExternalId
 from service.engine.query import Query
+from service.engine.selection import conditions
 from service.errors import OperatorError
 
+Clauses = Mapping[str, Mapping[str, Any]]  # column -> operator -> value or list
 SHOWN = 60  # characters of a value in a message
 
 
@@ -31,6 +34,7 @@ class Plan:
     k: int
     exclude_seen: bool
     exclude_item_ids: tuple[ExternalId, ...]
+    filter: Clauses
 
     def document(self) -> dict[str, Any]:
         """The plan as a JSON object, as it stands in `plan.json` and in the metadata of the Parquet file."""
@@ -38,18 +42,25 @@ class Plan:
         return found
 
 
-def make_plan(bundle: Bundle, k: int, exclude_seen: bool = False, exclude_item_ids: Sequence[ExternalId] = ()) -> Plan:
+def make_plan(
+    bundle: Bundle,
+    k: int,
+    exclude_seen: bool = False,
+    exclude_item_ids: Sequence[ExternalId] = (),
+    filter: Clauses = MappingProxyType({}),
+) -> Plan:
     """The plan of a bundle; the same for the same options in another order.
 
-    Raises OperatorError for an item that the bundle doesn't know.
+    Raises OperatorError for an item that the bundle doesn't know, InvalidRequest for a filter that doesn't fit its columns.
     """
     found = bundle.manifest
+    conditions(bundle.columns, filter)
     for external in exclude_item_ids:
         if bundle.items.find(external) is None:
             raise OperatorError(f"--exclude-item {external}: the bundle has no such item")
     excluded = sorted(set(exclude_item_ids), key=lambda external: bundle.items.find(external) or 0)
     digest = json.loads(manifest.dump(found))["digest"]
-    return Plan(found.name, found.version, digest, found.users, min(k, found.items), exclude_seen, tuple(excluded))
+    return Plan(found.name, found.version, digest, found.users, min(k, found.items), exclude_seen, tuple(excluded), dict(filter))
 
 
 def differences(begun: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
@@ -70,11 +81,12 @@ class Questions:
         rows = [bundle.items.find(external) for external in plan.exclude_item_ids]
         self._excluded = np.array(rows, np.int64)
         self._seen = bundle.seen if plan.exclude_seen else None
+        self._conditions = conditions(bundle.columns, plan.filter)
 
     def of(self, user_row: int) -> Query:
         """The query of one user."""
         excluded = np.union1d(self._excluded, self._seen.of(user_row)) if self._seen else self._excluded
-        return Query(user_row, self._k, excluded)
+        return Query(user_row, self._k, excluded, conditions=self._conditions)
 
 
 def _shown(value: Any) -> str:

@@ -120,7 +120,19 @@ def test_a_model_that_runs_for_every_item_works_as_well(tmp_path):
     assert model.most_rows == 1
     assert recoserve("batch", tmp_path / "mlp", "-o", tmp_path / "out.parquet").returncode == 0
 
-    assert_answers(tmp_path / "out.parquet", model, [Query(user, 10) for user in range(len(users))])
+    assert_answers(tmp_path / "out.parquet", model, [Query(user, 100) for user in range(len(users))])
+
+
+def test_a_filter_holds_for_every_user_and_is_part_of_the_plan(bundle, tmp_path):
+    """The clauses of a request; what doesn't fit the columns is told as in one."""
+    clauses = {"genres": {"any": ["even"]}}
+    done = recoserve("batch", bundle, "-o", tmp_path / "out.parquet", "--filter", json.dumps(clauses), "--json")
+    assert json.loads(done.stdout)["plan"]["filter"] == clauses
+    assert all(item % 2 == 0 for items in pq.read_table(tmp_path / "out.parquet")["item_ids"].to_pylist() for item in items)
+
+    for wrong, told in (('{"genres": {"any": [1]}}', "/filter/genres/any/0"), ("{", "--filter: not valid JSON")):
+        refused = recoserve("batch", bundle, "-o", tmp_path / "other.parquet", "--filter", wrong)
+        assert refused.returncode == 1 and told in refused.stderr
 
 
 def test_the_file_tells_what_it_was_made_of(bundle, tmp_path):
@@ -134,6 +146,7 @@ def test_the_file_tells_what_it_was_made_of(bundle, tmp_path):
         "k": 2,
         "exclude_seen": False,
         "exclude_item_ids": [5],
+        "filter": {},
     }
     assert json.loads(pq.read_schema(tmp_path / "out.parquet").metadata[b"recoserve"]) == plan
     summary = json.loads(done.stdout)

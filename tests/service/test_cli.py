@@ -61,6 +61,19 @@ def test_recommend_answers_without_a_server(bundle):
     assert "Item 6" in table and "even" in table
 
 
+def test_recommend_takes_the_options_of_a_request(bundle):
+    """A filter as JSON, diversity, and what is popular for a user whom nobody knows."""
+    options = ["recommend", bundle, "-k", 2, "--filter", '{"genres": {"any": ["odd"]}}', "--json"]
+    answer = json.loads(recoserve(*options, "--user", 0, "--diversity", 0.5).stdout)
+    assert [item["item_id"] % 2 for item in answer["items"]] == [1, 1]
+
+    answer = json.loads(recoserve(*options[:4], "--user", 99, "--fallback", "popular", "--json").stdout)
+    assert (answer["fallback"], [item["item_id"] for item in answer["items"]]) == ("popular", [0, 4])
+
+    assert_mistake(recoserve("recommend", bundle, "--user", 0, "--filter", "{"), "--filter: not valid JSON")
+    assert_mistake(recoserve("recommend", bundle, "--user", 0, "--filter", '{"genres": {"eq": 1}}'), "/filter/genres/eq")
+
+
 @pytest.mark.parametrize(
     ("user", "words"), [("6", "[0, 5]"), ("-1", "[0, 5]"), ("alice", "must be an integer"), ("1.0", "must be an integer")]
 )
