@@ -1,7 +1,8 @@
-"""Every endpoint is what a brute force in float64 says, on MovieLens, whatever options a request mixes."""
+"""Every endpoint is what a brute force in float64 says, whatever options a request mixes: on MovieLens where it is at hand."""
 
 import pytest
 
+from benchmarks.oracle.run import run
 from service.engine import loading
 from tests import movielens
 from tests.oracle import bundles
@@ -10,16 +11,15 @@ from tests.oracle.requests import Requests
 from tests.oracle.world import MAX_K, MAX_LIST_IDS
 from tests.service.http import Application
 
-pytestmark = pytest.mark.skipif(not movielens.HERE, reason=movielens.ABSENT)
-
 NAMES = ["keras-dot", "torch-cosine", "torch-dot", "torch-biased", "torch-mlp", "bare", "padded-dot"]
-REQUESTS = 120  # to a bundle, for each way of retrieving
+REQUESTS = 80  # to a bundle, for each way of retrieving
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Bundles of MovieLens with all that can come with a model, and one with nothing."""
-    return bundles.make(tmp_path_factory.mktemp("oracle"), NAMES)
+    """Bundles with all that can come with a model, and one with nothing."""
+    source = movielens.FOLDER if movielens.HERE else bundles.stand_in(tmp_path_factory.mktemp("source"))
+    return bundles.make(tmp_path_factory.mktemp("oracle"), NAMES, source=source)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def retrieval(request):
 def service(made, retrieval):
     loaders = [lambda path=one.path: loading.load_model(path, retrieval=retrieval) for one in made]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "WORTH_SCREENING", 0)  # it starts where it pays, which is above MovieLens
+        patch.setattr(loading, "WORTH_SCREENING", 0)  # it starts where it pays, which is above this catalogue
         with Application(*loaders, max_k=MAX_K, max_list_ids=MAX_LIST_IDS) as application:
             yield application.wait_ready()
 
@@ -49,6 +49,29 @@ def test_random_requests_to_every_endpoint_are_answered_as_the_oracle_says(servi
         endpoint, body = stream.one(name)
         response = service.request("POST", endpoint, json=body)
         assert not findings(worlds, NAMES[0], endpoint, body, response.status_code, response.json()), (endpoint, str(body)[:1000])
+
+
+def test_the_answers_held_against_it_come_from_the_screen(service, retrieval):
+    """Or the way of retrieving that the service uses for large catalogues would go untested here."""
+    before = proved(service)
+    service.recommend(user_id=7)
+
+    assert proved(service) - before == (retrieval == "exact")
+
+
+def proved(service):
+    lines = service.get("/metrics").text.splitlines()
+    found = [float(line.split()[1]) for line in lines if line.startswith('recoserve_retrieval_rows_total{path="proved"}')]
+    return sum(found)
+
+
+def test_so_are_requests_over_a_real_socket_several_at_once(made, worlds):
+    """The command's own way: a process of its own, all models in it, and callers who don't wait for each other."""
+    models = made[0].path.parents[1]
+    outcomes = list(run(models, worlds, NAMES[0], requests=200, seed=0, retrieval="exact", callers=8))
+
+    assert len(outcomes) == 200
+    assert not [one for one in outcomes if one.wrong]
 
 
 def damages(document):

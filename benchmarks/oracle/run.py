@@ -24,7 +24,7 @@ AT_ONCE = 64  # requests that wait for their turn, so that few answers are held 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One request, its status, and what is wrong with the answer."""
+    """One request, its status, and what is wrong with the answer; the request itself is kept where something is."""
 
     model: str
     endpoint: str
@@ -38,7 +38,7 @@ def run(
 ) -> Iterator[Outcome]:
     """Serve the models folder and ask; raises SystemFailed where the service doesn't start."""
     stream = Requests(worlds, default, seed)
-    left = iter([stream.one() for _ in range(requests)])
+    left = (stream.one() for _ in range(requests))
     options = ("--default-model", default, "--retrieval", retrieval, *LIMITS)
     command = ("-c", SCREENED, "serve", "{bundle}", "--port", "{port}", *options)
     known = worlds[default].user_ids[0]
@@ -59,7 +59,7 @@ def _outcome(
     named = default if body.get("model") is None else body["model"]
     model = named if isinstance(named, str) and named in worlds else "no such model"
     wrong = findings(worlds, default, endpoint, body, response.status_code, response.json())
-    return Outcome(model, endpoint, body, response.status_code, wrong)
+    return Outcome(model, endpoint, body if wrong else {}, response.status_code, wrong)
 
 
 def figures(outcomes: list[Outcome], retrieval: str) -> list[Figure]:

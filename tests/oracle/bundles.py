@@ -67,29 +67,29 @@ KINDS = {
 }
 
 
-def make(folder: Path, names: list[str], epochs: int | None = None) -> list[Made]:
-    """Train, save and export; `folder` becomes a models folder. Each architecture is trained once."""
+def make(folder: Path, names: list[str], epochs: int | None = None, source: Path = FOLDER) -> list[Made]:
+    """Train on the files of `source`, each architecture once, save and export; `folder`/models is then a models folder."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # models as small as these are trained faster by one thread than by several that wait for each other
     try:
-        sources = _read()
+        sources = _read(source)
         trained = {kind: _train(kind, sources.data, folder, epochs) for kind in {KINDS[name].architecture for name in names}}
         return [_export(name, KINDS[name], *trained[KINDS[name].architecture], sources, folder / "models") for name in names]
     finally:
         torch.set_num_threads(threads)
 
 
-def _read() -> _Sources:
-    data = read_dataset(FOLDER / "ratings.csv", FOLDER / "movies.csv")
+def _read(source: Path) -> _Sources:
+    data = read_dataset(source / "ratings.csv", source / "movies.csv")
     kept = data.user_row % WITHOUT_HISTORY != WITHOUT_HISTORY - 1
     pairs = data.user_row[kept], data.item_row[kept]
     seen = [np.unique(pairs[1][pairs[0] == user]) for user in range(len(data.user_ids))]
-    return _Sources(data, rich_items(data.item_ids, np.bincount(data.item_row, minlength=len(data.item_ids))), pairs, seen)
+    return _Sources(data, _rich_items(source, data.item_ids, np.bincount(data.item_row, minlength=len(data.item_ids))), pairs, seen)
 
 
-def rich_items(ids: list[Any], ratings: Rows) -> list[dict[str, Any]]:
+def _rich_items(source: Path, ids: list[Any], ratings: Rows) -> list[dict[str, Any]]:
     """Metadata with every type of column: strings, numbers, booleans, lists, gaps, nulls, and one of mixed types."""
-    with open(FOLDER / "movies.csv", encoding="utf-8", newline="") as file:
+    with open(source / "movies.csv", encoding="utf-8", newline="") as file:
         lines = {int(line["movieId"]): line for line in csv.DictReader(file)}
     return [_rich(lines[one], int(count)) for one, count in zip(ids, ratings, strict=True)]
 
@@ -112,6 +112,22 @@ def _rich(line: Mapping[str, str], ratings: int) -> dict[str, Any]:
     if number % 3 == 0:
         found["note"] = None if number % 2 else "ñandú " + "xyz"[number % 3 - 1]
     return found
+
+
+def stand_in(folder: Path, users: int = 610, items: int = 9742, ratings: int = 30_000) -> Path:
+    """Files as MovieLens has them, of as many users and items, for where it is not at hand; everything else is random."""
+    rng = np.random.default_rng(0)
+    genres = ("Comedy", "Drama", "Western", "Thriller", "Musical")
+    with open(folder / "movies.csv", "w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["movieId", "title", "genres"])
+        for one in range(1, items + 1):
+            year, chosen = rng.integers(1920, 2019), rng.choice(genres, rng.integers(1, 4), replace=False)
+            lines.writerow([one, f"Film {one} ({year})" if one % 40 else f"Film {one}", "|".join(chosen)])
+    pairs = np.unique(np.column_stack([rng.integers(1, users + 1, ratings), rng.integers(1, items + 1, ratings)]), axis=0)
+    rows = "".join(f"{user},{item},4,{time}\n" for time, (user, item) in enumerate(pairs.tolist()))
+    (folder / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + rows)
+    return folder
 
 
 def _train(architecture: str, data: Dataset, folder: Path, epochs: int | None) -> tuple[Any, Path]:
