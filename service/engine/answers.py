@@ -1,5 +1,6 @@
 """Answers in rows to answers in ids."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ class Recommendation(NamedTuple):
 
     def explanations(self) -> list[Reasons]:
         """Which of their own items carry each score, place by place."""
-        return [reasons(self.items.model, int(row), self.own, REASONS) for row in self.items.rows]
+        return list(reasons(self.items.model, self.items.rows.tolist(), self.own, REASONS))
 
 
 class Near(NamedTuple):
@@ -71,11 +72,11 @@ class Explanation(NamedTuple):
     reasons: Reasons
 
 
-def reasons(model: Model, item_row: int, own: Rows, most: int) -> Reasons:
-    """The `most` of somebody's own items that carry the score of another."""
+def reasons(model: Model, item_rows: Sequence[int], own: Rows, most: int) -> Iterator[Reasons]:
+    """For each of some items, the `most` of somebody's own items that carry its score."""
     assert model.vectors  # noqa: S101  # `questions` refuses models without
-    rows, cosines, shares = model.vectors.reasons(item_row, own, most)
-    return Reasons(Items(model, rows, cosines), shares)
+    found = model.vectors.reasons(item_rows, own, most)
+    return (Reasons(Items(model, rows, cosines), shares) for rows, cosines, shares in found)
 
 
 def in_order_asked(model: Model, asked: list[int | None], ranked: Ranked) -> Scores:

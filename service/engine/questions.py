@@ -1,6 +1,7 @@
 """Requests in ids to queries in rows; whatever a model can't do is refused here, before anything runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from service.bundle.vocabulary import ExternalId, Vocabulary
 from service.engine.ids import fault, known_rows, row_of, rows_of
 from service.engine.model import Model
-from service.engine.query import NO_ROWS, Asked, Floats, Nearest, Query, Rows
+from service.engine.query import NO_ROWS, Asked, Floats, Nearest, Query, Rows, among
 from service.engine.selection import conditions
 from service.engine.vectors import Vectors
 from service.engine.wanted import Choice, Explaining, NearItem, NearUser, OfHistory, OfUser, OfUsers, Options, Scoring, WithFallback
@@ -32,18 +33,23 @@ def of_user(model: Model, wanted: OfUser) -> Question:
     row = users.find(wanted.user_id)
     if row is None and not (wanted.fallback and isinstance(wanted.user_id, users.id_type)):
         raise fault(users, [wanted.user_id], [0], "user_id", alone=True)
+    _need_interactions(model, wanted, stranger=row is None)
     return _of_row(model, row, wanted, _options(model, wanted))
 
 
-def of_users(model: Model, wanted: OfUsers) -> list[Question | None]:
-    """One question for each id, None for an unknown user; raises as `of_user`, for unknown users where that is `strict`."""
+def of_users(model: Model, wanted: OfUsers) -> list[Callable[[], Question] | None]:
+    """What gives each id's question, None for an unknown user; raises as `of_user`, for unknown users where that is `strict`.
+
+    A question holds all that it excludes: of many users it is made when its turn comes.
+    """
     users = model.bundle.users
     options = _options(model, wanted)
     rows = known_rows(users, wanted.user_ids, "user_ids")
     known = [row is not None or wanted.fallback is not None for row in rows]
     if wanted.strict and not all(known):
         raise fault(users, wanted.user_ids, [place for place, good in enumerate(known) if not good], "user_ids")
-    return [_of_row(model, row, wanted, options) if good else None for row, good in zip(rows, known, strict=True)]
+    _need_interactions(model, wanted, stranger=bool(wanted.fallback) and None in rows)
+    return [partial(_of_row, model, row, wanted, options) if good else None for row, good in zip(rows, known, strict=True)]
 
 
 def of_history(model: Model, wanted: OfHistory) -> Question:
@@ -73,7 +79,10 @@ def near_item(model: Model, wanted: NearItem) -> Question:
     row, choice = row_of(model.bundle.items, wanted.item_id, "item_id"), _choice(model, wanted)
     if not (vectors.unit and model.takes_queries):
         return Question(Nearest("item", row, **choice))
-    choice["excluded"] = np.union1d(choice["excluded"], [row])  # a product of unit vectors is their cosine, and searched for faster
+    choice["excluded"] = _joined(choice["excluded"], np.array([row]))
+    # a product of unit vectors is their cosine, and searched for faster
+        choice["excluded"], np.array([row])
+    )  # a product of unit vectors is their cosine, and searched for faster
     return Question(Query(np.array(vectors.items.rows[row]), **choice))
 
 
@@ -103,16 +112,26 @@ def explained(model: Model, wanted: Explaining) -> tuple[Question, int]:
 
 def _of_row(model: Model, row: int | None, wanted: WithFallback, options: dict[str, Any]) -> Question:
     """A known user's question, or that of somebody who gets what is popular."""
-    seen, explain = model.bundle.seen, "explanation" in wanted.include
-    if explain and not seen:
-        raise _refused("include", f"an explanation {NO_INTERACTIONS}")
     if row is None:
-        if not seen:
-            raise _refused("fallback", f"what is popular {NO_INTERACTIONS}")
         return Question(Query(None, **options), popular=True)
-    own = seen.of(row) if seen and (wanted.exclude_seen or explain) else NO_ROWS
-    excluded = np.union1d(options["excluded"], own) if wanted.exclude_seen and len(own) else options["excluded"]
+    seen = model.bundle.seen
+    own = seen.of(row) if seen and (wanted.exclude_seen or "explanation" in wanted.include) else NO_ROWS
+    excluded = _joined(options["excluded"], own) if wanted.exclude_seen else options["excluded"]
     return Question(Query(row, **{**options, "excluded": excluded}), own)
+
+
+def _need_interactions(model: Model, wanted: WithFallback, stranger: bool) -> None:
+    """Raises InvalidRequest where the bundle has none, and they are what an answer is made of."""
+    if "explanation" in wanted.include and not model.bundle.seen:
+        raise _refused("include", f"an explanation {NO_INTERACTIONS}")
+    if stranger and not model.bundle.seen:
+        raise _refused("fallback", f"what is popular {NO_INTERACTIONS}")
+
+
+def _joined(rows: Rows, more: Rows) -> Rows:
+    """Both, distinct and ascending as each is."""
+    new = more[~among(more, rows)]
+    return np.insert(rows, np.searchsorted(rows, new), new) if len(new) else rows
 
 
 def _options(model: Model, wanted: Options) -> dict[str, Any]:

@@ -48,9 +48,10 @@ class Recommender:
         model = self.slot.current(wanted.model)
         asked = list(zip(wanted.user_ids, questions.of_users(model, wanted), strict=True))
         known = [(external, question) for external, question in asked if question]
-        results = Results(model, [], [external for external, question in asked if not question])
+        results = Results(model, [], [external for external, question in asked if question is None])
         waited, ran, step = 0.0, 0.0, min(self._batcher.most_rows, model.most_rows)
-        for part in _parts(known, step):
+        for users in _parts(known, step):
+            part = [(external, question()) for external, question in users]
 
             def finished(ranked: list[Ranked], part: Sequence[tuple[ExternalId, Question]] = part) -> list[bytes]:
                 pairs = zip(part, ranked, strict=True)
@@ -94,7 +95,7 @@ class Recommender:
         question, item_row = questions.explained(model, wanted)
 
         def explained(ranked: Ranked) -> Explanation:
-            return Explanation(ranked.scores[0], reasons(model, item_row, question.own, wanted.k))
+            return Explanation(ranked.scores[0], next(reasons(model, [item_row], question.own, wanted.k)))
 
         return self._run(model, question, lambda ranked: finish(explained(ranked)), deadline)
 
@@ -113,5 +114,5 @@ def recommended(model: Model, question: Question, ranked: Ranked) -> Recommendat
     return Recommendation(Items(model, ranked.item_rows, ranked.scores), question.own, question.popular)
 
 
-def _parts(known: Sequence[tuple[ExternalId, Question]], step: int) -> Iterator[Sequence[tuple[ExternalId, Question]]]:
+def _parts(known: Sequence[T], step: int) -> Iterator[Sequence[T]]:
     return (known[at : at + step] for at in range(0, len(known), step))

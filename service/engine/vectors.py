@@ -3,7 +3,7 @@
 Cosines are those of the bundle's tables. A vector of zeros has cosine 0 with everything.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -73,14 +73,17 @@ class Vectors:
             return None
         return np.where(varying, direction * (length / size), value).astype(np.float32)
 
-    def reasons(self, item_row: int, own: Rows, k: int) -> tuple[Rows, Floats, Floats]:
-        """The k of somebody's own items that carry the score of another most: rows, cosines, shares of all positive cosines."""
-        own = own[own != item_row]
-        units = ranking.unit_rows(self.items.rows[own])
-        cosines = units @ ranking.unit_rows(self.items.rows[[item_row]])[0]
-        rows, best = ranking.best_first(own[cosines > 0], cosines[cosines > 0].astype(np.float32), k)
-        total = cosines[cosines > 0].sum()
-        return rows, best, (best / total).astype(np.float32) if len(best) else best
+    def reasons(self, item_rows: Sequence[int], own: Rows, k: int) -> Iterator[tuple[Rows, Floats, Floats]]:
+        """For each of some items the k of somebody's own that carry its score most: rows, cosines, shares of all positive cosines.
+
+        The item itself is left out.
+        """
+        mine = ranking.unit_rows(self.items.rows[own])
+        for row in item_rows:
+            cosines = (mine @ ranking.unit_rows(self.items.rows[[row]])[0]).astype(np.float32)
+            carrying = (cosines > 0) & (own != row)
+            rows, best = ranking.best_first(own[carrying], cosines[carrying], k)
+            yield rows, best, (best / cosines[carrying].sum(dtype=np.float64)).astype(np.float32)
 
 
 def _usual(users: Table) -> tuple[NDArray[np.bool_], NDArray[np.float64], float]:
