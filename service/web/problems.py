@@ -17,6 +17,7 @@ from service.web.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
 LONGEST_NAME = 64  # of a column in a pointer
+OUR_WORDS = {"model_type": "must be a JSON object", "missing": "is required", "too_short": "must not be empty"}  # for Pydantic's
 RETRY_AFTER = {"Retry-After": "1"}
 
 
@@ -90,8 +91,7 @@ def _field(found: Any) -> FieldError:
         return FieldError((*path, found["ctx"]["field"]), found["msg"])
     if found["type"] == "extra_forbidden":
         return FieldError(path[:-1], "a field is not known here; see /docs for those that are")
-    detail = {"model_type": "must be a JSON object", "missing": "is required"}.get(found["type"], found["msg"])
-    return FieldError(path, detail)
+    return FieldError(path, OUR_WORDS.get(found["type"], found["msg"]))
 
 
 def _tellable(part: str | int) -> bool:
