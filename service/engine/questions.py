@@ -81,8 +81,6 @@ def near_item(model: Model, wanted: NearItem) -> Question:
         return Question(Nearest("item", row, **choice))
     choice["excluded"] = _joined(choice["excluded"], np.array([row]))
     # a product of unit vectors is their cosine, and searched for faster
-        choice["excluded"], np.array([row])
-    )  # a product of unit vectors is their cosine, and searched for faster
     return Question(Query(np.array(vectors.items.rows[row]), **choice))
 
 
