@@ -8,7 +8,7 @@ import numpy as np
 from tests.oracle import oracle
 from tests.oracle.faults import NULLABLE, Fault, faults
 from tests.oracle.oracle import Expected, Ranked, Reasons
-from tests.oracle.world import ROOM, Bools, Rows, Scores, World
+from tests.oracle.world import ROOM, Rows, Scores, World
 
 RELATIVE = 1e-5
 STATUS = {"invalid-request": 422, "unknown-id": 422, "id-out-of-range": 422, "unknown-model": 404}
@@ -112,27 +112,19 @@ def _own_scores(expected: Ranked, found: Rows, scores: Scores) -> Iterator[str]:
 
 
 def _best(expected: Ranked, found: Rows, scores: Scores) -> Iterator[str]:
-    """The i-th score is the i-th best; scores don't rise; whole numbers that are equal come by row."""
+    """The i-th score is the i-th best; scores don't rise, and equal ones come in row order."""
     order = np.lexsort((expected.rows, -expected.scores[expected.rows]))[: len(found)]
     truth = expected.scores[expected.rows[order]]
     wrong = np.flatnonzero(np.abs(expected.scores[found] - truth) > 2 * expected.room + RELATIVE * np.abs(truth))
     if len(wrong):
         yield f"place {wrong[0]}: row {found[wrong[0]]} of {expected.scores[found][wrong[0]]}, the best left has {truth[wrong[0]]}"
-    if (np.diff(scores) > 0).any():
+    steps = np.diff(scores)
+    if (steps > 0).any():
         yield "scores rise"
-    if (found != expected.rows[order])[_certain(expected, order)].any():
-        yield f"rows {found[:10]}, expected {expected.rows[order][:10]}: equal scores come in row order"
-
-
-def _certain(expected: Ranked, order: Rows) -> Bools:
-    """The places whose item is beyond doubt: its score is apart from the others, or equal to theirs in any arithmetic."""
-    rows = expected.rows[np.lexsort((expected.rows, -expected.scores[expected.rows]))]
-    ranked = expected.scores[rows]
-    gaps, counted = -np.diff(ranked), expected.room == 0
-    twins = (expected.alike[rows[1:]] == expected.alike[rows[:-1]]) if expected.alike is not None else np.zeros(len(gaps), bool)
-    apart = gaps > 2 * expected.room + 2 * RELATIVE * np.abs(ranked[1:])
-    clear = np.append(apart | ((gaps == 0) & (twins | counted | (ranked[1:] == 0))), True)
-    return (clear & np.append(True, clear[:-1]))[: len(order)]
+    if not expected.finer and ((steps == 0) & (np.diff(found) < 0)).any():
+        yield "equal scores that are not in row order"
+    if expected.room == 0 and (found != expected.rows[order]).any():
+        yield f"rows {found[:10]}, expected {expected.rows[order][:10]}: of whole numbers, and of zeros, every place is certain"
 
 
 def _diverse(world: World, expected: Ranked, found: Rows) -> Iterator[str]:

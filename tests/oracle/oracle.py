@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.oracle.filters import passing
-from tests.oracle.world import ROOM, Bools, Id, Rows, Scores, Tables, World, rounded
+from tests.oracle.world import ROOM, Bools, Id, Rows, Scores, Tables, World
 
 LISTED_REASONS = 5  # of an item in a list; /explain gives k
 
@@ -24,8 +24,8 @@ class Reasons:
 class Ranked:
     """A list of items or users: the best k of `rows` by `scores` (float64 [N], each right within `room`).
 
-    With `diversity` above 0 it is chosen greedily. Rows with the same number in `alike` [N] have the same vector, hence the same
-    score, and come in row order.
+    With `diversity` above 0 it is chosen greedily. `finer` tells that a model ranks by something finer than the scores it gives,
+    such as what stands before a sigmoid; otherwise equal scores come in row order.
     """
 
     scores: Scores
@@ -35,7 +35,7 @@ class Ranked:
     diversity: float = 0.0
     metadata: bool = False
     reasons: Reasons | None = None
-    alike: Rows | None = None
+    finer: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _of_user(world: World, user_id: Id, body: Mapping[str, Any], allowed: Bools)
         return Expected({"user_id": user_id, "fallback": "popular"}, ranked)
     own = world.seen[user]
     hidden = own if body.get("exclude_seen") else own[:0]
-    ranked = Ranked(world.scores(user), own[:0], 0, world.room(user))
+    ranked = Ranked(world.scores(user), own[:0], 0, world.room(user), finer=world.tables is None)
     return Expected({"user_id": user_id}, _with_options(world, ranked, body, allowed, own, hidden))
 
 
@@ -119,7 +119,7 @@ def _query(tables: Tables, liked: Rows, disliked: Rows, weights: Sequence[float]
 def _similar_items(world: World, body: Mapping[str, Any]) -> Expected:
     assert world.tables is not None
     item = world.item_row[body["item_id"]]
-    ranked = Ranked(rounded(world.tables.unit_items @ world.tables.unit_items[item]), np.empty(0, np.int64), 0, ROOM)
+    ranked = Ranked(world.tables.unit_items @ world.tables.unit_items[item], np.empty(0, np.int64), 0, ROOM)
     hidden = np.array([item], np.int64)
     return Expected({"item_id": body["item_id"]}, _with_options(world, ranked, body, _allowed(world, body), hidden[:0], hidden))
 
@@ -128,7 +128,7 @@ def _similar_users(world: World, body: Mapping[str, Any]) -> Expected:
     assert world.tables is not None
     user = world.user_row[body["user_id"]]
     others = np.delete(np.arange(len(world.user_ids)), user)
-    ranked = Ranked(rounded(world.tables.unit_users @ world.tables.unit_users[user]), others, body.get("k", 10), ROOM)
+    ranked = Ranked(world.tables.unit_users @ world.tables.unit_users[user], others, body.get("k", 10), ROOM)
     return Expected({"user_id": body["user_id"]}, ranked)
 
 
@@ -174,7 +174,6 @@ def _with_options(world: World, ranked: Ranked, body: Mapping[str, Any], allowed
         k=body.get("k", 10),
         diversity=float(body.get("diversity", 0)),
         metadata="metadata" in include,
-        alike=world.tables.alike if world.tables is not None else None,
         reasons=Reasons(own, LISTED_REASONS) if "explanation" in include else None,
     )
 

@@ -18,21 +18,6 @@ MAX_LIST_IDS = 10_000
 ROOM = 2e-6  # what float32 may be off, of vectors of length 1
 
 
-def unchanged(products: Scores) -> Scores:
-    """The tail of a score that is its product."""
-    return products
-
-
-def sigmoid(products: Scores) -> Scores:
-    """The tail of a score between 0 and 1."""
-    return 1 / (1 + np.exp(-products))
-
-
-def rounded(scores: Scores) -> Scores:
-    """Scores without the last digits of float64, so that equal vectors have equal ones wherever they stand."""
-    return np.round(scores, 12) + 0.0
-
-
 def unit(rows: Scores) -> Scores:
     """Each row at length 1; a row of zeros as it is."""
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
@@ -42,7 +27,7 @@ def unit(rows: Scores) -> Scores:
 
 @dataclass(frozen=True)
 class Tables:
-    """Two tables, float64 [U, d] and [N, d], whose score is tail(dot), or tail(cosine).
+    """Two tables, float64 [U, d] and [N, d], whose score is their dot product or their cosine.
 
     `order_known` tells that the bundle has the same columns in the same order, so that a query's vector can be given.
     """
@@ -50,7 +35,6 @@ class Tables:
     users: Scores
     items: Scores
     cosine: bool
-    tail: Callable[[Scores], Scores] = unchanged
     order_known: bool = True
 
     @cached_property
@@ -61,15 +45,10 @@ class Tables:
     def unit_items(self) -> Scores:
         return unit(self.items)
 
-    @cached_property
-    def alike(self) -> Rows:
-        """A number for each item, [N]: the same where the whole vector is the same."""
-        return np.unique(self.items, axis=0, return_inverse=True)[1].reshape(-1)
-
     def scores(self, query: Scores) -> Scores:
         """A query's score of every item, [d] -> [N]."""
-        products = self.unit_items @ unit(query) if self.cosine else self.items @ query
-        return rounded(self.tail(products))
+        found: Scores = self.unit_items @ unit(query) if self.cosine else self.items @ query
+        return found
 
     def room(self, query: Scores) -> float:
         """What the float32 score of this query may be off, beside its relative error."""
