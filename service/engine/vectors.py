@@ -76,12 +76,12 @@ class Vectors:
     def reasons(self, item_rows: Sequence[int], own: Rows, k: int) -> Iterator[tuple[Rows, Floats, Floats]]:
         """For each of some items the k of somebody's own that carry its score most: rows, cosines, shares of all positive cosines.
 
-        The item itself is left out.
+        The item itself is left out, and so is what is at right angles to it but for rounding.
         """
         mine = ranking.unit_rows(self.items.rows[own])
         for row in item_rows:
             cosines = (mine @ ranking.unit_rows(self.items.rows[[row]])[0]).astype(np.float32)
-            carrying = (cosines > 0) & (own != row)
+            carrying = (cosines > ROUNDING) & (own != row)
             rows, best = ranking.best_first(own[carrying], cosines[carrying], k)
             yield rows, best, (best / cosines[carrying].sum(dtype=np.float64)).astype(np.float32)
 
