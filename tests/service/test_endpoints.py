@@ -5,11 +5,13 @@ import json
 import pytest
 
 from service.engine.loading import load_model
+from service.web.routes import json_router
 from tests.service.evens import FORGIVING, ID_FIELDS, IDS, ITEMS, LIST_FIELDS, NO_IDS, NOBODY, PROBLEM, USERS, bodies
 from tests.service.http import Application, assert_problem
 
 MAX_K, MAX_LIST = 50, 20
 ENDPOINTS = list(bodies())
+SCHEMAS = {route.path: route.response_model for route in json_router.routes}
 CHOOSING = [endpoint for endpoint, body in bodies().items() if "candidate_item_ids" in body]
 COUNTED = [endpoint for endpoint in ENDPOINTS if endpoint != "/score"]
 
@@ -19,6 +21,13 @@ def service(even_bundles):
     loaders = [lambda path=path: load_model(path) for path in even_bundles]
     with Application(*loaders, max_k=MAX_K, max_list_ids=MAX_LIST) as application:
         yield application.wait_ready()
+
+
+def schema_of(service, endpoint):
+    """The fields that an endpoint takes, as documented."""
+    schema = service.get("/openapi.json").json()
+    reference = schema["paths"][endpoint]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    return schema["components"]["schemas"][reference.rpartition("/")[2]]["properties"]
 
 
 def listed(answer):
@@ -216,6 +225,56 @@ def test_malformed_json_is_a_400_and_the_next_request_is_answered(service, endpo
 
     assert_problem(service.post(endpoint, f"{body[:-1]}, {member}}}".encode()), 400, "malformed-json")
     assert service.post(endpoint, body.encode()).status_code == 200
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_a_body_that_is_not_one_utf_8_document_is_a_400(service, endpoint):
+    """Cases 18 and 26."""
+    body = json.dumps(bodies()[endpoint])
+    for sent in (
+        b"",
+        body[:-1].encode(),
+        (body + " x").encode(),
+        (body * 2).encode(),
+        b"\xef\xbb\xbf" + body.encode(),
+        body.encode("utf-16"),
+    ):
+        assert_problem(service.post(endpoint, sent), 400, "malformed-json")
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_another_media_type_or_a_compressed_body_is_a_415(service, endpoint):
+    """Cases 12, 13 and 16."""
+    for headers in (
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/json; charset=latin-1"},
+        {"Content-Encoding": "gzip"},
+    ):
+        assert_problem(service.post(endpoint, bodies()[endpoint], **headers), 415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_a_body_too_large_is_a_413(even_bundles, endpoint):
+    """Case 1."""
+    with Application(lambda: load_model(even_bundles[0]), max_body_bytes=300) as application:
+        body = json.dumps(bodies()[endpoint]).encode()
+        assert_problem(application.wait_ready().post(endpoint, body + b" " * 300), 413, "body-too-large")
+        assert application.post(endpoint, body).status_code == 200
+
+
+@pytest.mark.parametrize(("endpoint", "schema"), SCHEMAS.items())
+@pytest.mark.parametrize("model", IDS)
+def test_answers_are_what_the_schema_says_and_nothing_more(service, endpoint, schema, model):
+    """With everything asked for that can stand in them."""
+    body = bodies(model)[endpoint]
+    if "include" in schema_of(service, endpoint):
+        rich = ["metadata"] if endpoint in ("/similar/items", "/explain") else ["metadata", "explanation"]
+        body = {**body, "include": rich}
+    response = service.post(endpoint, body)
+
+    assert response.status_code == 200, response.text
+    read = schema.model_validate_json(response.content, strict=True)
+    assert read.model_dump(mode="json", exclude_none=True) == response.json()
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
