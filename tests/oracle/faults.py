@@ -114,7 +114,7 @@ def _id(side: str) -> Callable[..., Iterator[Fault]]:
 
 
 def _has_fallback(world: World, body: Mapping[str, Any]) -> bool:
-    return body.get("fallback") == "popular" and bool(world.popularity.any()) and world.id_kind != "row"
+    return body.get("fallback") == "popular" and bool(world.popularity.any())
 
 
 def _each(check: Callable[..., Iterator[Fault]], least: int = 0) -> Callable[..., Iterator[Fault]]:
