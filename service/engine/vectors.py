@@ -31,13 +31,14 @@ class Table:
 
     def nearest(self, query: Nearest, mask: Mask | None) -> Ranked:
         """The k rows of largest cosine to one of them, itself left out."""
+        unit = self.rows[query.row] / self.lengths[query.row]  # before the product, which float32 may not hold otherwise
         if query.candidates is None:
             rows = np.arange(len(self.rows))
-            cosines = np.concatenate([part @ self.rows[query.row] for part in self.parts()])
+            cosines = np.concatenate([part @ unit for part in self.parts()])
         else:
             rows = query.candidates
-            cosines = self.rows[rows] @ self.rows[query.row]
-        cosines /= self.lengths[rows] * self.lengths[query.row]
+            cosines = self.rows[rows] @ unit
+        cosines /= self.lengths[rows]
         excluded = np.union1d(query.excluded, [query.row])
         allowed = Query(None, query.k, excluded, mask=mask).allows(rows)
         return Ranked(*ranking.best_first(rows[allowed], cosines[allowed], query.k))

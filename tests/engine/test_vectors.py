@@ -36,6 +36,14 @@ def test_the_nearest_are_those_of_largest_cosine_without_the_row_itself(table, r
     assert [cosine(table[each], table[row]) for each in found.item_rows] == pytest.approx(best, abs=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e20, 1e30])
+def test_cosines_are_right_where_products_of_two_rows_leave_float32(scale):
+    found = Table((np.array([[1, 0], [1, 1], [0, 1], [-1, 0]]) * scale).astype(np.float32)).nearest(Nearest("item", 0, 3), None)
+
+    assert found.item_rows.tolist() == [1, 2, 3]
+    assert found.scores == pytest.approx([0.5**0.5, 0, -1], abs=1e-6)
+
+
 def test_equally_near_rows_come_in_row_order_and_zeros_are_near_nothing():
     table = np.array([[1, 0], [0, 0], [2, 0], [4, 0], [0, 3]], np.float32)
 
