@@ -5,7 +5,10 @@ from functools import cached_property
 import numpy as np
 
 from service.bundle.catalogue import SeenPairs
-from service.engine.query import Floats, Query, Ranked, Rows
+from service.engine.query import NO_ROWS, Floats, Query, Ranked, Rows
+from service.engine.ranking import best_first
+
+AT_ONCE = 1 << 14  # items looked at together, most popular ones first, until k are found
 
 
 class Popularity:
@@ -17,12 +20,16 @@ class Popularity:
 
     def top(self, query: Query) -> Ranked:
         """The k that are allowed; scores are numbers of interactions."""
-        order = self._order
-        allowed = query.allows(order)
         if query.candidates is not None:
-            allowed &= np.isin(order, query.candidates)
-        rows = order[allowed][: query.k]
-        return Ranked(rows, self._counts[rows])
+            rows = query.candidates[query.allows(query.candidates)]
+            return Ranked(*best_first(rows, self._counts[rows], query.k))
+        rows = NO_ROWS
+        for start in range(0, len(self._order), AT_ONCE):
+            piece = self._order[start : start + AT_ONCE]
+            rows = np.concatenate([rows, piece[query.allows(piece)]])
+            if len(rows) >= query.k:
+                break
+        return Ranked(rows[: query.k], self._counts[rows[: query.k]])
 
     @cached_property
     def _counts(self) -> Floats:

@@ -31,6 +31,16 @@ def test_the_popular_are_those_with_most_users_equals_by_row(seen, k, excluded, 
     assert found.scores.tolist() == [counts[item] for item in expected]
 
 
+def test_what_is_allowed_may_stand_far_down_a_long_list():
+    """Of 40,000 items, all with one interaction but the last, which has two: everything but the last five is excluded."""
+    items = 40_000
+    seen = SeenPairs.from_pairs(np.array([0] * items + [1]), np.array([*range(items), items - 1]), 2, items)
+    found = Popularity(seen, items).top(Query(None, 3, excluded=np.arange(items - 5)))
+
+    assert found.item_rows.tolist() == [39_999, 39_995, 39_996]
+    assert found.scores.tolist() == [2, 1, 1]
+
+
 def test_without_any_interaction_all_are_equal():
     nothing = Popularity(SeenPairs(np.zeros(USERS + 1, np.int64), np.empty(0, np.int32), ITEMS), ITEMS)
 
