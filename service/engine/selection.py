@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_
+from sys import getsizeof
 from typing import Any, Self
 
 import numpy as np
@@ -199,5 +200,5 @@ def _slices(column: Column, condition: Condition) -> Iterable[NDArray[np.integer
 
 
 def _cost(key: frozenset[Condition], mask: Mask) -> int:
-    texts = sum(len(value) for each in key for value in each.values if isinstance(value, str))
-    return mask.bits.nbytes + ENTRY_BYTES + 4 * texts + 64 * sum(len(each.values) for each in key)
+    values = sum(getsizeof(each.values) + sum(map(getsizeof, each.values)) for each in key)
+    return mask.bits.nbytes + ENTRY_BYTES + values

@@ -214,12 +214,14 @@ def test_what_is_kept_stays_within_its_bytes():
     masks = Masks(COLUMNS, len(SHOP), most_bytes=5000)
     asked = [conditions(COLUMNS, {"year": {"eq": year}}) for year in range(1980, 2000)]
     first = [masks.of(each) for each in asked]
-    large = conditions(COLUMNS, {"genres": {"any": ["x" * 5000, "Comedy"]}})
+    words = conditions(COLUMNS, {"genres": {"any": ["x" * 5000, "Comedy"]}})
+    digits = conditions(COLUMNS, {"year": {"any": [10**15_000, 1990]}})
 
     assert masks.of(asked[-1]) is first[-1]
     assert masks.of(asked[0]) is not first[0]
-    assert masks.of(large).rows().tolist() == [0]
-    assert masks.of(large) is not masks.of(large)
+    assert masks.of(words).rows().tolist() == [0]
+    assert masks.of(words) is not masks.of(words)
+    assert masks.of(digits) is not masks.of(digits)
 
 
 def test_the_filter_asked_longest_ago_goes_first():
