@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -30,7 +29,7 @@ from service.inspection.page import html
 from service.settings import Settings, load_settings
 from service.web import problems
 from service.web.answers import recommendation
-from service.web.json_route import validated
+from service.web.json_route import encoded, validated
 from service.web.requests import Ranking, RecommendRequest
 from service.web.server import serve as run_server
 
@@ -331,7 +330,7 @@ def _print_items(answer: dict[str, Any]) -> None:
 
 
 def _json(value: object) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    return encoded(value).decode()
 
 
 def _fail(error: RecoserveError) -> None:

@@ -20,8 +20,6 @@ from service.web.requests import (
     SimilarUsersRequest,
 )
 
-ORJSON_BITS = 64  # of the integers that it takes
-
 
 def recommendation(wanted: RecommendRequest, found: Recommendation) -> dict[str, Any]:
     """The body of an answer to `/recommend`; `recoserve recommend --json` prints the same."""
@@ -30,14 +28,14 @@ def recommendation(wanted: RecommendRequest, found: Recommendation) -> dict[str,
 
 def of_user(wanted: RecommendRequest | BatchRequest, user_id: ExternalId, found: Recommendation) -> dict[str, Any]:
     """One user's part of an answer."""
-    answer = {"user_id": _told(user_id), "items": _recommended(wanted, found)}
+    answer = {"user_id": user_id, "items": _recommended(wanted, found)}
     return {**answer, "fallback": "popular"} if found.popular else answer
 
 
 def results(found: Results) -> bytes:
     """The body of an answer to `/recommend/batch`, from results that are encoded already."""
     parts = [orjson.Fragment(part) for part in found.found]
-    return encoded({"results": parts, "missing_user_ids": [_told(each) for each in found.missing], "model": named(found.model)})
+    return encoded({"results": parts, "missing_user_ids": found.missing, "model": named(found.model)})
 
 
 def of_history(wanted: HistoryRequest, found: Recommendation) -> dict[str, Any]:
@@ -62,7 +60,7 @@ def scores(wanted: ScoreRequest, found: Scores) -> dict[str, Any]:
     return {
         "user_id": wanted.user_id,
         "items": [{"item_id": external, "score": score} for external, score in zip(known, found.scores, strict=True)],
-        "missing_item_ids": [_told(wanted.item_ids[place]) for place in found.missing],
+        "missing_item_ids": [wanted.item_ids[place] for place in found.missing],
         "model": named(found.model),
     }
 
@@ -81,13 +79,6 @@ def explanation(wanted: ExplainRequest, found: Explanation) -> dict[str, Any]:
 def named(model: Model) -> dict[str, str]:
     """Which model answered."""
     return {"name": model.manifest.name, "version": model.manifest.version}
-
-
-def _told(external: ExternalId) -> ExternalId | orjson.Fragment:
-    """An id that may be unknown: JSON's integers have no end, orjson's have."""
-    if isinstance(external, str) or external.bit_length() < ORJSON_BITS:
-        return external
-    return orjson.Fragment(str(external).encode())
 
 
 def _recommended(wanted: RecommendRequest | BatchRequest | HistoryRequest, found: Recommendation) -> list[dict[str, Any]]:

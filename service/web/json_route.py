@@ -20,6 +20,8 @@ from service.web.context import Context, Lane
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
+ORJSON_BITS = 64  # of the integers that it takes
+
 
 class JsonRoute(APIRoute):
     """For endpoints of the form `async def endpoint(caller: Caller, body: Schema) -> bytes`, the answer's JSON.
@@ -89,5 +91,19 @@ def validated(schema: type[Schema], document: Any, settings: Settings) -> Schema
 
 
 def encoded(document: Any) -> bytes:
-    """An answer's bytes; float32 in its shortest form."""
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    """An answer's bytes; float32 in its shortest form, integers of any size: an unknown id, a number among an item's metadata."""
+    try:
+        return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    except orjson.JSONEncodeError:
+        return orjson.dumps(_with_long_integers(document), option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _with_long_integers(value: Any) -> Any:
+    """The same, the integers that orjson doesn't take written out."""
+    if isinstance(value, dict):
+        return {name: _with_long_integers(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_with_long_integers(each) for each in value]
+    if type(value) is int and value.bit_length() >= ORJSON_BITS:
+        return orjson.Fragment(str(value).encode())
+    return value

@@ -159,6 +159,17 @@ def test_metadata_comes_when_asked_for(service):
     assert [METADATA[1]] == [item["metadata"] for item in items]
 
 
+def test_metadata_with_integers_of_any_size_comes_as_it_is():
+    metadata = [{"isbn": 10**30 + row, "parts": [{"pages": -(2**64)}], "year": 2**64 - 1} for row in range(ITEMS)]
+    with Application(lambda: fake_model(metadata=metadata)) as application:
+        body = {"user_ids": [1, 0], "k": ITEMS, "include": ["metadata"]}
+        results = application.wait_ready().post("/recommend/batch", body).json()["results"]
+
+    assert [[metadata[item["item_id"]] for item in each["items"]] for each in results] == [
+        [item["metadata"] for item in each["items"]] for each in results
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
