@@ -193,6 +193,17 @@ def test_a_deadline_in_the_middle_of_a_batch_is_a_504_and_ends_the_work():
     assert 1 <= runs <= 5
 
 
+@pytest.mark.parametrize(("options", "runs"), [({}, 1), ({"include": ["metadata"]}, 2)])
+def test_users_whose_items_cost_more_are_answered_in_shorter_runs(options, runs):
+    """So that others have their turn between: a thousand items each with metadata, four users at a time."""
+    model = fake_model()
+    with Application(lambda: model) as application:
+        response = application.wait_ready().post("/recommend/batch", {"user_ids": [0, 1, 2, 3, 4, 5], "k": 1000, **options})
+
+    assert [each["user_id"] for each in response.json()["results"]] == [0, 1, 2, 3, 4, 5]
+    assert sum(session.runs for session in model._sessions.values()) == runs
+
+
 @pytest.mark.parametrize("endpoint", bodies())
 def test_more_than_the_queue_holds_is_a_503_with_retry_after(even_bundles, endpoint):
     """Case 70: for every endpoint the rest is answered."""
