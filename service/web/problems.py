@@ -17,7 +17,12 @@ from service.web.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
 LONGEST_NAME = 64  # of a column in a pointer
-OUR_WORDS = {"model_type": "must be a JSON object", "missing": "is required", "too_short": "must not be empty"}  # for Pydantic's
+OUR_WORDS = {  # for Pydantic's
+    "model_type": "must be a JSON object",
+    "dict_type": "must be a JSON object",
+    "missing": "is required",
+    "too_short": "must not be empty",
+}
 RETRY_AFTER = {"Retry-After": "1"}
 
 

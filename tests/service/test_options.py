@@ -108,12 +108,13 @@ WRONG_FILTERS = {
 @pytest.mark.parametrize("endpoint", FILTERED)
 @pytest.mark.parametrize("case", WRONG_FILTERS)
 def test_a_filter_that_does_not_fit_is_refused_by_its_place(service, endpoint, case):
-    """What was sent is not repeated, and the answer stays small."""
+    """What was sent is not repeated, the answer stays small and is in JSON's words, not Python's."""
     wanted, pointer = WRONG_FILTERS[case]
     response = service.post(endpoint, plain(endpoint, filter=wanted))
 
     assert_problem(response, 422, "invalid-request", pointer)
     assert "sekret" not in response.text
+    assert "dictionary" not in response.text
 
 
 def test_numbers_beyond_a_double_are_refused_in_a_filter(service):
