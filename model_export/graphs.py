@@ -39,10 +39,10 @@ def recommend(users: Span, items: Span, formula: Formula) -> onnx.GraphProto:
 
 
 def score(users: Span, items: Span, formula: Formula) -> onnx.GraphProto:
-    """user_id int64 [B], item_id int64 [M] -> score float32 [B, M]."""
+    """user_id int64 [B], item_id int64 [M] -> score float32 [B, M], and product float32 [B, M] where a tail stands behind it."""
     inputs = [value(contract.USER_ID, INT, ["batch"]), value(contract.ITEM_ID, INT, ["candidates"])]
     nodes = [*_user(users), *_scores("user", items, formula)]
-    return helper.make_graph(nodes, contract.SCORE, inputs, _score_outputs(), _constants(users, items))
+    return helper.make_graph(nodes, contract.SCORE, inputs, score_outputs(formula.tail), _constants(users, items))
 
 
 def recommend_query(items: Span, formula: Formula) -> onnx.GraphProto:
@@ -56,7 +56,7 @@ def score_query(items: Span, formula: Formula) -> onnx.GraphProto:
     """query float32 [B, d], item_id int64 [M] -> as `score`."""
     inputs = [value(contract.QUERY, FLOAT, ["batch", items.dims[1]]), value(contract.ITEM_ID, INT, ["candidates"])]
     nodes = _scores(contract.QUERY, items, formula)
-    return helper.make_graph(nodes, contract.SCORE_QUERY, inputs, _score_outputs(), _constants(items))
+    return helper.make_graph(nodes, contract.SCORE_QUERY, inputs, score_outputs(formula.tail), _constants(items))
 
 
 def _user(users: Span) -> list[onnx.NodeProto]:
@@ -86,8 +86,10 @@ def _top_outputs() -> list[onnx.ValueInfoProto]:
     return [value(contract.ITEM_ID, INT, ["batch", "k"]), value(contract.SCORE_OUT, FLOAT, ["batch", "k"])]
 
 
-def _score_outputs() -> list[onnx.ValueInfoProto]:
-    return [value(contract.SCORE_OUT, FLOAT, ["batch", "candidates"])]
+def score_outputs(tail: Tail) -> list[onnx.ValueInfoProto]:
+    """The scores, and what stands in front of the tail: rounded scores may be equal where that is not."""
+    names = [contract.SCORE_OUT, *([contract.PRODUCT] if tail else [])]
+    return [value(name, FLOAT, ["batch", "candidates"]) for name in names]
 
 
 def guard(rows: str) -> list[onnx.NodeProto]:

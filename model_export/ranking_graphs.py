@@ -68,7 +68,7 @@ def score(ranker: Ranker) -> onnx.GraphProto:
         *graphs.finish("product", ranker.tail),
     ]
     inputs = [graphs.value(contract.USER_ID, INT, ["batch"]), graphs.value(contract.ITEM_ID, INT, ["candidates"])]
-    outputs = [graphs.value(contract.SCORE_OUT, FLOAT, ["batch", "candidates"])]
+    outputs = graphs.score_outputs(ranker.tail)
     numbers: Numbers = {"item_id_rows": ranker.items}
     for width in _widths(ranker):
         places = [[place * ranker.piece] for place in range(width)]

@@ -13,7 +13,8 @@ QUERY_GRAPHS = {RECOMMEND_QUERY: "recommend_query.onnx", SCORE_QUERY: "score_que
 SCREEN_GRAPHS = {USER: "user.onnx", SCREEN: "screen.onnx", RESCORE: "rescore.onnx"}
 
 # recommend: user_id int64 [B], k int64 [1]          -> item_id int64 [B, min(k, N)], score float32, best first
-# score:     user_id int64 [B], item_id int64 [M]    -> score float32 [B, M]
+# score:     user_id int64 [B], item_id int64 [M]    -> score float32 [B, M]; and, where the score has a tail, product float32
+#            [B, M], what stands in front of it: ranks are those of the product
 # recommend_query, score_query: the same, with query float32 [B, d] in place of user_id
 # user:      user_id int64 [B]                       -> query float32 [B, d]
 # screen:    query float32 [B, d], levels float32 [1], blocks int64 [1] -> bound float32 [B, N / BLOCK] of every block, in units
@@ -42,6 +43,8 @@ GRAPH_OUTPUTS = {
     SCREEN: {BOUND, UNIT, BEST_BOUND, BEST_BLOCK},
     RESCORE: {PRODUCT, SCORE_OUT},
 }
+
+GRAPH_EXTRAS = {SCORE: {PRODUCT}, SCORE_QUERY: {PRODUCT}}  # outputs that not every bundle has
 
 ROW_COUNTS = ("user_id_rows", "item_id_rows")  # int64 constants of the graph that ranks: the rows of both sides
 

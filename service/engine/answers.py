@@ -8,8 +8,7 @@ import numpy as np
 from service.bundle.vocabulary import ExternalId
 from service.engine.model import Model
 from service.engine.query import Floats, Ranked, Rows
-
-REASONS = 5  # told of each item of a list
+from service.engine.wanted import REASONS
 
 
 class Items(NamedTuple):

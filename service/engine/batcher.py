@@ -5,9 +5,9 @@ as a turn of the event loop brings no more of it; it is never held back to grow.
 run; a caller that is gone before its turn is never computed. Rows are counted, not submissions, from their admission to the end
 of their run.
 
-Runs belong to the inference thread, so that nothing else waits for them; but while they are as short as `brief_seconds`, handing
-a batch over and back costs more than the run, and the event loop does it itself. All state belongs to the event loop: the thread
-is given one batch at a time and changes nothing else.
+Runs belong to the inference thread, so that nothing else waits for them; but while a model's are as short as `brief_seconds`,
+handing a batch of brief queries over and back costs more than the run, and the event loop does it itself. All state belongs to
+the event loop: the thread is given one batch at a time and changes nothing else.
 """
 
 import asyncio
@@ -53,6 +53,7 @@ class _Submission:
     deadline: float
     submitted_at: float
     future: asyncio.Future[Done[Any]]
+    brief: bool
     taken: int = 0
     run_seconds: float = 0.0
     answers: list[Ranked | Exception] = field(default_factory=list)
@@ -83,6 +84,10 @@ class _Batch:
     @property
     def rows(self) -> int:
         return sum(len(queries) for _, queries in self.pieces)
+
+    @property
+    def brief(self) -> bool:
+        return all(submission.brief for submission, _ in self.pieces)
 
     def run(self) -> None:
         """Rank, and finish every submission whose last piece this is."""
@@ -140,14 +145,17 @@ class Batcher:
         metrics.QUEUE_DEPTH.set_function(lambda: self._rows)
         metrics.KEPT.by(self)
 
-    async def run(self, model: Model, queries: Sequence[Asked], finish: Callable[[list[Ranked]], T], deadline: float) -> Done[T]:
+    async def run(
+        self, model: Model, queries: Sequence[Asked], finish: Callable[[list[Ranked]], T], deadline: float, brief: bool = True
+    ) -> Done[T]:
         """Rank one or more queries with `model`, each as if it were alone, and give what `finish` makes of their answers.
 
-        `finish` runs where the model does; `deadline` is on the clock of `time.monotonic`.
+        `finish` runs where the model does; `deadline` is on the clock of `time.monotonic`. `brief` tells that the queries and
+        `finish` cost no more than others of this model: what isn't brief never runs on the event loop.
         Raises Overloaded where the rows don't fit, DeadlineExceeded where the time is up before the result is there,
         NotReady once the batcher closes, and whatever `Model.rank` raises for one of these queries.
         """
-        submission = self._admit(model, queries, finish, deadline)
+        submission = self._admit(model, queries, finish, deadline, brief)
         try:
             return await submission.future
         except asyncio.CancelledError:
@@ -165,7 +173,9 @@ class Batcher:
             await asyncio.to_thread(self._thread.join)
         self.flush()
 
-    def _admit(self, model: Model, queries: Sequence[Asked], finish: Callable[[list[Ranked]], Any], deadline: float) -> _Submission:
+    def _admit(
+        self, model: Model, queries: Sequence[Asked], finish: Callable[[list[Ranked]], Any], deadline: float, brief: bool
+    ) -> _Submission:
         if self._closing:
             metrics.REJECTED.labels("not_ready").inc()
             raise NotReady("the service is stopping")
@@ -176,7 +186,7 @@ class Batcher:
         if now >= deadline:
             raise _too_late()
         loop = asyncio.get_running_loop()
-        submission = _Submission(model, queries, finish, deadline, now, loop.create_future())
+        submission = _Submission(model, queries, finish, deadline, now, loop.create_future(), brief)
         self._waiting[submission] = None
         self._rows += len(queries)
         if deadline < self._alarm_at:
@@ -214,7 +224,7 @@ class Batcher:
             self._call_dispatch(asyncio.get_running_loop())
             return
         batch = self._running = self._next_batch()
-        if self._slowest_seconds.get(batch.model, math.inf) <= self._brief_seconds:
+        if batch.brief and self._slowest_seconds.get(batch.model, math.inf) <= self._brief_seconds:
             batch.run()
             self._deliver(batch)
         else:
@@ -255,8 +265,9 @@ class Batcher:
     def _deliver(self, batch: _Batch) -> None:
         self._running = None
         self._rows -= batch.rows
-        remembered = self._slowest_seconds.get(batch.model, 0.0) * FADING
-        self._slowest_seconds[batch.model] = max(batch.finished - batch.started, remembered)
+        if batch.brief:
+            remembered = self._slowest_seconds.get(batch.model, 0.0) * FADING
+            self._slowest_seconds[batch.model] = max(batch.finished - batch.started, remembered)
         if self._waiting:
             self._call_dispatch(asyncio.get_running_loop())
         for submission, outcome in batch.outcomes:

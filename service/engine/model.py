@@ -60,14 +60,19 @@ class Model:
 
     def scores(self, user_rows: Rows, item_rows: Rows) -> Floats:
         """Every given user with every given item: int64 [B] and int64 [M] -> float32 [B, M]."""
-        return self._score(contract.SCORE, {contract.USER_ID: int64(user_rows)}, item_rows)
+        return self._scored(contract.SCORE, {contract.USER_ID: int64(user_rows)}, item_rows)[1]
 
-    def _score(self, role: str, asked: Mapping[str, NDArray[Any]], item_rows: Rows) -> Floats:
-        """In pieces: a model may hold as much for each item as a layer is wide."""
+    def _scored(self, role: str, asked: Mapping[str, NDArray[Any]], item_rows: Rows) -> tuple[Floats, Floats]:
+        """What ranks the items, and their scores, which a tail may have made equal; float32 [B, M] each.
+
+        In pieces: a model may hold as much for each item as a layer is wide.
+        """
+        session = self._sessions[role]
+        names = (contract.PRODUCT if contract.PRODUCT in session.outputs else contract.SCORE_OUT, contract.SCORE_OUT)
         pieces = (item_rows[at : at + SCORED_AT_ONCE] for at in range(0, len(item_rows), SCORED_AT_ONCE))
-        feeds = ({**asked, contract.ITEM_ID: int64(piece)} for piece in pieces)
-        found = [self._sessions[role].run((contract.SCORE_OUT,), feed)[0] for feed in feeds]
-        return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
+        found = [session.run(names, {**asked, contract.ITEM_ID: int64(piece)}) for piece in pieces]
+        products, scores = (np.concatenate(side, axis=1) for side in zip(*found, strict=True))
+        return products, scores
 
     def _search(self, query: Asked) -> Asked:
         """What to look for: with the mask of its conditions, as many items as a diverse answer is chosen from, and selective
@@ -95,10 +100,11 @@ class Model:
         if not len(left):
             return Ranked()
         if isinstance(search.by, np.ndarray):
-            scores = self._score(contract.SCORE_QUERY, {contract.QUERY: search.by[None]}, left)
+            products, scores = self._scored(contract.SCORE_QUERY, {contract.QUERY: search.by[None]}, left)
         else:
-            scores = self._score(contract.SCORE, {contract.USER_ID: int64([search.by])}, left)
-        return Ranked(*ranking.best_first(left, scores[0], search.k))
+            products, scores = self._scored(contract.SCORE, {contract.USER_ID: int64([search.by])}, left)
+        best = ranking.best_places(left, products[0], search.k)
+        return Ranked(left[best], scores[0][best])
 
     def _nearest(self, query: Nearest) -> Ranked:
         assert self.vectors  # noqa: S101  # the border asks no other model for neighbours

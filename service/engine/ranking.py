@@ -11,11 +11,16 @@ def best_first(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> 
 
     `rows` int64 [M] and `scores` float32 [M] in any order -> int64 [min(k, M)], float32 [min(k, M)].
     """
+    places = best_places(rows, scores, k)
+    return rows[places], scores[places]
+
+
+def best_places(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Where the same k stand, best first: int64 [min(k, M)]."""
     if k < len(rows):
-        reached = scores >= np.partition(scores, -k)[-k]
-        rows, scores = rows[reached], scores[reached]
-    order = np.lexsort((rows, -scores))[:k]
-    return rows[order], scores[order]
+        reached = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+        return reached[np.lexsort((rows[reached], -scores[reached]))[:k]]
+    return np.lexsort((rows, -scores))[:k]
 
 
 def pool_size(k: int) -> int:

@@ -8,13 +8,14 @@ from service.engine import questions
 from service.engine.answers import Explanation, Items, Near, Recommendation, Scores, in_order_asked, reasons
 from service.engine.batcher import Batcher, Done
 from service.engine.model import Model
-from service.engine.query import Ranked
+from service.engine.query import Asked, Ranked
 from service.engine.questions import Question
 from service.engine.slot import Slot
 from service.engine.wanted import Explaining, NearItem, NearUser, OfHistory, OfUser, OfUsers, Scoring
 
 T = TypeVar("T")
 DEAR_ITEMS = 1 << 12  # made diverse, explained or told with their metadata in one run: up to 80 µs each
+BRIEF_ITEMS = 100  # in a list or an answer of a request that may run on the event loop
 
 
 class Results(NamedTuple):
@@ -40,7 +41,8 @@ class Recommender:
         """One user's top-k."""
         model = self.slot.current(wanted.model)
         question = questions.of_user(model, wanted)
-        return self._run(model, question, lambda ranked: finish(recommended(model, question, ranked)), deadline)
+        brief = _brief(wanted, question.query)
+        return self._run(model, question, lambda ranked: finish(recommended(model, question, ranked)), deadline, brief)
 
     async def recommend_to_many(
         self, wanted: OfUsers, deadline: float, finish: Callable[[ExternalId, Recommendation], bytes]
@@ -58,7 +60,7 @@ class Recommender:
                 pairs = zip(part, ranked, strict=True)
                 return [finish(external, recommended(model, question, one)) for (external, question), one in pairs]
 
-            done = await self._batcher.run(model, [question.query for _, question in part], finished, deadline)
+            done = await self._batcher.run(model, [question.query for _, question in part], finished, deadline, brief=False)
             results.found.extend(done.result)
             waited, ran = waited + done.queue_seconds, ran + done.run_seconds
         return Done(results, waited, ran)
@@ -100,8 +102,10 @@ class Recommender:
 
         return self._run(model, question, lambda ranked: finish(explained(ranked)), deadline)
 
-    def _run(self, model: Model, question: Question, finish: Callable[[Ranked], T], deadline: float) -> Awaitable[Done[T]]:
-        return self._batcher.run(model, [question.query], lambda ranked: finish(ranked[0]), deadline)
+    def _run(
+        self, model: Model, question: Question, finish: Callable[[Ranked], T], deadline: float, brief: bool = False
+    ) -> Awaitable[Done[T]]:
+        return self._batcher.run(model, [question.query], lambda ranked: finish(ranked[0]), deadline, brief)
 
 
 def recommend_now(model: Model, wanted: OfUser) -> Recommendation:
@@ -113,6 +117,12 @@ def recommend_now(model: Model, wanted: OfUser) -> Recommendation:
 def recommended(model: Model, question: Question, ranked: Ranked) -> Recommendation:
     """Rows to ids."""
     return Recommendation(Items(model, ranked.item_rows, ranked.scores), question.own, question.popular)
+
+
+def _brief(wanted: OfUser, query: Asked) -> bool:
+    """Whether a request is of the simple kind, as long as its model's runs are short."""
+    dear = wanted.diversity or wanted.conditions or "explanation" in wanted.include
+    return not dear and max(wanted.k, len(query.excluded), len(wanted.candidate_item_ids or ())) <= BRIEF_ITEMS
 
 
 def _most_users(wanted: OfUsers) -> int:

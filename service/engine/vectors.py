@@ -4,7 +4,6 @@ Cosines are those of the bundle's tables. A vector of zeros has cosine 0 with ev
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,27 +17,30 @@ AT_ONCE = 1 << 16  # rows of a table looked at together
 
 
 class Table:
-    """One side's vectors, float32 [rows, d], usually a memory map."""
+    """One side's vectors, float32 [rows, d], usually a memory map; `unit` where all are of length 1, or zero."""
 
-    def __init__(self, rows: Floats) -> None:
+    def __init__(self, rows: Floats, unit: bool) -> None:
         self.rows = rows
+        self._lengths = None if unit else self._measured()
 
-    @cached_property
-    def lengths(self) -> Floats:
-        """Each row's, 1 in place of 0: float32 [rows]."""
+    def _measured(self) -> Floats:
+        """Each row's length, 1 in place of 0: float32 [rows]."""
         found = np.concatenate([np.linalg.norm(part.astype(np.float64), axis=1) for part in self.parts()])
         return np.where(found > 0, found, 1).astype(np.float32)
 
     def nearest(self, query: Nearest, mask: Mask | None) -> Ranked:
         """The k rows of largest cosine to one of them, itself left out."""
-        unit = self.rows[query.row] / self.lengths[query.row]  # before the product, which float32 may not hold otherwise
+        unit = self.rows[query.row]
+        if self._lengths is not None:
+            unit = unit / self._lengths[query.row]  # before the product, which float32 may not hold otherwise
         if query.candidates is None:
             rows = np.arange(len(self.rows))
             cosines = np.concatenate([part @ unit for part in self.parts()])
         else:
             rows = query.candidates
             cosines = self.rows[rows] @ unit
-        cosines /= self.lengths[rows]
+        if self._lengths is not None:
+            cosines /= self._lengths[rows]
         excluded = np.union1d(query.excluded, [query.row])
         allowed = Query(None, query.k, excluded, mask=mask).allows(rows)
         return Ranked(*ranking.best_first(rows[allowed], cosines[allowed], query.k))
@@ -52,7 +54,7 @@ class Vectors:
     """Both tables of a bundle, `users` float32 [U, d] and `items` float32 [N, d]; `unit` where all are of length 1."""
 
     def __init__(self, users: Floats, items: Floats, unit: bool) -> None:
-        self.users, self.items = Table(users), Table(items)
+        self.users, self.items = Table(users, unit), Table(items, unit)
         self.unit = unit
         self._usual = None if unit else _usual(self.users)
 

@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 from service.bundle.vocabulary import ExternalId
 
+REASONS = 5  # that an explanation of an item of a list may have
+
 
 class Wanted(Protocol):
     """Anything that a model is asked."""

@@ -16,6 +16,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from service.engine.wanted import REASONS
+
 LONGEST_ID = 512
 LONGEST_TEXT = 4096
 MOST_COLUMNS = 64
@@ -191,8 +193,10 @@ class BatchRequest(WithFallback):
     @model_validator(mode="after")
     def _answer_within_limit(self, info: ValidationInfo) -> Self:
         limit = info.context.max_answer_items if info.context else None
-        if limit is not None and len(self.user_ids) * self.k > limit:
-            raise _of_field("user_ids", f"times k must be at most {limit}; ask for fewer at a time")
+        each = 1 + (REASONS if "explanation" in self.include else 0)
+        if limit is not None and len(self.user_ids) * self.k * each > limit:
+            reasons = f" (times {each} with explanations)" if each > 1 else ""
+            raise _of_field("user_ids", f"times k{reasons} must be at most {limit}; ask for fewer at a time")
         return self
 
 

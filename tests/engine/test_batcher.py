@@ -107,6 +107,28 @@ def test_brief_runs_are_done_by_the_event_loop_until_one_is_slow():
     assert len(on_loop) > 5
 
 
+def test_what_is_not_brief_never_runs_on_the_event_loop_nor_counts_as_a_run_of_its_kind():
+    """One in a batch takes the whole batch along; the brief ones after it are back on the loop at once."""
+
+    async def where(batcher, model, brief):
+        done = await batcher.run(model, [Query(0, 1)], lambda _: threading.get_ident(), soon(), brief)
+        return done.result == threading.get_ident()
+
+    async def scene(model):
+        async with batching(brief_seconds=0.05) as batcher:
+            found = [await where(batcher, model, brief) for brief in (True, True, False)]
+            model.seconds = 0.1
+            found.append(await where(batcher, model, False))
+            model.seconds = 0.0
+            return [
+                *found,
+                await where(batcher, model, True),
+                *await asyncio.gather(*(where(batcher, model, each) for each in (True, False))),
+            ]
+
+    assert asyncio.run(scene(StubModel())) == [False, True, False, False, True, False, False]
+
+
 def test_a_slow_model_is_remembered_however_brief_another_is():
     """Each model's runs are its own: forty brief ones of another don't bring a slow one onto the event loop."""
 
