@@ -10,6 +10,7 @@ import httpx
 import pytest
 import uvicorn
 
+from service.bundle import contract
 from service.settings import Settings
 from service.web.app import create_app
 from service.web.departures import Departures
@@ -23,7 +24,7 @@ class Served:
 
     def __init__(self, **settings):
         self.model = fake_model()
-        self.session = self.model._retrieval._recommend
+        self.session = self.model._sessions[contract.RECOMMEND]
         self.app = create_app(Settings(**settings), [lambda: self.model])
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
