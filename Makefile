@@ -15,7 +15,7 @@ demo: $(VENV)/serve.stamp ## Serve the built-in demo bundle on http://127.0.0.1:
 	@$(BIN)/recoserve demo
 
 test: $(VENV)/test.stamp ## Run the whole suite (installs torch and keras)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 check: $(VENV)/test.stamp ## Lint, formatting and strict types
 	$(BIN)/ruff check .
