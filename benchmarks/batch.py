@@ -44,7 +44,7 @@ def main(
     users: Annotated[int, typer.Option(min=1, help="Users in the bundle.")] = 1_000_000,
     k: Annotated[int, typer.Option("-k", min=1, help="Items for each user.")] = 10,
     seconds: Annotated[
-        float, typer.Option(min=2, help="How long the command runs in all; it is killed halfway and at the end.")
+        float, typer.Option(min=2, help="How long the command runs in all; it is killed halfway, and at the end if it isn't done.")
     ] = 600,
     sample: Annotated[int, typer.Option(min=1, help="Users whose answers are checked in float64.")] = 256,
     folder: Folder = None,
@@ -56,6 +56,7 @@ def main(
         bundle = bundle_of(*tables)
         before = retrieval(items, users, k, place)
         output = place / "out.parquet"
+        output.unlink(missing_ok=True)
         turns = [turn(bundle, output, k, seconds / 2, "--restart"), turn(bundle, output, k, seconds / 2)]
         after = retrieval(items, users, k, place)
         user_table, item_table = (np.load(path, mmap_mode="r") for path in tables)
@@ -81,25 +82,26 @@ def retrieval(items: int, users: int, k: int, folder: Path) -> float:
 
 
 def turn(bundle: Path, output: Path, k: int, seconds: float, *options: str) -> Turn:
-    """Run the command and kill it after `seconds`; its speed is that between its first finished part and its last."""
+    """Run the command and kill it after `seconds`, if it isn't done; its speed is that between its first part and its last."""
     earlier = set() if options else set(parts(output))
     command = [sys.executable, "-P", "-m", "service", "batch", str(bundle), "-o", str(output), "-k", str(k), *options]
     command += ["--part-seconds", str(min(10, seconds / 10))]
     process = subprocess.Popen(command, env=machine.environment(own=True), stdout=subprocess.DEVNULL)
+    marks: dict[int, float] = {}  # users done -> when
     end, memory = time.monotonic() + seconds, []
     while process.poll() is None and time.monotonic() < end:
         memory.append(memory_mib(process.pid)[1])
+        marks |= {span(path)[1]: path.stat().st_mtime for path in parts(output) if path not in earlier}
         time.sleep(SAMPLE_SECONDS)
     ended = process.poll()
     process.kill()
     process.wait()
-    if ended is not None:
-        raise SystemFailed(f"recoserve batch ended with {ended} before it was killed; ask for more users or fewer seconds")
-    mine = [path for path in parts(output) if path not in earlier]
-    if len(mine) < 2:
+    if ended:
+        raise SystemFailed(f"recoserve batch failed with {ended}")
+    if len(marks) < 2:
         raise SystemFailed("fewer than two parts were finished before it was killed; ask for more seconds")
-    first, last = mine[0], mine[-1]
-    return Turn(span(last)[1] - span(first)[1], last.stat().st_mtime - first.stat().st_mtime, memory)
+    first, last = min(marks), max(marks)
+    return Turn(last - first, marks[last] - marks[first], memory)
 
 
 def check(output: Path, users: Floats, items: Floats, k: int, sample: int) -> dict[str, Any]:
@@ -107,11 +109,11 @@ def check(output: Path, users: Floats, items: Floats, k: int, sample: int) -> di
 
     Raises SystemFailed where a user is lost, doubled or out of place.
     """
-    finished = parts(output)
-    chosen = np.linspace(0, span(finished[-1])[1] - 1, sample).astype(np.int64)
+    finished = [output] if output.exists() else parts(output)
+    chosen = np.linspace(0, (len(users) if output.exists() else span(finished[-1])[1]) - 1, sample).astype(np.int64)
     rows, scores, done = [], [], 0
     for path in finished:
-        start, stop = span(path)
+        start, stop = (0, len(users)) if path == output else span(path)
         with pq.ParquetFile(path) as file:
             table = file.read()
         if start != done or table["user_id"].to_pylist() != list(range(start, stop)):
@@ -153,7 +155,7 @@ def report(figure: dict[str, Any]) -> None:
         "{per_second:,.0f} users/s; {share:.2f} of the retrieval alone".format(**figure),
         f"({before:,.0f} before, {after:,.0f} after)",
     )
-    say("{finished:,} users in {parts} parts, killed twice: each user once, none left out".format(**figure))
+    say("{finished:,} users in {parts} files, killed on the way: each user once, none left out".format(**figure))
     say("{wrong} of {checked} answers wrong against float64".format(**figure))
     for place, memory in enumerate(figure["memory"], 1):
         say("run {}: {early_mib:,.0f} MiB early, {late_mib:,.0f} late, {most_mib:,.0f} at most".format(place, **memory))
