@@ -7,7 +7,7 @@ from service.cli import main
 from service.engine import batcher
 
 
-async def run(_self, model, queries, finish, _deadline):
+async def run(_self, model, queries, finish, _deadline, brief=True):  # noqa: ARG001  # the same as its own
     """In the place of `Batcher.run`: on the event loop, nothing waits and nothing shares."""
     began = time.monotonic()
     answer = finish(model.rank(queries))
