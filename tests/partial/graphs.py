@@ -98,8 +98,8 @@ def scores(network, found):
     with tempfile.TemporaryDirectory() as folder:
         ranking_graphs.write(Path(folder), ranker.prepare(Path(folder) / contract.TENSORS, pairs, found))
         session = onnxruntime.InferenceSession(Path(folder) / contract.GRAPHS[contract.SCORE])
-        all_users = session.run(None, {"user_id": np.arange(USERS), "item_id": np.arange(ITEMS)})[0]
-        (alone,) = session.run(None, {"user_id": np.array([USERS - 1]), "item_id": np.array([ITEMS - 1])})
+        all_users = session.run(["score"], {"user_id": np.arange(USERS), "item_id": np.arange(ITEMS)})[0]
+        (alone,) = session.run(["score"], {"user_id": np.array([USERS - 1]), "item_id": np.array([ITEMS - 1])})
         np.testing.assert_allclose(alone, all_users[-1:, -1:], rtol=1e-5, atol=1e-6)
         return all_users
 

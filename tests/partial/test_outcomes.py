@@ -210,7 +210,7 @@ def test_catalogues_of_any_size_are_ranked(tmp_path, users, items, how):
     recommend = onnxruntime.InferenceSession(tmp_path / contract.GRAPHS[contract.RECOMMEND])
     item_ids, best = recommend.run(None, {"user_id": np.arange(users), "k": np.array([5])})
     score = onnxruntime.InferenceSession(tmp_path / contract.GRAPHS[contract.SCORE])
-    (every,) = score.run(None, {"user_id": np.arange(users), "item_id": np.arange(items)})
+    (every,) = score.run(["score"], {"user_id": np.arange(users), "item_id": np.arange(items)})
 
     np.testing.assert_allclose(-np.sort(-every, axis=1)[:, :5], best, rtol=1e-6)
     np.testing.assert_allclose(np.take_along_axis(every, item_ids, axis=1), best, rtol=1e-6)
