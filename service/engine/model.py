@@ -68,11 +68,11 @@ class Model:
         In pieces: a model may hold as much for each item as a layer is wide.
         """
         session = self._sessions[role]
-        names = (contract.PRODUCT if contract.PRODUCT in session.outputs else contract.SCORE_OUT, contract.SCORE_OUT)
+        names = [contract.SCORE_OUT, *({contract.PRODUCT} & session.outputs)]
         pieces = (item_rows[at : at + SCORED_AT_ONCE] for at in range(0, len(item_rows), SCORED_AT_ONCE))
         found = [session.run(names, {**asked, contract.ITEM_ID: int64(piece)}) for piece in pieces]
-        products, scores = (np.concatenate(side, axis=1) for side in zip(*found, strict=True))
-        return products, scores
+        scores, *products = (np.concatenate(side, axis=1) for side in zip(*found, strict=True))
+        return (products or [scores])[0], scores
 
     def _search(self, query: Asked) -> Asked:
         """What to look for: with the mask of its conditions, as many items as a diverse answer is chosen from, and selective
