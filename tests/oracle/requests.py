@@ -243,7 +243,7 @@ class Spoiler:
         for field in ("exclude_item_ids", "candidate_item_ids", "item_ids", "negative_item_ids", "user_ids"):
             if body.get(field) is not None:
                 ways += [(field, self._with(body[field], one)) for one in (nobody, other, None, 1.5)]
-                ways += [(field, 3), (field, list(islice(cycle(body[field] or [0]), MAX_LIST_IDS + 1)))]
+                ways += [(field, 3), (field, list(islice(cycle(_short(body[field])), MAX_LIST_IDS + 1)))]
         ways += [(field, []) for field in ("candidate_item_ids", "item_ids", "user_ids") if field in body]
         if endpoint in ("/recommend", "/recommend/batch", "/recommend/history"):
             ways += [("diversity", value) for value in (-0.1, 1.5, "1", None, True)]
@@ -280,3 +280,8 @@ class Spoiler:
     def _with(self, values: Sequence[Any], one: Any) -> list[Any]:
         place = self._draw.randrange(len(values) + 1)
         return [*values[:place], one, *values[place:]]
+
+
+def _short(ids: list[Any]) -> list[Any]:
+    """Those of which ten thousand make no body that is refused for its size."""
+    return [each for each in ids if len(str(each)) < 20] or [0]
