@@ -10,7 +10,6 @@ there, the parts become one file, which moves to the output's place in the same 
 """
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 
 from service.batch import table
 from service.batch.plan import differences
+from service.durable import sync
 from service.engine.query import Ranked
 from service.errors import OperatorError
 
@@ -107,7 +107,7 @@ def _agree(folder: Path, output: Path, document: Mapping[str, Any]) -> None:
     if not place.exists() and not _paths(folder):
         unfinished = folder / (PLAN + UNFINISHED)
         unfinished.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
-        _sync(unfinished)
+        sync(unfinished)
         _rename(unfinished, place)
         return
     try:
@@ -152,12 +152,4 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _rename(path: Path, to: Path) -> None:
     path.rename(to)
-    _sync(to.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(to.parent)

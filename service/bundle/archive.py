@@ -24,6 +24,7 @@ from service.bundle.columns import Columns
 from service.bundle.golden import Golden
 from service.bundle.manifest import FileEntry, Manifest
 from service.bundle.vocabulary import IntegerIds, RowNumbers, StringIds, Vocabulary
+from service.durable import sync
 from service.errors import BundleInvalid, ExportRefused
 
 SCAN_ELEMENTS = 1 << 22  # 16 MiB of float32 at a time when tables are searched for NaN
@@ -78,7 +79,7 @@ class Draft:
         _write_synced(self.folder / contract.MANIFEST, body)
         self.target.parent.mkdir(parents=True, exist_ok=True)
         self.folder.rename(self.target)
-        _sync(self.target.parent)
+        sync(self.target.parent)
         return sealed
 
 
@@ -312,7 +313,7 @@ def _small(path: Path, limit: int) -> bytes:
 
 
 def _entry(path: Path) -> FileEntry:
-    _sync(path)
+    sync(path)
     return FileEntry(path.name, path.stat().st_size, _digest(path))
 
 
@@ -326,11 +327,3 @@ def _write_synced(path: Path, body: bytes) -> None:
         file.write(body)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,8 +19,9 @@ AT_ONCE = 1 << 16  # rows of a table looked at together
 class Table:
     """One side's vectors, float32 [rows, d], usually a memory map; `unit` where all are of length 1, or zero."""
 
-    def __init__(self, rows: Floats, unit: bool) -> None:
+    def __init__(self, rows: Floats, unit: bool, at_once: int = AT_ONCE) -> None:
         self.rows = rows
+        self._at_once = at_once
         self._lengths = None if unit else self._measured()
 
     def _measured(self) -> Floats:
@@ -47,7 +48,7 @@ class Table:
 
     def parts(self) -> Iterator[Floats]:
         """The rows, so many at once as fit in a cache."""
-        return (self.rows[at : at + AT_ONCE] for at in range(0, len(self.rows), AT_ONCE))
+        return (self.rows[at : at + self._at_once] for at in range(0, len(self.rows), self._at_once))
 
 
 class Vectors:

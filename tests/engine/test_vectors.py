@@ -141,9 +141,8 @@ def test_a_lone_reason_carries_everything():
     assert (rows.tolist(), shares.tolist()) == ([1], [1.0])
 
 
-def test_a_table_larger_than_is_read_at_once_is_read_whole(monkeypatch):
-    monkeypatch.setattr("service.engine.vectors.AT_ONCE", 2)
-    table = Table(np.array([[3, 4], [0, 0], [1, 0], [0, 2], [4, 3]], np.float32), unit=False)
+def test_a_table_larger_than_is_read_at_once_is_read_whole():
+    table = Table(np.array([[3, 4], [0, 0], [1, 0], [0, 2], [4, 3]], np.float32), unit=False, at_once=2)
 
     assert table.nearest(Nearest("item", 0, 2), None).item_rows.tolist() == [4, 3]
     assert history(Vectors(table.rows, table.rows, unit=False), [2]) == pytest.approx([np.sqrt(11), 0])
