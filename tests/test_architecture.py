@@ -41,10 +41,12 @@ LAYERS = [
     ["service.engine.slot", "service.engine.batcher"],
     ["service.engine.loading"],
     ["service.engine.model"],
+    ["service.engine.native"],
     ["service.engine.retrieval", "service.engine.vectors", "service.engine.popularity"],
     ["service.engine.ids", "service.engine.wanted"],
     ["service.engine.ranking", "service.engine.session", "service.engine.cpu", "service.engine.query", "service.engine.selection"],
     ["service.inspection"],
+    ["service.kernel"],
     ["service.bundle"],
     LEAVES,
 ]

@@ -22,6 +22,7 @@ from service.bundle import column_files, contract, graph_file, manifest
 from service.bundle.catalogue import Catalogue, Lines, SeenPairs
 from service.bundle.columns import Columns
 from service.bundle.golden import Golden
+from service.bundle.int8_copy import Int8Copy
 from service.bundle.manifest import FileEntry, Manifest
 from service.bundle.vocabulary import IntegerIds, RowNumbers, StringIds, Vocabulary
 from service.durable import sync
@@ -133,9 +134,24 @@ def tables(bundle: Bundle) -> tuple[NDArray[np.float32], NDArray[np.float32]] | 
     return (found[wanted[0]], found[wanted[1]]) if len(found) == len(wanted) else None
 
 
-def _mapped(folder: Path, tensor: graph_file.Tensor) -> NDArray[np.float32]:
+def int8_copy(screen: Path, items: int, dim: int) -> Int8Copy | None:
+    """The int8 copy that a bundle's `screen.onnx` refers to, as memory maps; None where it is another graph than ours."""
+    graph, blocks = graph_file.read(_small(screen, GRAPH_BYTES)), -(-items // contract.BLOCK)
+    outside = [tensor for tensor in graph.tensors if tensor.external and tensor.data_type == graph_file.INT8]
+    counts = [tensor.dims[1] for tensor in outside if len(tensor.dims) == 2 and tensor.dims[0] == dim]
+    shapes = {contract.ROTATION: (dim, dim), contract.BLOCK_STEP: (1, blocks), contract.BLOCK_LENGTHS: (2, blocks)}
+    floats = {tensor.name: tensor for tensor in graph.tensors if tensor.name in shapes and tensor.data_type == graph_file.FLOAT}
+    whole = len(counts) == len(outside) and sum(counts) == blocks * contract.BLOCK and not any(n % contract.BLOCK for n in counts)
+    if not whole or {name: tensor.dims for name, tensor in floats.items() if len(tensor.raw) == tensor.nbytes} != shapes:
+        return None
+    pieces = tuple(_mapped(screen.parent, tensor, np.int8) for tensor in outside)
+    rotation, step, lengths = (np.frombuffer(floats[name].raw, np.float32).reshape(shape) for name, shape in shapes.items())
+    return Int8Copy(pieces, rotation, step[0], *lengths)
+
+
+def _mapped(folder: Path, tensor: graph_file.Tensor, dtype: Any = np.float32) -> NDArray[Any]:
     name, offset, _ = tensor.span
-    return np.memmap(folder / name, np.float32, mode="r", offset=offset, shape=tensor.dims)
+    return np.memmap(folder / name, dtype, mode="r", offset=offset, shape=tensor.dims)
 
 
 def _open_checked(folder: Path, found: Manifest) -> Bundle:

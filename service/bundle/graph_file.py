@@ -14,7 +14,7 @@ from service.bundle import contract
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 ITEM_SIZES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8}  # TensorProto.DataType -> bytes per element
-FLOAT, DOUBLE = 1, 11
+FLOAT, INT8, DOUBLE = 1, 3, 11
 
 
 @dataclass

@@ -1,10 +1,10 @@
 """From a folder to a model that may answer: every check, the golden sample last, on the provider that will serve."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from service.bundle import contract
-from service.bundle.archive import Bundle, open_bundle, tables
+from service.bundle.archive import Bundle, int8_copy, open_bundle, tables
 from service.bundle.golden import Golden, same_top, score_difference
 from service.engine.cpu import cpu_limit
 from service.engine.model import Model
@@ -13,27 +13,35 @@ from service.engine.retrieval import WORTH_SCREENING
 from service.engine.session import OnnxSession, Session, resolve_provider
 from service.engine.vectors import Vectors
 from service.errors import BundleInvalid
+from service.kernel import library as kernel
+from service.kernel.catalogue import Catalogue
 
 
 def load_model(folder: Path, provider: str = "auto", threads: int = 0, retrieval: str = "exact") -> Model:
     """Open a bundle, start its graphs, and check them against the golden sample, which warms them up as well.
 
-    `threads` 0 means the container's CPU limit, and one thread for tables so small that more don't pay. `retrieval` is
-    `exact`, the screen where the bundle has one and the provider is the CPU, or `plain`, a full scan. Raises BundleInvalid and
+    `threads` 0 means the container's CPU limit, and one thread for tables so small that more don't pay. `retrieval` is `exact`,
+    through the int8 copy where the bundle has one and the provider is the CPU, or `plain`, a full scan. Raises BundleInvalid and
     ProviderUnavailable.
     """
     chosen = resolve_provider(provider)
     bundle = open_bundle(folder)
-    screened = retrieval == "exact" and chosen == "cpu" and _has_screen(bundle)
     small = bundle.manifest.items < WORTH_SCREENING and bundle.manifest.dim is not None
     threads = threads or (1 if small else cpu_limit())  # to wake a second thread for a short product costs more than it saves
     packed = {contract.SCREEN, *({contract.RECOMMEND, contract.RECOMMEND_QUERY} if small else ())}
-    roles = [*contract.GRAPHS, *_query_graphs(bundle), *(contract.SCREEN_GRAPHS if screened else ())]
-    sessions: dict[str, Session] = {role: OnnxSession(bundle.graph(role), chosen, threads, role in packed) for role in roles}
+
+    def start(role: str) -> Session:
+        return OnnxSession(bundle.graph(role), chosen, threads, role in packed)
+
+    sessions = {role: start(role) for role in (*contract.GRAPHS, *_query_graphs(bundle))}
+    vectors, catalogue = _vectors(bundle), None
+    if retrieval == "exact" and chosen == "cpu":
+        catalogue = _catalogue(bundle, sessions, vectors, threads)
+        sessions |= {role: start(role) for role in _exact_graphs(bundle, catalogue)}
     problems = list(contract_problems(sessions))
     if problems:
         raise BundleInvalid(problems)
-    model = Model(bundle, sessions, _vectors(bundle))
+    model = Model(bundle, sessions, vectors, catalogue)
     problems = list(golden_problems(model, bundle.golden))
     if problems:
         raise BundleInvalid(problems)
@@ -50,8 +58,24 @@ def _vectors(bundle: Bundle) -> Vectors | None:
     return Vectors(*found, unit=bundle.manifest.similarity == "cosine") if found else None
 
 
-def _has_screen(bundle: Bundle) -> bool:
-    return contract.SCREEN_GRAPHS.keys() <= bundle.manifest.graphs.keys() and bundle.manifest.items >= WORTH_SCREENING
+def _catalogue(bundle: Bundle, sessions: Mapping[str, Session], vectors: Vectors | None, threads: int) -> Catalogue | None:
+    """The items laid out for the kernel, where there is one and the bundle tells all that it needs."""
+    graphs, library = bundle.manifest.graphs, kernel.best()
+    # Bundles from before there were graphs for queries don't tell whether their scores have tails.
+    tail_told = contract.FINISH in graphs or contract.PRODUCT not in sessions[contract.SCORE].outputs
+    if not (library and vectors and contract.SCREEN in graphs and _query_graphs(bundle) and tail_told):
+        return None
+    rows = vectors.items.rows
+    copy = int8_copy(bundle.graph(contract.SCREEN), *rows.shape)
+    return Catalogue(library, rows, copy, threads) if copy and rows.shape[1] <= kernel.MOST_DIM else None
+
+
+def _exact_graphs(bundle: Bundle, catalogue: Catalogue | None) -> Iterable[str]:
+    """What exact retrieval needs beside the catalogue, or in its place."""
+    if catalogue:
+        return contract.FINISH_GRAPHS.keys() & bundle.manifest.graphs.keys()
+    worth = bundle.manifest.items >= WORTH_SCREENING
+    return contract.SCREEN_GRAPHS if worth and contract.SCREEN_GRAPHS.keys() <= bundle.manifest.graphs.keys() else ()
 
 
 def contract_problems(sessions: dict[str, Session]) -> Iterator[str]:

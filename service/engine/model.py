@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from service.bundle import contract
 from service.bundle.archive import Bundle
 from service.engine import ranking
+from service.engine.native import Native
 from service.engine.popularity import Popularity
 from service.engine.query import NO_ROWS, Asked, Floats, Nearest, Query, Ranked, Rows
 from service.engine.retrieval import Plain, Retrieval, Screened
 from service.engine.selection import Mask, Masks
 from service.engine.session import Session, int64
 from service.engine.vectors import Vectors
+from service.kernel.catalogue import Catalogue
 
 MOST_ROWS = 1 << 30  # a product of two tables takes any number of users at once
 SELECTIVE = 32  # where no more than one of so many items passes, what passes is scored and nothing is searched
@@ -27,20 +29,29 @@ class Model:
     """A checked bundle and its sessions. Immutable: a request keeps the one it started with.
 
     `most_rows` is how many users are worth ranking in one run: one, where a model runs for every item. `vectors` is None where the
-    score is no dot product.
+    score is no dot product; `catalogue` where the kernel searches.
     """
 
-    def __init__(self, bundle: Bundle, sessions: Mapping[str, Session], vectors: Vectors | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        sessions: Mapping[str, Session],
+        vectors: Vectors | None = None,
+        catalogue: Catalogue | None = None,
+    ) -> None:
         self.bundle = bundle
         self.manifest = bundle.manifest
         self.provider = sessions[contract.RECOMMEND].provider
         self.vectors = vectors
         self._sessions = sessions
-        screened, items = contract.SCREEN in sessions, bundle.manifest.items
+        items = bundle.manifest.items
         self.has_vectors = bundle.manifest.dim is not None
-        self.retrieval = "exact" if screened else "plain"
-        plain = Plain(sessions, items, together=self.has_vectors)
-        self._retrieval: Retrieval = Screened(sessions, items) if screened else plain
+        self.retrieval = "exact" if catalogue or contract.SCREEN in sessions else "plain"
+        self._retrieval: Retrieval = Plain(sessions, items, together=self.has_vectors)
+        if catalogue and vectors:
+            self._retrieval = Native(catalogue, vectors.users.rows, items, sessions.get(contract.FINISH))
+        elif contract.SCREEN in sessions:
+            self._retrieval = Screened(sessions, items)
         self.most_rows = MOST_ROWS if self.has_vectors else 1
         self._masks = Masks(bundle.columns, items)
         self._popularity = Popularity(bundle.seen, items) if bundle.seen else None

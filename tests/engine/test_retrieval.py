@@ -1,5 +1,6 @@
 """Every way to the top-k gives the top-k: a float64 brute force is the oracle, on tables that are meant to break a bound."""
 
+import platform
 import tempfile
 from pathlib import Path
 
@@ -11,12 +12,17 @@ from hypothesis import strategies as st
 from model_export import export_model, graphs, screen, tensors
 from model_export.formula import Formula, Table
 from service.bundle import contract
+from service.bundle.archive import int8_copy
 from service.engine.cpu import query_levels
 from service.engine.loading import load_model
+from service.engine.native import Native
 from service.engine.query import Query
 from service.engine.retrieval import WORTH_SCREENING, Plain, Screened
 from service.engine.selection import Mask
 from service.engine.session import OnnxSession
+from service.kernel import library
+from service.kernel.catalogue import Catalogue
+from service.kernel.library import Library, libraries
 
 COSINE, DOT = Formula(cosine=True), Formula(cosine=False)
 ITEMS = 20_000
@@ -30,6 +36,19 @@ def open_graphs(folder, users, items, formula):
     screen.write(folder, *spans, item_table, formula)
     files = {**contract.GRAPHS, **contract.QUERY_GRAPHS, **contract.SCREEN_GRAPHS}
     return {role: OnnxSession(folder / name, "cpu", 2, prepack=role == contract.SCREEN) for role, name in files.items()}
+
+
+def natives(folder, sessions, users, items, formula):
+    """The compiled kernel, by each library that this processor can run, over the same files."""
+    users, items = (formula.vectors(np.asarray(table, np.float32)).astype(np.float32) for table in (users, items))
+    copy = int8_copy(folder / contract.SCREEN_GRAPHS[contract.SCREEN], *items.shape)
+    catalogues = [Catalogue(Library(*each), items, copy, 2) for each in libraries().items()]
+    return [Native(catalogue, users, len(items), sessions.get(contract.FINISH)) for catalogue in catalogues]
+
+
+def test_this_processor_has_a_kernel():
+    """Without one, the tests below would say nothing of it: AVX2 is what every x86-64 server of the last ten years has."""
+    assert libraries() or platform.machine() not in ("x86_64", "AMD64")
 
 
 def oracle(users, items, formula):
@@ -108,6 +127,7 @@ def test_nasty_tables_are_ranked_exactly(name, formula, tmp_path):
         Screened(sessions, ITEMS, first_blocks=2, kept_per_first=1),
         Screened(sessions, ITEMS, first_blocks=4, kept_per_first=2, levels=63),
         Plain(sessions, ITEMS),
+        *natives(tmp_path, sessions, users, items, formula),
     ):
         for query, ranked in zip(queries, retrieval.top(queries), strict=True):
             scale = 1.0 if formula.cosine else max(lengths[query.by] * 1e-2, np.abs(scores[query.by]).max())
@@ -151,7 +171,8 @@ def test_any_shape_and_any_selection_is_ranked_exactly(data):
             passing = rng.integers(0, items, data.draw(st.integers(0, items)))
             mask = Mask.of_rows(passing, items) if data.draw(st.booleans()) else None
             queries.append(Query(by, k, excluded, mask=mask))
-        for retrieval in (Screened(sessions, items, first_blocks=1, kept_per_first=1), Plain(sessions, items)):
+        compiled = natives(Path(folder), sessions, *tables, formula)
+        for retrieval in (Screened(sessions, items, first_blocks=1, kept_per_first=1), Plain(sessions, items), *compiled):
             for user, (query, ranked) in enumerate(zip(queries, retrieval.top(queries), strict=True)):
                 assert_exact(ranked, scores[user], query, max(1.0, np.abs(scores).max()))
 
@@ -161,23 +182,26 @@ def test_what_an_answer_may_not_hold_is_passed_over_however_good_it_is(tmp_path)
     rng = np.random.default_rng(5)
     users, items = clustered(rng, 4, 16), clustered(rng, 60_000, 16)
     sessions, scores = open_graphs(tmp_path, users, items, COSINE), oracle(users, items, COSINE)
-    retrieval = Screened(sessions, len(items))
-    for user in range(4):
-        best = np.argsort(-scores[user])
-        masks = [Mask.of_rows(rows, len(items)) for rows in (best[100:], best[:100], np.sort(best)[: len(items) // 2])]
-        queries = [Query(user, 10, np.sort(best[:100])), *(Query(user, 10, mask=mask) for mask in masks)]
-        for query, ranked in zip(queries, retrieval.top(queries), strict=True):
-            assert_exact(ranked, scores[user], query, 1.0)
-            assert ranked.path in ("proved", "widened")
+    for retrieval in (Screened(sessions, len(items)), *natives(tmp_path, sessions, users, items, COSINE)):
+        for user in range(4):
+            best = np.argsort(-scores[user])
+            masks = [Mask.of_rows(rows, len(items)) for rows in (best[100:], best[:100], np.sort(best)[: len(items) // 2])]
+            queries = [Query(user, 10, np.sort(best[:100])), *(Query(user, 10, mask=mask) for mask in masks)]
+            for query, ranked in zip(queries, retrieval.top(queries), strict=True):
+                assert_exact(ranked, scores[user], query, 1.0)
+                assert ranked.path in ("proved", "widened")
 
 
-@pytest.mark.parametrize("kind", ["exact", "plain"])
+@pytest.mark.parametrize("kind", ["exact", "plain", "native"])
 def test_batch_mates_change_nothing(kind, tmp_path):
     """To the last bit, whatever stands beside a query."""
     rng = np.random.default_rng(0)
     users, items = clustered(rng, 40, 16), clustered(rng, 20_000, 16)
     sessions = open_graphs(tmp_path, users, items, COSINE)
-    retrieval = Screened(sessions, 20_000) if kind == "exact" else Plain(sessions, 20_000)
+    if kind == "native":
+        retrieval = natives(tmp_path, sessions, users, items, COSINE)[0]
+    else:
+        retrieval = Screened(sessions, 20_000) if kind == "exact" else Plain(sessions, 20_000)
     queries = [Query(user, 5 + user % 3, np.arange(user % 4 * 7)) for user in range(40)]
     alone = [retrieval.top([query])[0] for query in queries]
     for size in (2, 7, 40):
@@ -191,10 +215,10 @@ def test_ties_across_blocks_go_to_the_lowest_rows(tmp_path):
     """Thousands of equal items: the first k rows, whichever way they were found."""
     users, items = np.eye(2), np.tile([1.0, 0.0], (ITEMS, 1))
     items[7] = [0, 1]
-    retrieval = Screened(open_graphs(tmp_path, users, items, COSINE), ITEMS, first_blocks=2)
-
-    (ranked,) = retrieval.top([Query(0, 10)])
-    assert ranked.item_rows.tolist() == [0, 1, 2, 3, 4, 5, 6, 8, 9, 10]
+    sessions = open_graphs(tmp_path, users, items, COSINE)
+    for retrieval in (Screened(sessions, ITEMS, first_blocks=2), *natives(tmp_path, sessions, users, items, COSINE)):
+        (ranked,) = retrieval.top([Query(0, 10)])
+        assert ranked.item_rows.tolist() == [0, 1, 2, 3, 4, 5, 6, 8, 9, 10]
 
 
 def test_every_answer_tells_its_way_out(tmp_path):
@@ -216,7 +240,9 @@ def test_everything_excluded_is_an_empty_answer(tmp_path):
     assert ranked.item_rows.tolist() == []
 
 
-def test_a_bundle_is_screened_where_that_pays_and_scanned_where_it_is_asked_for(bundle, tmp_path):
+def test_without_a_kernel_a_bundle_is_screened_where_that_pays(bundle, tmp_path, monkeypatch):
+    assert load_model(bundle).retrieval == "exact"
+    monkeypatch.setattr(library, "best", lambda: None)
     rng = np.random.default_rng(4)
     tables = clustered(rng, 30, 8).astype(np.float32), clustered(rng, WORTH_SCREENING, 8).astype(np.float32)
     export_model(tables, tmp_path / "large")

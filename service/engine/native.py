@@ -1,0 +1,53 @@
+"""The k best of the whole catalogue by the compiled kernel: the same proof as `retrieval.Screened`, in one call.
+
+Blocks are scored in float32 in the order of their bounds, until no other can hold one of the k. What may not be in an answer never
+counts toward the k.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from service.bundle import contract
+from service.engine.query import Floats, Query, Ranked
+from service.engine.retrieval import FULL_SCAN, FULL_SCAN_SHARE, PROVED, WIDENED
+from service.engine.session import Session
+from service.kernel.catalogue import Catalogue, Found, Wanted
+
+FEW_BLOCKS = 128  # scored for an answer that asked for no more than the usual
+
+
+class Native:
+    """Ranks queries through a `catalogue`; `users` float32 [U, d] has their vectors, `finish` the tail of a score that has one."""
+
+    def __init__(self, catalogue: Catalogue, users: Floats, items: int, finish: Session | None = None) -> None:
+        self._catalogue = catalogue
+        self._users = np.asarray(users)
+        self._blocks = -(-items // contract.BLOCK)
+        self._finish = finish
+
+    def top(self, queries: Sequence[Query]) -> list[Ranked]:
+        wanted = [
+            Wanted(self._vector(query), query.k, query.excluded, query.mask.bits if query.mask else None) for query in queries
+        ]
+        found = self._catalogue.search(wanted) if wanted else []
+        scores = self._scores(found)
+        return [Ranked(one.rows, score, self._path(query, one)) for query, one, score in zip(queries, found, scores, strict=True)]
+
+    def _vector(self, query: Query) -> Floats:
+        if isinstance(query.by, np.ndarray):
+            return query.by
+        row: Floats = self._users[query.by]
+        return row
+
+    def _scores(self, found: Sequence[Found]) -> Sequence[Floats]:
+        if self._finish is None or not found:
+            return [one.products for one in found]
+        (scores,) = self._finish.run((contract.SCORE_OUT,), {contract.PRODUCT: np.concatenate([one.products for one in found])})
+        return np.split(scores, np.cumsum([len(one.products) for one in found])[:-1])
+
+    def _path(self, query: Query, found: Found) -> str:
+        """Which way out it was, by how many blocks were scored; a small catalogue may well be scored whole."""
+        if found.scored * FULL_SCAN_SHARE > self._blocks:
+            return FULL_SCAN
+        return PROVED if found.scored <= max(FEW_BLOCKS, query.k + len(query.excluded)) else WIDENED

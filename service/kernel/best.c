@@ -1,0 +1,193 @@
+/* The k best of a query: blocks that wait to be scored, in the order of their bounds, until no other can hold one of the k. */
+#include "kernel.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Lower bounds: a heap with its least on top. Returns what `room` blocks reach; minus infinity until there are so many. */
+float offer_lower(Found *found, int64_t room, float product)
+{
+    float *heap = found->lower;
+    int64_t at;
+    if (found->lowers < room) {
+        for (at = found->lowers++; at && heap[(at - 1) / 2] > product; at = (at - 1) / 2)
+            heap[at] = heap[(at - 1) / 2];
+        heap[at] = product;
+    } else if (product > heap[0]) {
+        at = 0;
+        for (int64_t child = 1; child < room; child = 2 * at + 1) {
+            child += child + 1 < room && heap[child + 1] < heap[child];
+            if (heap[child] >= product)
+                break;
+            heap[at] = heap[child];
+            at = child;
+        }
+        heap[at] = product;
+    }
+    return found->lowers == room ? heap[0] : -INFINITY;
+}
+
+/* Returns false for want of memory. */
+bool wait_for(Found *found, float bound, int64_t block)
+{
+    if (found->waits == found->room) {
+        int64_t room = found->room ? 2 * found->room : 128;
+        Candidate *more = realloc(found->waiting, (size_t)room * sizeof *more);
+        if (!more)
+            return false;
+        found->waiting = more;
+        found->room = room;
+    }
+    found->waiting[found->waits++] = (Candidate){bound, (int32_t)block};
+    return true;
+}
+
+static bool worse(Item a, Item b)
+{
+    return a.product < b.product || (a.product == b.product && a.row > b.row);
+}
+
+/* The k best so far: a heap with its worst on top. */
+static void offer(Found *found, int64_t k, Item item)
+{
+    Item *heap = found->best;
+    int64_t at;
+    if (found->bests < k) {
+        for (at = found->bests++; at && worse(item, heap[(at - 1) / 2]); at = (at - 1) / 2)
+            heap[at] = heap[(at - 1) / 2];
+        heap[at] = item;
+    } else if (worse(heap[0], item)) {
+        at = 0;
+        for (int64_t child = 1; child < k; child = 2 * at + 1) {
+            child += child + 1 < k && worse(heap[child + 1], heap[child]);
+            if (!worse(heap[child], item))
+                break;
+            heap[at] = heap[child];
+            at = child;
+        }
+        heap[at] = item;
+    }
+}
+
+float worst_of(const Found *found, const Query *query)
+{
+    return found->bests == query->k ? found->best[0].product : -INFINITY;
+}
+
+static bool allowed(const Query *query, int64_t row)
+{
+    if (query->mask && !(query->mask[row / BLOCK] >> row % BLOCK & 1))
+        return false;
+    int64_t low = 0, high = query->excluded_count;
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (query->excluded[middle] < row)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low == query->excluded_count || query->excluded[low] != row;
+}
+
+/* A product in a fixed order: the same bits wherever and beside whomever it is asked for. */
+enum { PARTS = 16, LINE = 64 };
+static float product_of(const float *a, const float *b, int32_t dim)
+{
+    float sums[PARTS] = {0};
+    int32_t i = 0;
+    for (; i + PARTS <= dim; i += PARTS)
+        for (int32_t j = 0; j < PARTS; j++)
+            sums[j] += a[i + j] * b[i + j];
+    for (int32_t j = 0; i + j < dim; j++)
+        sums[j] += a[i + j] * b[i + j];
+    for (int32_t half = PARTS / 2; half; half /= 2)
+        for (int32_t j = 0; j < half; j++)
+            sums[j] += sums[j + half];
+    return sums[0];
+}
+
+/* Score the items of a block, and have those of the next one fetched meanwhile. */
+static void score(const Table *table, const Query *query, Found *found, int64_t block, int64_t next)
+{
+    int64_t row = block * BLOCK, end = row + BLOCK < table->items ? row + BLOCK : table->items;
+    const char *ahead = (const char *)(table->rows + next * BLOCK * table->dim);
+    int64_t bytes = table->dim * (int64_t)sizeof *table->rows;
+    found->scored++;
+    for (; row < end; row++, ahead += bytes) {
+        for (int64_t at = 0; at < bytes; at += LINE)
+            __builtin_prefetch(ahead + at);
+        Item item = {product_of(query->vector, table->rows + row * table->dim, table->dim), row};
+        if ((found->bests < query->k || worse(found->best[0], item)) && allowed(query, row))
+            offer(found, query->k, item);
+    }
+}
+
+static int by_bound(const void *a, const void *b)
+{
+    const Candidate *one = a, *two = b;
+    if (one->bound != two->bound)
+        return one->bound < two->bound ? 1 : -1;
+    return one->block < two->block ? -1 : 1;
+}
+
+/* Score what waits and reaches what is known to be reached, the best bounds first, until no other block can hold one of the k. */
+void settle(const Job *job, int32_t n, Found *found)
+{
+    const Query *query = job->queries + n;
+    float reached = atomic_load_explicit(&job->reached[n], memory_order_relaxed);
+    int64_t left = 0;
+    for (int64_t i = 0; i < found->waits; i++) {
+        found->waiting[left] = found->waiting[i];
+        left += found->waiting[i].bound >= reached;
+    }
+    found->waits = 0;
+    qsort(found->waiting, (size_t)left, sizeof *found->waiting, by_bound);
+    for (int64_t i = 0; i < left; i++) {
+        Candidate candidate = found->waiting[i];
+        Item most = {candidate.bound * job->unit[n], (int64_t)candidate.block * BLOCK};
+        if (found->bests == query->k && worse(most, found->best[0]))
+            return;
+        score(job->table, query, found, candidate.block, found->waiting[i + 1 < left ? i + 1 : i].block);
+    }
+}
+
+/* Add what another thread has found. Returns false for want of memory. */
+static bool merge(Job *job, int32_t n, Found *into, const Found *from)
+{
+    float reached = -INFINITY;
+    for (int64_t i = 0; i < from->lowers; i++)
+        reached = offer_lower(into, job->lowest[n], from->lower[i]);
+    if (reached > atomic_load_explicit(&job->reached[n], memory_order_relaxed))
+        atomic_store_explicit(&job->reached[n], reached, memory_order_relaxed);
+    for (int64_t i = 0; i < from->bests; i++)
+        offer(into, job->queries[n].k, from->best[i]);
+    into->scored += from->scored;
+    for (int64_t i = 0; i < from->waits; i++)
+        if (!wait_for(into, from->waiting[i].bound, from->waiting[i].block))
+            return false;
+    return true;
+}
+
+static int best_first(const void *a, const void *b)
+{
+    return worse(*(const Item *)a, *(const Item *)b) ? 1 : -1;
+}
+
+/* One query's answer, from what all threads have found. */
+void answer(Job *job, int32_t n)
+{
+    Query *query = job->queries + n;
+    Found *found = job->found + n;
+    for (int32_t thread = 1; thread < job->threads; thread++)
+        if (!merge(job, n, found, found + (int64_t)thread * job->count))
+            atomic_store(&job->failed, true);
+    settle(job, n, found);
+    qsort(found->best, (size_t)found->bests, sizeof *found->best, best_first);
+    for (int64_t i = 0; i < found->bests; i++) {
+        query->rows[i] = found->best[i].row;
+        query->products[i] = found->best[i].product;
+    }
+    query->found = found->bests;
+    query->scored = found->scored;
+}

@@ -1,0 +1,98 @@
+/* What the files of the kernel share. Its story is in docs/decisions/0017-a-kernel-of-our-own.md. */
+#ifndef RECOSERVE_KERNEL_H
+#define RECOSERVE_KERNEL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    BLOCK = 32,     /* items that share one bound */
+    QUAD = 4,       /* dimensions that one instruction multiplies */
+    MOST_DIM = 1024,
+    MOST_QUERIES = 64, /* scanned together */
+    MOST_WAITING = 64, /* blocks, where they must be scored to know what is reached */
+};
+
+/* A catalogue, read only; the caller keeps what it points to. */
+typedef struct {
+    const float *rows;               /* [items, dim] */
+    const int8_t *const *pieces;     /* the int8 copy: [dim, piece_items[i]] each, turned by `rotation` */
+    const int64_t *piece_items;      /* whole blocks */
+    const float *rotation;           /* [dim, dim] */
+    const float *step;               /* [blocks]: what 1 in the int8 copy is worth */
+    const float *error;              /* [blocks]: the longest difference between an item and its int8 copy, rounding included */
+    const float *norm;               /* [blocks]: the longest int8 copy */
+    const uint8_t *heads, *tails;    /* the int8 copy in the order that is multiplied; see `fill` */
+    const uint16_t *rests;           /* every item's length beyond the head, in steps, rounded up */
+    int64_t items, piece_count;
+    int32_t dim;
+    int32_t head;                    /* dimensions that are looked at first, whole quads; `dim`: all of them */
+} Table;
+
+/* Who is ranked what: the k largest products of `vector` [dim], without what is excluded (ascending) or not in the mask. */
+typedef struct {
+    const float *vector;
+    const int64_t *excluded;
+    const uint32_t *mask;            /* a bit for every item, a word for every block; or none */
+    int64_t excluded_count, k;
+    int64_t *rows;                   /* room for k, best first, equals by row */
+    float *products;                 /* room for k */
+    int64_t found, scored;           /* how many there are; how many blocks were scored for them */
+} Query;
+
+typedef struct {
+    float bound;                     /* in the query's units */
+    int32_t block;
+} Candidate;
+
+typedef struct {
+    float product;
+    int64_t row;
+} Item;
+
+/* What one thread has found for one query so far. */
+typedef struct {
+    float *lower;                    /* heap, its least on top: products in units that so many items reach at least */
+    Item *best;                      /* heap, its worst on top */
+    Candidate *waiting;              /* blocks that may hold one of the k, not scored yet */
+    int64_t lowers, bests, waits, room, scored;
+} Found;
+
+/* One group of queries, answered by all threads. Arrays by query, as the scan reads them. */
+typedef struct {
+    const Table *table;
+    Query *queries;
+    int32_t count, threads;
+    Found *found;                            /* [threads, count] */
+    int32_t words[MOST_QUERIES][MOST_DIM / QUAD]; /* the rounded query, four signed bytes a word */
+    int32_t rest[MOST_QUERIES];              /* its length beyond the head, in steps, rounded up */
+    int32_t offset[2][MOST_QUERIES];         /* what the items' offset adds to a product: of the head, of all dimensions */
+    float unit[MOST_QUERIES];                /* what 1 of the rounded query is worth */
+    float length[MOST_QUERIES];              /* of the query, in units, rounded up */
+    float lost[MOST_QUERIES];                /* of what rounding took, in units, rounded up */
+    int64_t lowest[MOST_QUERIES];            /* blocks that must reach a product before it rules others out; 0: none ever does */
+    _Atomic float reached[MOST_QUERIES];     /* in units: bounds below it are of no interest */
+    atomic_llong next_span, spans_done, next_query, queries_done;
+    int64_t spans;
+    atomic_bool failed;                      /* for want of memory */
+} Job;
+
+/* scan.c */
+extern const int32_t levels; /* a query is rounded to -levels ... levels */
+int64_t spans_of(const Table *table);
+void scan(Job *job, int32_t thread);
+
+/* best.c */
+float offer_lower(Found *found, int64_t room, float product);
+bool wait_for(Found *found, float bound, int64_t block);
+float worst_of(const Found *found, const Query *query);
+void settle(const Job *job, int32_t n, Found *found);
+void answer(Job *job, int32_t n);
+
+/* pool.c */
+typedef struct Pool Pool;
+int32_t pool_threads(const Pool *pool);
+void pool_run(Pool *pool, Job *job);
+
+#endif

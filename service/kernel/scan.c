@@ -1,0 +1,421 @@
+/* The scan: an upper bound of every block of items, and which of them may hold one of a query's k best.
+ *
+ * A tile of items is brought into the order that one instruction multiplies, and stays in the first-level cache for all queries
+ * of the group. The first dimensions alone give a bound (Cauchy-Schwarz for the others: |q'| |v'| of what is left); only where
+ * that reaches what k items are known to reach are the others multiplied too. */
+#include "kernel.h"
+
+#include <immintrin.h>
+#include <math.h>
+
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__)
+
+enum { TILE = 64, LANES = 16, VECTORS = 4 };
+typedef __m512i Vector;
+const int32_t levels = 127;
+#define zero() _mm512_setzero_si512()
+#define all(word) _mm512_set1_epi32(word)
+#define larger(a, b) _mm512_max_epi32(a, b)
+#define add_product(sum, items, query) _mm512_dpbusd_epi32(sum, items, query)
+#define add_rest(sum, rests, query) \
+    _mm512_dpwssd_epi32(sum, _mm512_cvtepu16_epi32(_mm256_load_si256((const __m256i *)(rests))), query)
+
+#define set_bytes(bytes) _mm512_test_epi8_mask(_mm512_loadu_si512(bytes), _mm512_set1_epi8(1))
+#define low_32(a, b) _mm512_unpacklo_epi32(a, b)
+#define high_32(a, b) _mm512_unpackhi_epi32(a, b)
+#define low_64(a, b) _mm512_unpacklo_epi64(a, b)
+#define high_64(a, b) _mm512_unpackhi_epi64(a, b)
+
+/* Of four queries' largest in each 128 bits, the largest in each half: a block's. */
+static inline void store(Vector largest, int32_t *out, int64_t apart)
+{
+    largest = larger(largest, _mm512_shuffle_i64x2(largest, largest, 0xB1));
+    _mm_storeu_si128((__m128i *)out, _mm512_castsi512_si128(largest));
+    _mm_storeu_si128((__m128i *)(out + apart), _mm512_extracti32x4_epi32(largest, 2));
+}
+
+#elif defined(__AVX2__)
+
+enum { TILE = 32, LANES = 8, VECTORS = 4 };
+typedef __m256i Vector;
+const int32_t levels = 63; /* a pair of products, 2 * 255 * 63, fits the 16 bits that maddubs adds in */
+#define zero() _mm256_setzero_si256()
+#define all(word) _mm256_set1_epi32(word)
+#define larger(a, b) _mm256_max_epi32(a, b)
+#define add_product(sum, items, query) \
+    _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(items, query), _mm256_set1_epi16(1)))
+#define add_rest(sum, rests, query) \
+    _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_cvtepu16_epi32(_mm_load_si128((const __m128i *)(rests))), query))
+
+#define set_bytes(bytes) ((uint64_t)set_half((bytes) + 32) << 32 | set_half(bytes))
+#define low_32(a, b) _mm256_unpacklo_epi32(a, b)
+#define high_32(a, b) _mm256_unpackhi_epi32(a, b)
+#define low_64(a, b) _mm256_unpacklo_epi64(a, b)
+#define high_64(a, b) _mm256_unpackhi_epi64(a, b)
+
+static inline uint32_t set_half(const uint8_t *bytes)
+{
+    __m256i ones = _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)bytes), _mm256_set1_epi8(1));
+    return (uint32_t)_mm256_movemask_epi8(ones);
+}
+
+/* Of four queries' largest in each 128 bits, the largest: a block's. */
+static inline void store(Vector largest, int32_t *out, int64_t apart)
+{
+    (void)apart;
+    _mm_storeu_si128((__m128i *)out, _mm_max_epi32(_mm256_castsi256_si128(largest), _mm256_extracti128_si256(largest, 1)));
+}
+
+#else
+#error "a kernel is built for AVX2 or AVX-512 VNNI; other processors take the graphs"
+#endif
+
+enum {
+    BLOCKS = TILE / BLOCK,
+    ROOM = MOST_QUERIES + 3,  /* four results are written at once */
+    SPAN_TILES = 4096 / TILE, /* tiles that a thread takes at once */
+    OPEN_SHARE = 2,           /* where more than one of so many pairs outlives the head, heads are left out for */
+    WHOLE_SPANS = 2,          /* so many spans */
+};
+
+/* One tile, ready to be multiplied: [quads, TILE, QUAD] of unsigned bytes, 128 added to each; the head apart from what is behind. */
+typedef struct {
+    const uint8_t *head, *tail;
+    const uint16_t *rests;           /* the items' lengths beyond the head, in steps; NULL: what is behind the head is multiplied too */
+    int32_t head_quads, quads;
+} Tile;
+
+/* Where an item stands in a tile: each of the vectors holds some of every block, so that the largest of all vectors, lane by lane,
+ * is still one block's in each part of them. */
+static int32_t lane_of(int32_t item)
+{
+    return item % VECTORS * LANES + item / VECTORS;
+}
+
+/* Where one of its dimensions stands, from the start of the head or of what is behind it. */
+static int32_t place_of(int32_t item, int32_t dimension)
+{
+    return dimension / QUAD * TILE * QUAD + lane_of(item) * QUAD + dimension % QUAD;
+}
+
+#define STEP(n) \
+    do { \
+        Vector word = all(words[n][quad]); \
+        sum##n##0 = add_product(sum##n##0, items[0], word); \
+        sum##n##1 = add_product(sum##n##1, items[1], word); \
+        sum##n##2 = add_product(sum##n##2, items[2], word); \
+        sum##n##3 = add_product(sum##n##3, items[3], word); \
+    } while (0)
+#define REST(n) \
+    do { \
+        Vector word = all(rests[n]); \
+        sum##n##0 = add_rest(sum##n##0, tile.rests, word); \
+        sum##n##1 = add_rest(sum##n##1, tile.rests + LANES, word); \
+        sum##n##2 = add_rest(sum##n##2, tile.rests + 2 * LANES, word); \
+        sum##n##3 = add_rest(sum##n##3, tile.rests + 3 * LANES, word); \
+    } while (0)
+#define SUMS(n) Vector sum##n##0 = zero(), sum##n##1 = zero(), sum##n##2 = zero(), sum##n##3 = zero()
+#define LARGEST(n) larger(larger(sum##n##0, sum##n##1), larger(sum##n##2, sum##n##3))
+
+/* The largest of four queries' sums, block by block. */
+static inline void store_largest(Vector a, Vector b, Vector c, Vector d, int32_t *out)
+{
+    Vector ab = larger(low_32(a, b), high_32(a, b)), cd = larger(low_32(c, d), high_32(c, d));
+    store(larger(low_64(ab, cd), high_64(ab, cd)), out, ROOM);
+}
+
+/* Named sums, since compilers keep an array of them in memory. */
+static inline void multiply_1(Tile tile, const int32_t *const *words, const int32_t *rests, int32_t *out)
+{
+    SUMS(0);
+    const Vector *items = (const Vector *)tile.head;
+    int32_t quad = 0;
+    for (; quad < tile.head_quads; quad++, items += VECTORS)
+        STEP(0);
+    items = (const Vector *)tile.tail;
+    for (; quad < tile.quads; quad++, items += VECTORS)
+        STEP(0);
+    if (tile.rests)
+        REST(0);
+    Vector most = LARGEST(0);
+    store_largest(most, most, most, most, out);
+}
+
+static inline void multiply_4(Tile tile, const int32_t *const *words, const int32_t *rests, int32_t *out)
+{
+    SUMS(0);
+    SUMS(1);
+    SUMS(2);
+    SUMS(3);
+    const Vector *items = (const Vector *)tile.head;
+    int32_t quad = 0;
+    for (; quad < tile.head_quads; quad++, items += VECTORS) {
+        STEP(0);
+        STEP(1);
+        STEP(2);
+        STEP(3);
+    }
+    items = (const Vector *)tile.tail;
+    for (; quad < tile.quads; quad++, items += VECTORS) {
+        STEP(0);
+        STEP(1);
+        STEP(2);
+        STEP(3);
+    }
+    if (tile.rests) {
+        REST(0);
+        REST(1);
+        REST(2);
+        REST(3);
+    }
+    store_largest(LARGEST(0), LARGEST(1), LARGEST(2), LARGEST(3), out);
+}
+
+/* The largest product in each block of the tile, [BLOCKS, ROOM], of `count` queries. */
+static void multiply(Tile tile, const int32_t *const *words, const int32_t *rests, int32_t count, int32_t *out)
+{
+    int32_t at = 0;
+    for (; at + 4 <= count; at += 4)
+        multiply_4(tile, words + at, rests + at, out + at);
+    for (; at < count; at++)
+        multiply_1(tile, words + at, rests + at, out + at);
+}
+
+/* Where a span of the catalogue lies. */
+typedef struct {
+    const int8_t *items;             /* the piece */
+    int64_t stride;                  /* items of the piece */
+    int64_t from, to;                /* tiles of the piece */
+    int64_t block, tile;             /* of the whole catalogue: the piece's first */
+} Span;
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t tiles_in(int64_t items)
+{
+    return (items + TILE - 1) / TILE;
+}
+
+static int64_t spans_in(int64_t items)
+{
+    return (tiles_in(items) + SPAN_TILES - 1) / SPAN_TILES;
+}
+
+int64_t spans_of(const Table *table)
+{
+    int64_t spans = 0;
+    for (int64_t i = 0; i < table->piece_count; i++)
+        spans += spans_in(table->piece_items[i]);
+    return spans;
+}
+
+static Span span_at(const Table *table, int64_t number)
+{
+    Span span = {0};
+    for (int64_t i = 0; i < table->piece_count; i++) {
+        int64_t items = table->piece_items[i];
+        if (number < spans_in(items)) {
+            span.items = table->pieces[i];
+            span.stride = items;
+            span.from = number * SPAN_TILES;
+            span.to = least(span.from + SPAN_TILES, tiles_in(items));
+            break;
+        }
+        number -= spans_in(items);
+        span.block += items / BLOCK;
+        span.tile += tiles_in(items);
+    }
+    return span;
+}
+
+static int32_t quads_of(int32_t dimensions)
+{
+    return (dimensions + QUAD - 1) / QUAD;
+}
+
+static Tile tile_at(const Table *table, int64_t number)
+{
+    int32_t head = quads_of(table->head), quads = quads_of(table->dim);
+    return (Tile){
+        .head = table->heads + number * head * QUAD * TILE,
+        .tail = table->tails + number * (quads - head) * QUAD * TILE,
+        .rests = table->rests + number * TILE,
+        .head_quads = head,
+        .quads = quads,
+    };
+}
+
+/* How many items a catalogue has, filled up to whole tiles. */
+int64_t places_of(const Table *table)
+{
+    int64_t tiles = 0;
+    for (int64_t i = 0; i < table->piece_count; i++)
+        tiles += tiles_in(table->piece_items[i]);
+    return tiles * TILE;
+}
+
+/* Add each dimension's energy to `energies` [dim]: the squares of the items as the int8 copy has them. */
+void measure(const Table *table, double *energies)
+{
+    int64_t block = 0;
+    for (int64_t piece = 0; piece < table->piece_count; block += table->piece_items[piece++] / BLOCK) {
+        const int8_t *items = table->pieces[piece];
+        for (int32_t i = 0; i < table->dim; i++)
+            for (int64_t j = 0; j < table->piece_items[piece] / BLOCK; j++, items += BLOCK) {
+                double step = table->step[block + j];
+                int32_t squares = 0;
+                for (int32_t lane = 0; lane < BLOCK; lane++)
+                    squares += items[lane] * items[lane];
+                energies[i] += step * step * squares;
+            }
+    }
+}
+
+static void fill_tile(const Table *table, const Span *span, int64_t number, uint8_t *head, uint8_t *tail, uint16_t *rests)
+{
+    const int8_t *items = span->items + number * TILE;
+    int32_t squares[TILE] = {0}, count = (int32_t)least(TILE, span->stride - number * TILE);
+    for (int32_t i = 0; i < table->dim; i++, items += span->stride) {
+        uint8_t *places = i < table->head ? head : tail;
+        int32_t dimension = i < table->head ? i : i - table->head;
+        for (int32_t j = 0; j < count; j++)
+            places[place_of(j, dimension)] = (uint8_t)(items[j] + 128);
+        if (i >= table->head)
+            for (int32_t j = 0; j < count; j++)
+                squares[j] += items[j] * items[j];
+    }
+    for (int32_t j = 0; j < count; j++)
+        rests[lane_of(j)] = (uint16_t)ceil(sqrt((double)squares[j]));
+}
+
+/* Bring one span of the int8 copy into the order that is multiplied: `heads` and `tails` uint8, [places_of, head] and [places_of,
+ * dim - head], in whole quads, zero before; `rests` uint16 [places_of]. */
+void fill(const Table *table, int64_t number, uint8_t *heads, uint8_t *tails, uint16_t *rests)
+{
+    Span span = span_at(table, number);
+    for (int64_t tile = span.from; tile < span.to; tile++) {
+        Tile at = tile_at(table, span.tile + tile);
+        fill_tile(table, &span, tile, heads + (at.head - table->heads), tails + (at.tail - table->tails),
+                  rests + (at.rests - table->rests));
+    }
+}
+
+/* What a thread scans for: the queries, and what each is known to reach. */
+typedef struct {
+    Job *job;
+    Found *found;
+    float reached[MOST_QUERIES];
+    const int32_t *words[MOST_QUERIES];
+} Thread;
+
+/* Whose products come to a bound that may matter, by block: the largest products are of all queries, the head's alone. */
+static int32_t outliving(const Thread *thread, int64_t block, int64_t blocks, int32_t (*largest)[ROOM], bool head,
+                         int32_t *open)
+{
+    const Job *job = thread->job;
+    uint8_t reaches[MOST_QUERIES] = {0};
+    for (int64_t i = 0; i < blocks; i++) {
+        float step = job->table->step[block + i], error = job->table->error[block + i], norm = job->table->norm[block + i];
+        for (int32_t n = 0; n < job->count; n++) {
+            float product = (float)(largest[i][n] - job->offset[!head][n]) * step;
+            reaches[n] |= product + (job->length[n] * error + job->lost[n] * norm) >= thread->reached[n];
+        }
+    }
+    int32_t count = 0;
+    for (uint64_t left = set_bytes(reaches); left; left &= left - 1)
+        open[count++] = __builtin_ctzll(left);
+    return count;
+}
+
+/* Keep a block that may hold one of a query's k, and what its best item reaches at least. */
+static void keep(Thread *thread, int32_t n, int64_t block, int32_t largest)
+{
+    Job *job = thread->job;
+    const Table *table = job->table;
+    const Query *query = job->queries + n;
+    float product = (float)(largest - job->offset[1][n]) * table->step[block];
+    float loss = job->length[n] * table->error[block] + job->lost[n] * table->norm[block];
+    if (!(product + loss >= thread->reached[n]) || (query->mask && !query->mask[block]))
+        return;
+    Found *found = thread->found + n;
+    if (!wait_for(found, product + loss, block))
+        atomic_store(&job->failed, true);
+    float reached = -INFINITY;
+    if ((block + 1) * BLOCK > table->items)
+        return; /* the largest product may be that of the zeros behind the last item */
+    if (job->lowest[n])
+        reached = offer_lower(found, job->lowest[n], product - loss);
+    else if (found->waits == MOST_WAITING) {
+        settle(job, n, found);
+        reached = worst_of(found, query) / job->unit[n];
+    }
+    thread->reached[n] = fmaxf(reached, thread->reached[n]);
+}
+
+/* Tell the other threads what is reached, and hear it. */
+static void share(Thread *thread)
+{
+    for (int32_t n = 0; n < thread->job->count; n++) {
+        _Atomic float *shared = thread->job->reached + n;
+        float known = atomic_load_explicit(shared, memory_order_relaxed);
+        while (known < thread->reached[n])
+            if (atomic_compare_exchange_weak(shared, &known, thread->reached[n]))
+                known = thread->reached[n];
+        thread->reached[n] = known;
+    }
+}
+
+/* Scan one tile, its head first where that may do; returns how many queries were of interest after it. */
+static int32_t scan_tile(Thread *thread, const Span *span, int64_t number, bool head_first)
+{
+    const Job *job = thread->job;
+    int32_t largest[BLOCKS][ROOM], open[MOST_QUERIES], rests[MOST_QUERIES];
+    const int32_t *words[MOST_QUERIES];
+    int64_t block = span->block + number * BLOCKS, blocks = least(BLOCKS, (span->stride - number * TILE) / BLOCK);
+    Tile whole = tile_at(job->table, span->tile + number), head = whole;
+    whole.rests = NULL;
+    head.quads = head.head_quads;
+    multiply(head_first ? head : whole, thread->words, job->rest, job->count, largest[0]);
+    int32_t count = outliving(thread, block, blocks, largest, head_first, open);
+    if (head_first && count) {
+        for (int32_t i = 0; i < count; i++)
+            words[i] = thread->words[open[i]];
+        multiply(whole, words, rests, count, largest[0]);
+    }
+    for (int32_t i = 0; i < count; i++)
+        for (int64_t j = 0; j < blocks; j++)
+            keep(thread, open[i], block + j, largest[j][head_first ? i : open[i]]);
+    return count;
+}
+
+/* Scan the spans that are left, beside the other threads. */
+void scan(Job *job, int32_t number)
+{
+    Thread thread = {.job = job, .found = job->found + (int64_t)number * job->count};
+    for (int32_t n = 0; n < job->count; n++) {
+        thread.words[n] = job->words[n];
+        thread.reached[n] = -INFINITY;
+    }
+    const Table *table = job->table;
+    int32_t whole = 1; /* spans to go without heads: at first nothing is known to be reached */
+    for (;;) {
+        int64_t next = atomic_fetch_add(&job->next_span, 1);
+        if (next >= job->spans)
+            return;
+        Span span = span_at(table, next);
+        bool head_first = table->head < table->dim && whole == 0;
+        int64_t outlived = 0;
+        share(&thread);
+        for (int64_t tile = span.from; tile < span.to; tile++)
+            outlived += scan_tile(&thread, &span, tile, head_first);
+        if (head_first && outlived * OPEN_SHARE > (span.to - span.from) * job->count)
+            whole = WHOLE_SPANS;
+        else if (whole)
+            whole--;
+        share(&thread);
+        atomic_fetch_add(&job->spans_done, 1);
+    }
+}

@@ -1,0 +1,116 @@
+/* What Python calls: groups of queries, rounded, searched by all threads, answered. */
+#include "kernel.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { LONGEST_LOWER = 1 << 14 }; /* of a heap of lower bounds: with more items to pass over, blocks are scored on the way instead */
+static const float SMALLEST = 1e-30f; /* of what a query's steps are made from */
+
+static float up(double value)
+{
+    return nextafterf((float)value, INFINITY);
+}
+
+/* The query turned as the int8 copy is, and rounded. */
+static void round_query(Job *job, int32_t n)
+{
+    const Table *table = job->table;
+    const float *vector = job->queries[n].vector;
+    float turned[MOST_DIM] = {0}, peak = SMALLEST;
+    double length = 0, lost = 0;
+    int64_t rest = 0;
+    for (int32_t i = 0; i < table->dim; i++) {
+        length += (double)vector[i] * vector[i];
+        for (int32_t j = 0; j < table->dim; j++)
+            turned[j] += vector[i] * table->rotation[(int64_t)i * table->dim + j];
+    }
+    for (int32_t i = 0; i < table->dim; i++)
+        peak = fabsf(turned[i]) > peak ? fabsf(turned[i]) : peak;
+    float unit = peak / (float)levels;
+    int8_t *bytes = (int8_t *)job->words[n];
+    for (int32_t i = 0; i < table->dim; i++) {
+        float whole = fminf(fmaxf(rintf(turned[i] / unit), (float)-levels), (float)levels);
+        double off = (double)turned[i] - (double)whole * unit;
+        lost += off * off;
+        bytes[i] = (int8_t)whole;
+        job->offset[1][n] += 128 * bytes[i];
+        if (i < table->head)
+            job->offset[0][n] += 128 * bytes[i];
+        else
+            rest += bytes[i] * bytes[i];
+    }
+    job->unit[n] = unit;
+    job->length[n] = up(sqrt(length) / unit);
+    job->lost[n] = up(sqrt(lost) / unit);
+    job->rest[n] = (int32_t)ceil(sqrt((double)rest));
+}
+
+/* How many blocks must reach a product, each by one item, before it rules others out; 0 where that can't be told from bounds. */
+static int64_t lowest_of(const Query *query)
+{
+    int64_t needed = query->k + query->excluded_count;
+    return query->mask || needed > LONGEST_LOWER ? 0 : needed;
+}
+
+/* Room for what every thread may find: each query's heaps, one behind the other. Returns NULL for want of memory. */
+static void *found_room(Job *job)
+{
+    int64_t items = 0, lowers = 0;
+    for (int32_t n = 0; n < job->count; n++) {
+        items += job->queries[n].k;
+        lowers += job->lowest[n];
+    }
+    size_t found = (size_t)job->threads * (size_t)job->count * sizeof(Found);
+    char *room = calloc(1, found + (size_t)job->threads * ((size_t)items * sizeof(Item) + (size_t)lowers * sizeof(float)));
+    if (!room)
+        return NULL;
+    job->found = (Found *)room;
+    Item *item = (Item *)(room + found);
+    float *lower = (float *)(item + job->threads * items);
+    for (int32_t i = 0; i < job->threads * job->count; i++) {
+        job->found[i].best = item;
+        job->found[i].lower = lower;
+        item += job->queries[i % job->count].k;
+        lower += job->lowest[i % job->count];
+    }
+    return room;
+}
+
+static bool answer_group(const Table *table, Pool *pool, Query *queries, int32_t count)
+{
+    Job *job = calloc(1, sizeof *job);
+    if (!job)
+        return false;
+    job->table = table;
+    job->queries = queries;
+    job->count = count;
+    job->threads = pool_threads(pool);
+    job->spans = spans_of(table);
+    for (int32_t n = 0; n < count; n++) {
+        round_query(job, n);
+        job->lowest[n] = lowest_of(queries + n);
+        atomic_init(&job->reached[n], -INFINITY);
+    }
+    void *room = found_room(job);
+    if (room) {
+        pool_run(pool, job);
+        for (int32_t i = 0; i < job->threads * count; i++)
+            free(job->found[i].waiting);
+    }
+    bool done = room && !atomic_load(&job->failed);
+    free(room);
+    free(job);
+    return done;
+}
+
+/* Answers every query as if it were alone. Returns false for want of memory. */
+bool search(const Table *table, Pool *pool, Query *queries, int64_t count)
+{
+    for (int64_t at = 0; at < count; at += MOST_QUERIES) {
+        int64_t left = count - at;
+        if (!answer_group(table, pool, queries + at, (int32_t)(left < MOST_QUERIES ? left : MOST_QUERIES)))
+            return false;
+    }
+    return true;
+}
