@@ -4,13 +4,14 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 
 # Graphs: role in the manifest -> file. Every bundle has the first two; one of a dot product has the same two for a query in place
-# of a user, and the screen's three.
+# of a user, and the screen's three; and, where its score has a tail, the tail alone.
 RECOMMEND, SCORE = "recommend", "score"
 RECOMMEND_QUERY, SCORE_QUERY = "recommend_query", "score_query"
-USER, SCREEN, RESCORE = "user", "screen", "rescore"
+USER, SCREEN, RESCORE, FINISH = "user", "screen", "rescore", "finish"
 GRAPHS = {RECOMMEND: "model.onnx", SCORE: "score.onnx"}
 QUERY_GRAPHS = {RECOMMEND_QUERY: "recommend_query.onnx", SCORE_QUERY: "score_query.onnx"}
 SCREEN_GRAPHS = {USER: "user.onnx", SCREEN: "screen.onnx", RESCORE: "rescore.onnx"}
+FINISH_GRAPHS = {FINISH: "finish.onnx"}
 
 # recommend: user_id int64 [B], k int64 [1]          -> item_id int64 [B, min(k, N)], score float32, best first
 # score:     user_id int64 [B], item_id int64 [M]    -> score float32 [B, M]; and, where the score has a tail, product float32
@@ -22,6 +23,7 @@ SCREEN_GRAPHS = {USER: "user.onnx", SCREEN: "screen.onnx", RESCORE: "rescore.onn
 #            is rounded to -levels ... levels.
 # rescore:   query float32 [B, d], query_row and block int64 [P] -> product and score float32 [P, BLOCK], of each pair of a query
 #            and a block; ranks are those of the product
+# finish:    product float32 [n]                     -> score float32 [n], by the operators that stand behind the product in rescore
 USER_ID, ITEM_ID, K, SCORE_OUT = "user_id", "item_id", "k", "score"
 QUERY, QUERY_ROW, LEVELS, BLOCKS, BLOCK_ROW, PRODUCT = "query", "query_row", "levels", "blocks", "block", "product"
 BOUND, UNIT, BEST_BOUND, BEST_BLOCK = "bound", "unit", "best_bound", "best_block"
@@ -33,6 +35,7 @@ GRAPH_INPUTS = {
     USER: {USER_ID},
     SCREEN: {QUERY, LEVELS, BLOCKS},
     RESCORE: {QUERY, QUERY_ROW, BLOCK_ROW},
+    FINISH: {PRODUCT},
 }
 GRAPH_OUTPUTS = {
     RECOMMEND: {ITEM_ID, SCORE_OUT},
@@ -42,6 +45,7 @@ GRAPH_OUTPUTS = {
     USER: {QUERY},
     SCREEN: {BOUND, UNIT, BEST_BOUND, BEST_BLOCK},
     RESCORE: {PRODUCT, SCORE_OUT},
+    FINISH: {SCORE_OUT},
 }
 
 GRAPH_EXTRAS = {SCORE: {PRODUCT}, SCORE_QUERY: {PRODUCT}}  # outputs that not every bundle has
@@ -55,6 +59,7 @@ ITEM_TABLE = "item_table"  # float32 [N, d], one row an item
 ITEM_BLOCKS = "item_blocks"  # the same bytes and the zeros behind them, [N / BLOCK, BLOCK, d]
 BLOCK = 32  # items that share one bound; the item table is padded with zeros to whole blocks
 SCREEN_TENSORS = "screen.bin"  # the int8 copy of the items, [d, items] a piece, and what its bounds need
+ROTATION, BLOCK_STEP, BLOCK_LENGTHS = "rotation", "block_step", "block_lengths"  # what its bounds need, in screen.onnx
 PAGE = 4096  # tensors start on a page, so that the runtime can map them
 
 GOLDEN = "golden.npz"
