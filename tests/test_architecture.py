@@ -20,7 +20,7 @@ LAYERS = [
     ["service.__main__"],
     ["service.cli"],
     ["service.web.server"],
-    ["service.web.app"],
+    ["service.web.app", "service.web.connection"],
     [
         "service.web.routes",
         "service.web.answers",
@@ -70,7 +70,7 @@ FRAMEWORKS = {
     "safetensors": ("model_export.sources.tables",),
     "fastapi_offline": ("service.web.app",),
     "httpx": ("service.client.",),
-    "uvicorn": ("service.web.server",),
+    "uvicorn": ("service.web.server", "service.web.connection"),
 }
 STATUS_CODES = {"fastapi", "starlette", "pydantic", "uvicorn", "httpx", "http"}
 

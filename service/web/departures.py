@@ -24,7 +24,7 @@ class Visit:
         self.gone = False
 
     def leave(self) -> None:
-        self._left = True
+        self._left, self._receive, self._task = True, None, None  # what is kept until the next look would be cold memory by then
         if self._watcher:
             self._watcher.cancel()
 

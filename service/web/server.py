@@ -25,6 +25,7 @@ from service.errors import BundleInvalid, SettingsInvalid
 from service.settings import Settings
 from service.web import logs
 from service.web.app import create_app
+from service.web.connection import Connection
 
 SHUTDOWN_SECONDS = 30  # for requests in flight once the listeners are closed
 KEEP_ALIVE_SECONDS = 5
@@ -83,6 +84,7 @@ def serve(settings: Settings, bundles: Sequence[Path], announce: Callable[[str],
     app = create_app(settings, loaders, loaded)
     config = uvicorn.Config(
         app.asgi,
+        http=Connection,
         log_config=None,
         access_log=False,
         server_header=False,
