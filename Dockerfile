@@ -2,16 +2,18 @@
 
 FROM python:3.12-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python -m venv /opt/recoserve
+RUN python -m venv /opt/recoserve && python -m venv /opt/build
 WORKDIR /src
-# The packages change seldom and the code often: two layers.
-COPY requirements/serve.txt requirements/
+# The packages change seldom and the code often: layers of their own. What builds (a C compiler, too) stays in this stage.
+COPY requirements/serve.txt requirements/build.txt requirements/
 RUN /opt/recoserve/bin/pip install --quiet --require-hashes -r requirements/serve.txt
-COPY pyproject.toml README.md LICENSE ./
+RUN /opt/build/bin/pip install --quiet --require-hashes -r requirements/build.txt
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY service service
 COPY model_export model_export
 COPY benchmarks benchmarks
-RUN /opt/recoserve/bin/pip install --quiet --no-deps . \
+RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /opt/wheel . \
+ && /opt/recoserve/bin/pip install --quiet --no-deps /opt/wheel/*.whl \
  && /opt/recoserve/bin/pip uninstall --quiet --yes pip \
  && find /opt/recoserve/lib -depth -type d -name tests -path '*/numpy/*' -exec rm -rf {} + \
  && python -m compileall -q /opt/recoserve/lib

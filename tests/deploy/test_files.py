@@ -10,6 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import hatch_build
+
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = {"keras", "onnx", "tensorflow", "torch"}
 # What a marker of the pins may ask about; the serving image and `make demo` run on these.
@@ -24,9 +26,9 @@ def read(name):
     return (ROOT / name).read_text()
 
 
-def pins():
-    """(requirement, its hashes) for every entry of the serving image's packages."""
-    joined = read("requirements/serve.txt").replace("\\\n", " ")
+def pins(name="serve"):
+    """(requirement, its hashes) for every entry of the serving image's packages, or of those that build it."""
+    joined = read(f"requirements/{name}.txt").replace("\\\n", " ")
     entries = [line for line in joined.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     return [
         (Requirement(entry.split("--hash")[0].strip()), re.findall(r"--hash=sha256:([0-9a-f]{64})(?!\S)", entry))
@@ -135,16 +137,18 @@ def test_build_context_holds_what_the_image_copies():
     assert not [name for name in copied if not (ROOT / name).exists()]
 
 
-def test_every_pin_is_exact_and_hashed():
-    assert len(pins()) > 20
-    for requirement, hashes in pins():
+@pytest.mark.parametrize(("name", "least"), [("serve", 20), ("build", 3)])
+def test_every_pin_is_exact_and_hashed(name, least):
+    assert len(pins(name)) > least
+    for requirement, hashes in pins(name):
         assert re.fullmatch(r"==[^*,]+", str(requirement.specifier)), requirement
         assert hashes, requirement
         assert requirement.url is None, requirement
 
 
-def test_requirements_hold_no_address_and_no_path():
-    assert not re.findall(r"://|file:|--(?:index|extra|find|trusted)\S*|^-|(?:^|\s)/\S+", read("requirements/serve.txt"), re.M)
+@pytest.mark.parametrize("name", ["serve", "build"])
+def test_requirements_hold_no_address_and_no_path(name):
+    assert not re.findall(r"://|file:|--(?:index|extra|find|trusted)\S*|^-|(?:^|\s)/\S+", read(f"requirements/{name}.txt"), re.M)
 
 
 def test_requirements_hold_no_framework():
@@ -160,6 +164,14 @@ def test_every_dependency_has_one_pin_that_meets_it(machine):
     for text in tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]:
         wanted = Requirement(text)
         assert wanted.specifier.contains(versions[canonicalize_name(wanted.name)]), text
+
+
+def test_the_image_is_built_with_what_the_build_asks_for():
+    """Build isolation is off there: what a build needs stands in the pins, a compiler as well."""
+    built = {canonicalize_name(requirement.name): str(requirement.specifier).removeprefix("==") for requirement, _ in pins("build")}
+    for text in [*tomllib.loads(read("pyproject.toml"))["build-system"]["requires"], hatch_build.ZIGLANG]:
+        wanted = Requirement(text)
+        assert wanted.specifier.contains(built[canonicalize_name(wanted.name)]), text
 
 
 def test_prometheus_scrapes_the_service():
