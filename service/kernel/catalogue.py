@@ -3,7 +3,7 @@
 import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from ctypes import POINTER, byref, c_double
+from ctypes import byref
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,37 +51,43 @@ class Catalogue:
 
     def __init__(self, library: Library, items: NDArray[np.float32], copy: Int8Copy, threads: int) -> None:
         self._library = library
-        self._kept: tuple[object, ...] = (items, copy)  # what the kernel reads has to stay
-        self._table = self._laid_out(items, copy, threads)
-        self.head = int(self._table.head)
+        self._table, self._arrays = self._described(items, copy)
+        pieces = np.array([piece.ctypes.data for piece in copy.pieces], np.uint64)
+        self._table.head = self._measured(pieces)
+        self._lay_out(pieces, threads)
         self._pool = library.pool_open(threads)
         if not self._pool:
             raise MemoryError("no memory for the search's threads")
         weakref.finalize(self, library.pool_close, self._pool)
 
-    def _laid_out(self, items: NDArray[np.float32], copy: Int8Copy, threads: int) -> Table:
-        pieces = np.array([piece.ctypes.data for piece in copy.pieces], np.uint64)
+    def _described(self, items: NDArray[np.float32], copy: Int8Copy) -> tuple[Table, list[NDArray[Any]]]:
+        """The kernel's view, and the arrays it points to: they have to stay as long as it does."""
         counts = np.array([piece.shape[1] for piece in copy.pieces], np.int64)
-        floats = [np.ascontiguousarray(array) for array in (copy.rotation, copy.step, copy.error, copy.norm)]
-        arrays: list[NDArray[Any]] = [items, pieces, counts, *floats]
+        arrays: list[NDArray[Any]] = [items, counts, *map(np.copy, (copy.rotation, copy.step, copy.error, copy.norm))]
         addresses = [array.ctypes.data for array in arrays]
-        table = Table(*addresses, None, None, None, len(items), len(pieces), items.shape[1], items.shape[1])
-        energies = np.zeros(table.dim)
-        self._library.measure(byref(table), energies.ctypes.data_as(POINTER(c_double)))
-        table.head = head_of(energies)
+        return Table(*addresses, None, None, None, len(items), len(counts), items.shape[1], items.shape[1]), arrays
+
+    def _measured(self, pieces: NDArray[np.uint64]) -> int:
+        """How many dimensions the head has, from what each dimension of the int8 copy holds."""
+        energies = np.zeros(self._table.dim)
+        self._library.measure(byref(self._table), pieces.ctypes.data, energies.ctypes.data)
+        return head_of(energies)
+
+    def _lay_out(self, pieces: NDArray[np.uint64], threads: int) -> None:
+        """Bring the pieces into order; they are not needed afterwards."""
+        table, fill = self._table, self._library.fill
         places, head = self._library.places_of(byref(table)), -(-table.head // QUAD) * QUAD
         laid_out = [_lines(places * width) for width in (head, -(-table.dim // QUAD) * QUAD - head, 2)]
-        table.heads, table.tails, table.rests = (array.ctypes.data for array in laid_out)
-        self._kept += (arrays, laid_out)
-        self._fill(table, threads)
-        return table
-
-    def _fill(self, table: Table, threads: int) -> None:
-        def fill(span: int) -> None:
-            self._library.fill(byref(table), span, table.heads, table.tails, table.rests)
-
+        heads, tails, rests = table.heads, table.tails, table.rests = [array.ctypes.data for array in laid_out]
+        self._arrays += laid_out
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(fill, range(self._library.spans_of(byref(table)))))
+            spans = range(self._library.spans_of(byref(table)))
+            list(pool.map(lambda span: fill(byref(table), pieces.ctypes.data, span, heads, tails, rests), spans))
+
+    @property
+    def head(self) -> int:
+        """How many dimensions are looked at first; all of them where there is no head."""
+        return int(self._table.head)
 
     def search(self, wanted: Sequence[Wanted]) -> list[Found]:
         """Answer each query as if it were alone, in the order asked. Raises MemoryError."""

@@ -17,8 +17,7 @@ enum {
 /* A catalogue, read only; the caller keeps what it points to. */
 typedef struct {
     const float *rows;               /* [items, dim] */
-    const int8_t *const *pieces;     /* the int8 copy: [dim, piece_items[i]] each, turned by `rotation` */
-    const int64_t *piece_items;      /* whole blocks */
+    const int64_t *piece_items;      /* of the int8 copy as the bundle has it, [dim, piece_items[i]] each, turned by `rotation` */
     const float *rotation;           /* [dim, dim] */
     const float *step;               /* [blocks]: what 1 in the int8 copy is worth */
     const float *error;              /* [blocks]: the longest difference between an item and its int8 copy, rounding included */

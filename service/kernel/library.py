@@ -3,7 +3,7 @@
 import ctypes
 import functools
 import platform
-from ctypes import POINTER, c_bool, c_double, c_int32, c_int64, c_void_p
+from ctypes import POINTER, c_bool, c_int32, c_int64, c_void_p
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -21,7 +21,7 @@ class Table(ctypes.Structure):
     """`Table` of kernel.h: a catalogue, by the addresses of its arrays."""
 
     _fields_ = [
-        *((name, c_void_p) for name in ("rows", "pieces", "piece_items", "rotation", "step", "error", "norm")),
+        *((name, c_void_p) for name in ("rows", "piece_items", "rotation", "step", "error", "norm")),
         *((name, c_void_p) for name in ("heads", "tails", "rests")),
         ("items", c_int64),
         ("piece_count", c_int64),
@@ -39,8 +39,8 @@ class Library:
         table, pool = POINTER(Table), c_void_p
         self.places_of = _function(library.places_of, c_int64, table)
         self.spans_of = _function(library.spans_of, c_int64, table)
-        self.measure = _function(library.measure, None, table, POINTER(c_double))
-        self.fill = _function(library.fill, None, table, c_int64, c_void_p, c_void_p, c_void_p)
+        self.measure = _function(library.measure, None, table, c_void_p, c_void_p)
+        self.fill = _function(library.fill, None, table, c_void_p, c_int64, c_void_p, c_void_p, c_void_p)
         self.pool_open = _function(library.pool_open, pool, c_int32)
         self.pool_close = _function(library.pool_close, None, pool)
         self.search = _function(library.search, c_bool, table, pool, c_void_p, c_int64)

@@ -183,8 +183,7 @@ static void multiply(Tile tile, const int32_t *const *words, const int32_t *rest
 
 /* Where a span of the catalogue lies. */
 typedef struct {
-    const int8_t *items;             /* the piece */
-    int64_t stride;                  /* items of the piece */
+    int64_t piece, stride;           /* which one, and how many items it has */
     int64_t from, to;                /* tiles of the piece */
     int64_t block, tile;             /* of the whole catalogue: the piece's first */
 } Span;
@@ -218,7 +217,7 @@ static Span span_at(const Table *table, int64_t number)
     for (int64_t i = 0; i < table->piece_count; i++) {
         int64_t items = table->piece_items[i];
         if (number < spans_in(items)) {
-            span.items = table->pieces[i];
+            span.piece = i;
             span.stride = items;
             span.from = number * SPAN_TILES;
             span.to = least(span.from + SPAN_TILES, tiles_in(items));
@@ -258,11 +257,11 @@ int64_t places_of(const Table *table)
 }
 
 /* Add each dimension's energy to `energies` [dim]: the squares of the items as the int8 copy has them. */
-void measure(const Table *table, double *energies)
+void measure(const Table *table, const int8_t *const *pieces, double *energies)
 {
     int64_t block = 0;
     for (int64_t piece = 0; piece < table->piece_count; block += table->piece_items[piece++] / BLOCK) {
-        const int8_t *items = table->pieces[piece];
+        const int8_t *items = pieces[piece];
         for (int32_t i = 0; i < table->dim; i++)
             for (int64_t j = 0; j < table->piece_items[piece] / BLOCK; j++, items += BLOCK) {
                 double step = table->step[block + j];
@@ -274,9 +273,10 @@ void measure(const Table *table, double *energies)
     }
 }
 
-static void fill_tile(const Table *table, const Span *span, int64_t number, uint8_t *head, uint8_t *tail, uint16_t *rests)
+static void fill_tile(const Table *table, const int8_t *items, const Span *span, int64_t number, uint8_t *head, uint8_t *tail,
+                      uint16_t *rests)
 {
-    const int8_t *items = span->items + number * TILE;
+    items += number * TILE;
     int32_t squares[TILE] = {0}, count = (int32_t)least(TILE, span->stride - number * TILE);
     for (int32_t i = 0; i < table->dim; i++, items += span->stride) {
         uint8_t *places = i < table->head ? head : tail;
@@ -293,12 +293,12 @@ static void fill_tile(const Table *table, const Span *span, int64_t number, uint
 
 /* Bring one span of the int8 copy into the order that is multiplied: `heads` and `tails` uint8, [places_of, head] and [places_of,
  * dim - head], in whole quads, zero before; `rests` uint16 [places_of]. */
-void fill(const Table *table, int64_t number, uint8_t *heads, uint8_t *tails, uint16_t *rests)
+void fill(const Table *table, const int8_t *const *pieces, int64_t number, uint8_t *heads, uint8_t *tails, uint16_t *rests)
 {
     Span span = span_at(table, number);
     for (int64_t tile = span.from; tile < span.to; tile++) {
         Tile at = tile_at(table, span.tile + tile);
-        fill_tile(table, &span, tile, heads + (at.head - table->heads), tails + (at.tail - table->tails),
+        fill_tile(table, pieces[span.piece], &span, tile, heads + (at.head - table->heads), tails + (at.tail - table->tails),
                   rests + (at.rests - table->rests));
     }
 }
