@@ -17,7 +17,7 @@ class Visit:
     __slots__ = ("_left", "_receive", "_task", "_watcher", "gone")
 
     def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+        self._receive: Receive | None = receive
         self._task = asyncio.current_task()
         self._watcher: asyncio.Task[None] | None = None
         self._left = False
@@ -34,7 +34,7 @@ class Visit:
             self._watcher = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
+        while self._receive and (await self._receive())["type"] != "http.disconnect":
             pass
         if self._task and not self._left:
             self.gone = True
