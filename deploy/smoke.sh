@@ -89,6 +89,13 @@ found = [name for name in ("torch", "keras", "tensorflow", "onnx", "pip") if imp
 sys.exit(f"inside the image: {found}" if found else 0)' || fail "no frameworks inside"
 ok "no frameworks inside"
 inside python -c '
+from service.kernel import library
+words = set(library.CPUINFO.read_text().split())
+able = [name for name, needed in library.INSTRUCTION_SETS.items() if needed <= words]
+loaded = [library.Library(name, path).name for name, path in library.libraries().items()]
+assert loaded == able, (loaded, able)
+print("    kernel", *loaded)' || fail "the kernel is inside, for what this processor can run"
+inside python -c '
 import os
 print("    resident", round(int(open("/proc/1/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20), "MiB")' || fail "resident memory is read"
 
