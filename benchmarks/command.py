@@ -89,7 +89,7 @@ def over_http(
 
 @bench.command()
 def soak(
-    requests: Annotated[int, typer.Option(min=1000, help="Requests to send, of every kind.")] = 500_000,
+    requests: Annotated[int, typer.Option(min=1000, help="Requests to send, after half as many to warm up.")] = 500_000,
     connections: Annotated[int, typer.Option(min=1, help="Connections at a time.")] = 32,
     folder: Folder = None,
     to: Json = None,

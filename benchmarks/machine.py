@@ -6,6 +6,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from service.kernel.library import best
+
 
 def cores() -> int:
     """CPUs that this process may use."""
@@ -13,9 +15,11 @@ def cores() -> int:
 
 
 def description() -> str:
-    """One line: processor, cores, Python and the packages that matter here."""
+    """One line: processor, cores, the kernel it runs, Python and the packages that matter here."""
     packages = [f"{name} {version(name)}" for name in ("recoserve", "numpy", "onnxruntime")]
-    return ", ".join([f"{_processor()}, {cores()} cores", f"Python {platform.python_version()}", *packages])
+    library = best()
+    kernel = f"kernel {library.name}" if library else "no kernel"
+    return ", ".join([f"{_processor()}, {cores()} cores", kernel, f"Python {platform.python_version()}", *packages])
 
 
 def command() -> str:

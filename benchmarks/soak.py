@@ -21,30 +21,33 @@ from benchmarks.tables import write_tables
 
 USERS, ITEMS, DIM = 10_000, 20_000, 64
 PREPARED = 1 << 13
-SAMPLES = 100  # of memory, in one run
-WARM_SHARE = 0.2  # of the requests, before memory counts
+SAMPLES = 100  # of memory, while it counts
+WARM_SHARE = 0.5  # as many requests again come before: pools and caches grow in steps that get rarer
 BLOCKS, T_18 = 20, 2.101  # neighbouring samples are alike; means of 20 blocks, and Student's t for the slope through them
 
 
 def soak(folder: Path, requests: int, connections: int) -> dict[str, Any]:
-    """Send `requests` and follow resident memory, MiB; the slope is in KiB per 1,000 requests, `slope_95` its interval."""
+    """Send requests to warm up, and then `requests` more; over the latter follow resident memory, MiB.
+
+    The slope is in KiB per 1,000 requests, `slope_95` its interval.
+    """
     server = next(one for one in SERVERS if one.name == OURS)
     bodies = cycle(mixture(np.random.default_rng(0)))
     statuses: Counter[int] = Counter()
     each = -(-requests // SAMPLES)
     with Running(server, ROOT, _bundle(folder)) as running:
         samples = []
-        for _ in range(SAMPLES):
+        for _ in range(int(SAMPLES * WARM_SHARE) + SAMPLES):
             done = load.closed_loop(running.port, bodies, connections, float("inf"), each)
             statuses.update(done.statuses)
             samples.append(memory_mib(running.pid))
-    sent = np.arange(1, SAMPLES + 1) * each
+    sent = np.arange(SAMPLES) * each
     result: dict[str, Any] = {"system": OURS, "operation": "soak", "requests": statuses.total(), "connections": connections}
     result["statuses"] = dict(sorted(statuses.items()))
     for name, series in zip(("resident", "anonymous"), np.transpose(samples), strict=True):
-        warm = int(SAMPLES * WARM_SHARE)
-        slope, half = slope_of(sent[warm:] / 1000, series[warm:] * 1024)
-        result[name] = {"slope": slope, "slope_95": [slope - half, slope + half], "first_mib": series[warm], "last_mib": series[-1]}
+        counted = series[-SAMPLES:]
+        slope, half = slope_of(sent / 1000, counted * 1024)
+        result[name] = {"slope": slope, "slope_95": [slope - half, slope + half], "first_mib": counted[0], "last_mib": counted[-1]}
         result[name]["mib"] = series.tolist()
     return result
 

@@ -71,6 +71,7 @@ FRAMEWORKS = {
     "fastapi_offline": ("service.web.app",),
     "httpx": ("service.client.",),
     "uvicorn": ("service.web.server", "service.web.connection"),
+    "ctypes": ("service.kernel.",),
 }
 STATUS_CODES = {"fastapi", "starlette", "pydantic", "uvicorn", "httpx", "http"}
 

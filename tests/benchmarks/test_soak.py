@@ -48,7 +48,7 @@ def test_a_short_soak_is_answered_in_full(tmp_path):
     assert done.exit_code == 0, done.output
     (found,) = json.loads(to.read_text())
     assert set(found["statuses"]) == {"200", "400", "422"}
-    assert found["requests"] == 1000
-    assert found["statuses"]["200"] == 875
+    assert found["requests"] == 1500  # with those that warm up
+    assert 1500 / 8 * 7 - 8 < found["statuses"]["200"] < 1500 / 8 * 7 + 8
     low, high = found["resident"]["slope_95"]
     assert low <= found["resident"]["slope"] <= high
