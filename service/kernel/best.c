@@ -131,7 +131,8 @@ static int by_bound(const void *a, const void *b)
     return one->block < two->block ? -1 : 1;
 }
 
-/* Score what waits and reaches what is known to be reached, the best bounds first, until no other block can hold one of the k. */
+/* Score what waits and reaches what is known to be reached, the best bounds first, but no block that can't hold one of the k. Bounds
+ * that differ may be equal in the query's units (where it is zero, all are); then rows decide, and a later block may have lower ones. */
 void settle(const Job *job, int32_t n, Found *found)
 {
     const Query *query = job->queries + n;
@@ -147,7 +148,7 @@ void settle(const Job *job, int32_t n, Found *found)
         Candidate candidate = found->waiting[i];
         Item most = {candidate.bound * job->unit[n], (int64_t)candidate.block * BLOCK};
         if (found->bests == query->k && worse(most, found->best[0]))
-            return;
+            continue;
         score(job->table, query, found, candidate.block, found->waiting[i + 1 < left ? i + 1 : i].block);
     }
 }

@@ -120,5 +120,9 @@ def _lines(count: int) -> NDArray[np.uint8]:
 
 
 def _address(array: NDArray[np.generic]) -> int:
-    address: int = array.__array_interface__["data"][0]
+    """Where an array lies; raises ValueError for one with gaps, since the kernel would read what is in them."""
+    found = array.__array_interface__
+    if found["strides"] is not None:
+        raise ValueError("the kernel reads no array with gaps")
+    address: int = found["data"][0]
     return address
