@@ -58,7 +58,7 @@ class Catalogue:
         self._pool = library.pool_open(threads)
         if not self._pool:
             raise MemoryError("no memory for the search's threads")
-        weakref.finalize(self, library.pool_close, self._pool)
+        weakref.finalize(self, library.pool_close, self._pool).atexit = False  # a daemon thread may be searching then
 
     def _described(self, items: NDArray[np.float32], copy: Int8Copy) -> tuple[Table, list[NDArray[Any]]]:
         """The kernel's view, and the arrays it points to: they have to stay as long as it does."""

@@ -60,12 +60,12 @@ def libraries(folder: Path = FOLDER, cpuinfo: Path = CPUINFO) -> dict[str, Path]
 
 
 @functools.cache
-def best() -> Library | None:
-    """The best library for this processor; None where none was built or it can't be loaded."""
-    for name, path in libraries().items():
+def best(folder: Path = FOLDER, cpuinfo: Path = CPUINFO) -> Library | None:
+    """The best library for this processor; None where none was built or none is what it should be."""
+    for name, path in libraries(folder, cpuinfo).items():
         try:
             return Library(name, path)
-        except OSError:
+        except (OSError, AttributeError):  # no library, or one without these functions
             continue
     return None
 

@@ -85,10 +85,11 @@ def test_a_list_may_be_as_long_as_the_catalogue_and_longer(library, wide, k):
 
 def test_an_array_with_gaps_is_refused(library, wide):
     """The kernel would read what is in them."""
-    catalogue, vector, gaps = wide.catalogue(library), np.ones(64, np.float32), np.arange(100)[::2]
-    for wanted in (wish(np.ones(128, np.float32)[::2]), wish(vector, excluded=gaps), wish(vector)._replace(bits=gaps.astype(np.uint8)[::2])):
+    catalogue, whole = wide.catalogue(library), wish(np.ones(64, np.float32))
+    gaps = {"vector": np.ones(128, np.float32), "excluded": np.arange(100), "bits": np.ones(len(wide.items), np.uint8)}
+    for name, array in gaps.items():
         with pytest.raises(ValueError, match="gaps"):
-            catalogue.search([wanted])
+            catalogue.search([whole._replace(**{name: array[::2]})])
 
 
 def test_few_blocks_are_scored_where_the_answer_is_clear(library, wide):
