@@ -5,19 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Lower bounds: a heap with its least on top. Returns what `room` blocks reach; minus infinity until there are so many. */
-float offer_lower(Found *found, int64_t room, float product)
+/* Lower bounds: a heap with its least on top. Returns what k blocks reach; minus infinity until there are so many. */
+float offer_lower(Found *found, int64_t k, float product)
 {
     float *heap = found->lower;
     int64_t at;
-    if (found->lowers < room) {
+    if (found->lowers < k) {
         for (at = found->lowers++; at && heap[(at - 1) / 2] > product; at = (at - 1) / 2)
             heap[at] = heap[(at - 1) / 2];
         heap[at] = product;
     } else if (product > heap[0]) {
         at = 0;
-        for (int64_t child = 1; child < room; child = 2 * at + 1) {
-            child += child + 1 < room && heap[child + 1] < heap[child];
+        for (int64_t child = 1; child < k; child = 2 * at + 1) {
+            child += child + 1 < k && heap[child + 1] < heap[child];
             if (heap[child] >= product)
                 break;
             heap[at] = heap[child];
@@ -25,7 +25,7 @@ float offer_lower(Found *found, int64_t room, float product)
         }
         heap[at] = product;
     }
-    return found->lowers == room ? heap[0] : -INFINITY;
+    return found->lowers == k ? heap[0] : -INFINITY;
 }
 
 /* Returns false for want of memory. */
@@ -70,24 +70,23 @@ static void offer(Found *found, int64_t k, Item item)
     }
 }
 
-float worst_of(const Found *found, const Query *query)
+/* Which items of a block may be in an answer: a bit each. */
+uint32_t allowed_in(const Table *table, const Query *query, int64_t block)
 {
-    return found->bests == query->k ? found->best[0].product : -INFINITY;
-}
-
-static bool allowed(const Query *query, int64_t row)
-{
-    if (query->mask && !(query->mask[row / BLOCK] >> row % BLOCK & 1))
-        return false;
-    int64_t low = 0, high = query->excluded_count;
+    int64_t first = block * BLOCK, end = first + BLOCK, low = 0, high = query->excluded_count;
+    uint32_t allowed = query->mask ? query->mask[block] : UINT32_MAX;
+    if (end > table->items)
+        allowed &= UINT32_MAX >> (end - table->items);
     while (low < high) {
         int64_t middle = (low + high) / 2;
-        if (query->excluded[middle] < row)
+        if (query->excluded[middle] < first)
             low = middle + 1;
         else
             high = middle;
     }
-    return low == query->excluded_count || query->excluded[low] != row;
+    for (; low < query->excluded_count && query->excluded[low] < end; low++)
+        allowed &= ~(UINT32_C(1) << (query->excluded[low] - first));
+    return allowed;
 }
 
 /* A product in a fixed order: the same bits wherever and beside whomever it is asked for. */
@@ -107,18 +106,20 @@ static float product_of(const float *a, const float *b, int32_t dim)
     return sums[0];
 }
 
-/* Score the items of a block, and have those of the next one fetched meanwhile. */
+/* Score what is allowed of a block, and have the next one fetched meanwhile. */
 static void score(const Table *table, const Query *query, Found *found, int64_t block, int64_t next)
 {
-    int64_t row = block * BLOCK, end = row + BLOCK < table->items ? row + BLOCK : table->items;
     const char *ahead = (const char *)(table->rows + next * BLOCK * table->dim);
     int64_t bytes = table->dim * (int64_t)sizeof *table->rows;
+    uint32_t allowed = allowed_in(table, query, block);
     found->scored++;
-    for (; row < end; row++, ahead += bytes) {
+    for (int64_t row = block * BLOCK; allowed; row++, allowed >>= 1, ahead += bytes) {
         for (int64_t at = 0; at < bytes; at += LINE)
             __builtin_prefetch(ahead + at);
+        if (!(allowed & 1))
+            continue;
         Item item = {product_of(query->vector, table->rows + row * table->dim, table->dim), row};
-        if ((found->bests < query->k || worse(found->best[0], item)) && allowed(query, row))
+        if (found->bests < query->k || worse(found->best[0], item))
             offer(found, query->k, item);
     }
 }
@@ -133,7 +134,7 @@ static int by_bound(const void *a, const void *b)
 
 /* Score what waits and reaches what is known to be reached, the best bounds first, but no block that can't hold one of the k. Bounds
  * that differ may be equal in the query's units (where it is zero, all are); then rows decide, and a later block may have lower ones. */
-void settle(const Job *job, int32_t n, Found *found)
+static void settle(const Job *job, int32_t n, Found *found)
 {
     const Query *query = job->queries + n;
     float reached = atomic_load_explicit(&job->reached[n], memory_order_relaxed);
@@ -143,7 +144,8 @@ void settle(const Job *job, int32_t n, Found *found)
         left += found->waiting[i].bound >= reached;
     }
     found->waits = 0;
-    qsort(found->waiting, (size_t)left, sizeof *found->waiting, by_bound);
+    if (left)
+        qsort(found->waiting, (size_t)left, sizeof *found->waiting, by_bound);
     for (int64_t i = 0; i < left; i++) {
         Candidate candidate = found->waiting[i];
         Item most = {candidate.bound * job->unit[n], (int64_t)candidate.block * BLOCK};
@@ -158,7 +160,7 @@ static bool merge(Job *job, int32_t n, Found *into, const Found *from)
 {
     float reached = -INFINITY;
     for (int64_t i = 0; i < from->lowers; i++)
-        reached = offer_lower(into, job->lowest[n], from->lower[i]);
+        reached = offer_lower(into, job->queries[n].k, from->lower[i]);
     if (reached > atomic_load_explicit(&job->reached[n], memory_order_relaxed))
         atomic_store_explicit(&job->reached[n], reached, memory_order_relaxed);
     for (int64_t i = 0; i < from->bests; i++)

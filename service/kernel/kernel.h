@@ -11,7 +11,6 @@ enum {
     QUAD = 4,       /* dimensions that one instruction multiplies */
     MOST_DIM = 1024,
     MOST_QUERIES = 64, /* scanned together */
-    MOST_WAITING = 64, /* blocks, where they must be scored to know what is reached */
 };
 
 /* A catalogue, read only; the caller keeps what it points to. */
@@ -70,7 +69,6 @@ typedef struct {
     float unit[MOST_QUERIES];                /* what 1 of the rounded query is worth */
     float length[MOST_QUERIES];              /* of the query, in units, rounded up */
     float lost[MOST_QUERIES];                /* of what rounding took, in units, rounded up */
-    int64_t lowest[MOST_QUERIES];            /* blocks that must reach a product before it rules others out; 0: none ever does */
     _Atomic float reached[MOST_QUERIES];     /* in units: bounds below it are of no interest */
     atomic_llong next_span, spans_done, next_query, queries_done;
     int64_t spans;
@@ -83,10 +81,9 @@ int64_t spans_of(const Table *table);
 void scan(Job *job, int32_t thread);
 
 /* best.c */
-float offer_lower(Found *found, int64_t room, float product);
+float offer_lower(Found *found, int64_t k, float product);
 bool wait_for(Found *found, float bound, int64_t block);
-float worst_of(const Found *found, const Query *query);
-void settle(const Job *job, int32_t n, Found *found);
+uint32_t allowed_in(const Table *table, const Query *query, int64_t block);
 void answer(Job *job, int32_t n);
 
 /* pool.c */

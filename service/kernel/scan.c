@@ -8,6 +8,8 @@
 #include <immintrin.h>
 #include <math.h>
 
+enum { LEFT_OUT = -(1 << 30) }; /* less than any product of int8 vectors */
+
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__)
 
 enum { TILE = 64, LANES = 16, VECTORS = 4 };
@@ -20,6 +22,8 @@ const int32_t levels = 127;
 #define add_rest(sum, rests, query) \
     _mm512_dpwssd_epi32(sum, _mm512_cvtepu16_epi32(_mm256_load_si256((const __m256i *)(rests))), query)
 
+#define leave_out(sums, kept) _mm512_mask_mov_epi32(_mm512_set1_epi32(LEFT_OUT), (__mmask16)(kept), sums)
+#define every_fourth(bits, first) _pext_u64(bits, UINT64_C(0x1111111111111111) << (first))
 #define set_bytes(bytes) _mm512_test_epi8_mask(_mm512_loadu_si512(bytes), _mm512_set1_epi8(1))
 #define low_32(a, b) _mm512_unpacklo_epi32(a, b)
 #define high_32(a, b) _mm512_unpackhi_epi32(a, b)
@@ -47,11 +51,20 @@ const int32_t levels = 63; /* a pair of products, 2 * 255 * 63, fits the 16 bits
 #define add_rest(sum, rests, query) \
     _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_cvtepu16_epi32(_mm_load_si128((const __m128i *)(rests))), query))
 
+#define every_fourth(bits, first) _pext_u32((uint32_t)(bits), UINT32_C(0x11111111) << (first))
 #define set_bytes(bytes) ((uint64_t)set_half((bytes) + 32) << 32 | set_half(bytes))
 #define low_32(a, b) _mm256_unpacklo_epi32(a, b)
 #define high_32(a, b) _mm256_unpackhi_epi32(a, b)
 #define low_64(a, b) _mm256_unpacklo_epi64(a, b)
 #define high_64(a, b) _mm256_unpackhi_epi64(a, b)
+
+/* The sums whose bit is in `kept`, and less than any sum in place of the others. */
+static inline Vector leave_out(Vector sums, uint32_t kept)
+{
+    __m256i lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    __m256i in = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int32_t)kept), lanes), lanes);
+    return _mm256_blendv_epi8(_mm256_set1_epi32(LEFT_OUT), sums, in);
+}
 
 static inline uint32_t set_half(const uint8_t *bytes)
 {
@@ -137,6 +150,25 @@ static inline void multiply_1(Tile tile, const int32_t *const *words, const int3
         STEP(0);
     if (tile.rests)
         REST(0);
+    Vector most = LARGEST(0);
+    store_largest(most, most, most, most, out);
+}
+
+/* The same of the items whose bit is in `allowed`, of the whole tile, in the items' order. */
+static void multiply_allowed(Tile tile, const int32_t *const *words, uint64_t allowed, int32_t *out)
+{
+    SUMS(0);
+    const Vector *items = (const Vector *)tile.head;
+    int32_t quad = 0;
+    for (; quad < tile.head_quads; quad++, items += VECTORS)
+        STEP(0);
+    items = (const Vector *)tile.tail;
+    for (; quad < tile.quads; quad++, items += VECTORS)
+        STEP(0);
+    sum00 = leave_out(sum00, every_fourth(allowed, 0));
+    sum01 = leave_out(sum01, every_fourth(allowed, 1));
+    sum02 = leave_out(sum02, every_fourth(allowed, 2));
+    sum03 = leave_out(sum03, every_fourth(allowed, 3));
     Vector most = LARGEST(0);
     store_largest(most, most, most, most, out);
 }
@@ -309,6 +341,7 @@ typedef struct {
     Found *found;
     float reached[MOST_QUERIES];
     const int32_t *words[MOST_QUERIES];
+    bool choosy[MOST_QUERIES];       /* not every item is allowed */
 } Thread;
 
 /* Whose products come to a bound that may matter, by block: the largest products are of all queries, the head's alone. */
@@ -335,23 +368,13 @@ static void keep(Thread *thread, int32_t n, int64_t block, int32_t largest)
 {
     Job *job = thread->job;
     const Table *table = job->table;
-    const Query *query = job->queries + n;
     float product = (float)(largest - job->offset[1][n]) * table->step[block];
     float loss = job->length[n] * table->error[block] + job->lost[n] * table->norm[block];
-    if (!(product + loss >= thread->reached[n]) || (query->mask && !query->mask[block]))
+    if (!(product + loss >= thread->reached[n]))
         return;
-    Found *found = thread->found + n;
-    if (!wait_for(found, product + loss, block))
+    if (!wait_for(thread->found + n, product + loss, block))
         atomic_store(&job->failed, true);
-    float reached = -INFINITY;
-    if ((block + 1) * BLOCK > table->items)
-        return; /* the largest product may be that of the zeros behind the last item */
-    if (job->lowest[n])
-        reached = offer_lower(found, job->lowest[n], product - loss);
-    else if (found->waits == MOST_WAITING) {
-        settle(job, n, found);
-        reached = worst_of(found, query) / job->unit[n];
-    }
+    float reached = offer_lower(thread->found + n, job->queries[n].k, product - loss);
     thread->reached[n] = fmaxf(reached, thread->reached[n]);
 }
 
@@ -368,24 +391,46 @@ static void share(Thread *thread)
     }
 }
 
+/* Keep what matters of a tile for a query that not every item is allowed for. */
+static void keep_allowed(Thread *thread, int32_t n, Tile whole, int64_t block, int64_t blocks)
+{
+    const Job *job = thread->job;
+    int32_t largest[BLOCKS][ROOM];
+    uint32_t allowed[2] = {0};
+    for (int64_t j = 0; j < blocks; j++)
+        allowed[j] = allowed_in(job->table, job->queries + n, block + j);
+    if (!(allowed[0] | allowed[1]))
+        return;
+    multiply_allowed(whole, thread->words + n, (uint64_t)allowed[1] << BLOCK | allowed[0], largest[0]);
+    for (int64_t j = 0; j < blocks; j++)
+        if (allowed[j])
+            keep(thread, n, block + j, largest[j][0]);
+}
+
 /* Scan one tile, its head first where that may do; returns how many queries were of interest after it. */
 static int32_t scan_tile(Thread *thread, const Span *span, int64_t number, bool head_first)
 {
     const Job *job = thread->job;
-    int32_t largest[BLOCKS][ROOM], open[MOST_QUERIES], rests[MOST_QUERIES];
+    int32_t largest[BLOCKS][ROOM], open[MOST_QUERIES], rests[MOST_QUERIES], count, free = 0;
     const int32_t *words[MOST_QUERIES];
     int64_t block = span->block + number * BLOCKS, blocks = least(BLOCKS, (span->stride - number * TILE) / BLOCK);
+    bool full = (block + blocks) * BLOCK <= job->table->items;
     Tile whole = tile_at(job->table, span->tile + number), head = whole;
     whole.rests = NULL;
     head.quads = head.head_quads;
     multiply(head_first ? head : whole, thread->words, job->rest, job->count, largest[0]);
-    int32_t count = outliving(thread, block, blocks, largest, head_first, open);
-    if (head_first && count) {
-        for (int32_t i = 0; i < count; i++)
-            words[i] = thread->words[open[i]];
-        multiply(whole, words, rests, count, largest[0]);
-    }
+    count = outliving(thread, block, blocks, largest, head_first, open);
     for (int32_t i = 0; i < count; i++)
+        if (full && !thread->choosy[open[i]])
+            open[free++] = open[i];
+        else
+            keep_allowed(thread, open[i], whole, block, blocks);
+    if (head_first && free) {
+        for (int32_t i = 0; i < free; i++)
+            words[i] = thread->words[open[i]];
+        multiply(whole, words, rests, free, largest[0]);
+    }
+    for (int32_t i = 0; i < free; i++)
         for (int64_t j = 0; j < blocks; j++)
             keep(thread, open[i], block + j, largest[j][head_first ? i : open[i]]);
     return count;
@@ -398,6 +443,7 @@ void scan(Job *job, int32_t number)
     for (int32_t n = 0; n < job->count; n++) {
         thread.words[n] = job->words[n];
         thread.reached[n] = -INFINITY;
+        thread.choosy[n] = job->queries[n].mask || job->queries[n].excluded_count;
     }
     const Table *table = job->table;
     int32_t whole = 1; /* spans to go without heads: at first nothing is known to be reached */

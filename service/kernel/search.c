@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { LONGEST_LOWER = 1 << 14 }; /* of a heap of lower bounds: with more items to pass over, blocks are scored on the way instead */
 static const float SMALLEST = 1e-30f; /* of what a query's steps are made from */
 
 static float up(double value)
@@ -46,23 +45,14 @@ static void round_query(Job *job, int32_t n)
     job->rest[n] = (int32_t)ceil(sqrt((double)rest));
 }
 
-/* How many blocks must reach a product, each by one item, before it rules others out; 0 where that can't be told from bounds. */
-static int64_t lowest_of(const Query *query)
-{
-    int64_t needed = query->k + query->excluded_count;
-    return query->mask || needed > LONGEST_LOWER ? 0 : needed;
-}
-
 /* Room for what every thread may find: each query's heaps, one behind the other. Returns NULL for want of memory. */
 static void *found_room(Job *job)
 {
-    int64_t items = 0, lowers = 0;
-    for (int32_t n = 0; n < job->count; n++) {
+    int64_t items = 0;
+    for (int32_t n = 0; n < job->count; n++)
         items += job->queries[n].k;
-        lowers += job->lowest[n];
-    }
     size_t found = (size_t)job->threads * (size_t)job->count * sizeof(Found);
-    char *room = calloc(1, found + (size_t)job->threads * ((size_t)items * sizeof(Item) + (size_t)lowers * sizeof(float)));
+    char *room = calloc(1, found + (size_t)job->threads * (size_t)items * (sizeof(Item) + sizeof(float)));
     if (!room)
         return NULL;
     job->found = (Found *)room;
@@ -72,7 +62,7 @@ static void *found_room(Job *job)
         job->found[i].best = item;
         job->found[i].lower = lower;
         item += job->queries[i % job->count].k;
-        lower += job->lowest[i % job->count];
+        lower += job->queries[i % job->count].k;
     }
     return room;
 }
@@ -89,7 +79,6 @@ static bool answer_group(const Table *table, Pool *pool, Query *queries, int32_t
     job->spans = spans_of(table);
     for (int32_t n = 0; n < count; n++) {
         round_query(job, n);
-        job->lowest[n] = lowest_of(queries + n);
         atomic_init(&job->reached[n], -INFINITY);
     }
     void *room = found_room(job);
