@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,12 @@ class DotModel:
     gap: float
     truth: PairReference | None = None
     notes: tuple[str, ...] = ()
-    graphs = MappingProxyType({**contract.GRAPHS, **contract.QUERY_GRAPHS, **contract.SCREEN_GRAPHS})
+
+    @property
+    def graphs(self) -> Mapping[str, str]:
+        """Role -> file."""
+        tail = contract.FINISH_GRAPHS if self.formula.tail else {}
+        return {**contract.GRAPHS, **contract.QUERY_GRAPHS, **contract.SCREEN_GRAPHS, **tail}
 
     @property
     def dim(self) -> int:

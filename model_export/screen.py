@@ -5,8 +5,8 @@ For a query q and an item v, with q' and v' what is left of them after rounding,
     q·v = q'·v' + (q - q')·v' + q·(v - v')  <=  q'·v' + |q - q'| |v'| + |q| |v - v'|        (Cauchy-Schwarz)
 
 so the largest q'·v' in a block, plus |q - q'| times the block's largest |v'|, plus |q| times its largest |v - v'|, is a
-bound that no item in it can beat. Both sides are turned by one random orthogonal matrix first, which changes no product and
-spreads the energy evenly over the dimensions, so that rounding to int8 loses less.
+bound that no item in it can beat. Both sides are turned by one orthogonal matrix first (`rotation`), which changes no product:
+so that rounding to int8 loses less, and so that the first dimensions tell most, where a few can.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from model_export import graphs
 from model_export.formula import Formula, Scores, Table
+from model_export.rotation import rotation_of
 from model_export.tensors import Span, padded
 from service.bundle import contract
 
@@ -52,16 +53,18 @@ class Screen:
 
 
 def write(folder: Path, users: Span, items: Span, table: Table, formula: Formula) -> None:
-    """Write `screen.bin` and the three graphs beside the tables that `users` and `items` describe."""
+    """Write `screen.bin` and its graphs beside the tables that `users` and `items` describe; a tail's own where there is one."""
     screen = _write_pieces(folder / contract.SCREEN_TENSORS, table, formula)
     blocks = Span(contract.ITEM_BLOCKS, (padded(table.rows), table.width), items.offset)
     graphs.save(folder / contract.SCREEN_GRAPHS[contract.USER], _user(users))
     graphs.save(folder / contract.SCREEN_GRAPHS[contract.SCREEN], _screen(screen))
     graphs.save(folder / contract.SCREEN_GRAPHS[contract.RESCORE], _rescore(blocks, formula))
+    if formula.tail:
+        graphs.save(folder / contract.FINISH_GRAPHS[contract.FINISH], _finish(formula))
 
 
 def _write_pieces(path: Path, table: Table, formula: Formula) -> Screen:
-    rotation = random_rotation(table.width)
+    rotation = rotation_of(_rows(table, formula), table.width)
     pieces, steps, errors, norms = [], [], [], []
     with open(path, "wb") as file:
         for rows in _chunks(table, formula):
@@ -78,11 +81,20 @@ def _write_pieces(path: Path, table: Table, formula: Formula) -> Screen:
 
 
 def _chunks(table: Table, formula: Formula) -> Iterator[Scores]:
-    """The items as the graphs read them, float64 of float32 values, in whole blocks, zeros behind the last."""
+    """The items as the graphs read them, a piece at a time, in whole blocks, zeros behind the last."""
     chunk = CHUNK if table.rows < MANY_ITEMS else LARGE_CHUNK
     for at in range(0, table.rows, chunk):
-        rows = formula.vectors(np.asarray(table.values[at : at + chunk])).astype(np.float32).astype(np.float64)
+        rows = _as_read(np.asarray(table.values[at : at + chunk]), formula)
         yield np.pad(rows, ((0, padded(len(rows)) - len(rows)), (0, 0)))
+
+
+def _rows(table: Table, formula: Formula) -> Iterator[Scores]:
+    return (_as_read(block, formula) for _, block in table.blocks())
+
+
+def _as_read(block: NDArray[np.float32], formula: Formula) -> Scores:
+    """Items as the graphs read them: float64 of float32 values."""
+    return formula.vectors(block).astype(np.float32).astype(np.float64)
 
 
 def _steps(turned: Scores) -> NDArray[np.float32]:
@@ -90,11 +102,6 @@ def _steps(turned: Scores) -> NDArray[np.float32]:
     peaks = np.abs(turned).reshape(-1, contract.BLOCK * turned.shape[1]).max(axis=1)
     steps = (peaks / LEVELS).astype(np.float32)
     return np.where(steps > SMALLEST, steps, np.float32(1))
-
-
-def random_rotation(dim: int) -> Scores:
-    """A random orthogonal matrix, the same for every bundle of one dimension; float64 [d, d]."""
-    return np.linalg.qr(np.random.default_rng(dim).standard_normal((dim, dim)))[0]
 
 
 def _slack(dim: int) -> float:
@@ -150,6 +157,13 @@ def _rescore(blocks: Span, formula: Formula) -> onnx.GraphProto:
     del table.dims[:]
     table.dims.extend((rows // contract.BLOCK, contract.BLOCK, width))
     return helper.make_graph(nodes, contract.RESCORE, inputs, outputs, [table, _constant("two", [2])])
+
+
+def _finish(formula: Formula) -> onnx.GraphProto:
+    """product float32 [n] -> score float32 [n], by the operators that `_rescore` has behind its product."""
+    inputs = [graphs.value(contract.PRODUCT, FLOAT, ["products"])]
+    outputs = [graphs.value(contract.SCORE_OUT, FLOAT, ["products"])]
+    return helper.make_graph(graphs.finish(contract.PRODUCT, formula.tail), contract.FINISH, inputs, outputs)
 
 
 def _screen(screen: Screen) -> onnx.GraphProto:

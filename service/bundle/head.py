@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 QUAD = 4  # dimensions that are multiplied at once; a head is whole ones
 SHARE = 0.75  # of the energy, for the head to hold at least
+SMALLEST = 0.375  # of the dimensions: energy in fewer of them makes the int8 steps coarse, and every bound wide
 LARGEST = 0.6  # of the dimensions: a larger head spares too little of the rest
 
 
@@ -18,5 +19,5 @@ def head_of(energy: NDArray[np.float64], share: float = SHARE) -> int:
     if not 0 < peak < np.inf:
         return dim
     held = np.cumsum(energy / peak)
-    head = (int(np.searchsorted(held, share * held[-1])) // QUAD + 1) * QUAD
-    return head if head <= LARGEST * dim else dim
+    quads = max(int(np.searchsorted(held, share * held[-1])) // QUAD + 1, round(SMALLEST * dim / QUAD))
+    return quads * QUAD if quads * QUAD <= LARGEST * dim else dim

@@ -6,19 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from service.bundle.head import LARGEST, QUAD, SHARE, head_of
+from service.bundle.head import LARGEST, QUAD, SHARE, SMALLEST, head_of
 
 
 @pytest.mark.parametrize(
     ("energy", "head"),
     [
-        ([1.0] + [0.0] * 15, 4),
-        ([0.0] * 5 + [1.0] + [0.0] * 10, 8),  # wherever it lies, so that it can be measured in any order
-        ([3.0] * 4 + [1.0] * 4, 4),  # three quarters exactly
-        ([2.9] * 4 + [1.0] * 4, 8),
-        ([10.0] * 8 + [1.0] * 8, 8),
+        ([10.0] * 32 + [1.0] * 32, 28),
+        ([3.0] * 24 + [1.0] * 24, 24),  # three quarters exactly
+        ([2.9] * 24 + [1.0] * 24, 28),
+        ([2.9] * 24 + [1.0] * 20, 24),
         ([10.0] * 8 + [1.0] * 5, 13),  # 8 of 13 are too many
         ([1.0] * 64, 64),
+        ([1.0] + [0.0] * 63, 24),  # fewer than three eighths would make all steps coarse
+        ([0.0] * 25 + [1.0] + [0.0] * 38, 28),  # wherever it lies: dimensions are not sorted first
         ([1.0, 0.0, 0.0, 0.0, 0.0, 0.0], 6),  # a quad is more than 0.6 of six dimensions,
         ([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 4),  # and less than that of seven
         ([1.0], 1),
@@ -26,8 +27,8 @@ from service.bundle.head import LARGEST, QUAD, SHARE, head_of
         ([0.0] * 16, 16),
         ([np.nan] + [1.0] * 15, 16),
         ([np.inf] + [1.0] * 15, 16),
-        ([1e308] * 4 + [1e300] * 12, 4),
-        ([5e-324] + [0.0] * 15, 4),
+        ([1e308] * 8 + [1e300] * 8, 8),
+        ([5e-324] * 8 + [0.0] * 8, 8),
     ],
 )
 def test_the_head_is_the_fewest_quads_that_hold_three_quarters(energy, head):
@@ -35,16 +36,15 @@ def test_the_head_is_the_fewest_quads_that_hold_three_quarters(energy, head):
 
 
 @given(arrays(np.float64, st.integers(1, 70), elements=st.floats(0, 1e6)))
-def test_a_head_holds_its_share_and_one_quad_less_does_not(energy):
-    """Law: for any energy; all dimensions where there is no such head, or it were too large."""
-    head, held = head_of(energy), np.cumsum(energy)
+def test_a_head_holds_its_share_and_a_smaller_one_does_not(energy):
+    """Law: for any energy; all dimensions where there is no such head, or it would be too large."""
+    dim, head, held = len(energy), head_of(energy), np.cumsum(energy)
+    allowed = [n for n in range(QUAD, dim, QUAD) if SMALLEST * dim - QUAD / 2 <= n <= LARGEST * dim]
+    enough = [n for n in allowed if held[n - 1] > SHARE * held[-1] * (1 + 1e-9)]
 
-    enough = [
-        n for n in range(QUAD, len(energy) + 1, QUAD) if n <= LARGEST * len(energy) and held[n - 1] > SHARE * held[-1] * (1 + 1e-9)
-    ]
-    if head < len(energy):
-        assert (head % QUAD, head <= LARGEST * len(energy)) == (0, True)
+    if head == dim:
+        assert not enough
+    else:
+        assert head in allowed
         assert held[head - 1] >= SHARE * held[-1] * (1 - 1e-9)
         assert not [n for n in enough if n < head]
-    else:
-        assert not enough
