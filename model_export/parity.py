@@ -66,7 +66,7 @@ def _failure(figures: dict[str, Any], golden: dict[str, Any]) -> str:
         f"and the top-{figures['k']} agrees for {figures['top_k_agreement']:.0%} of {figures['users']} users",
         f"the golden sample is off by up to {golden['largest_difference']:.3g}",
         *(f"a row outside the table is answered: {name}" for name in golden["unguarded"]),
-        *(f"a user's vector is answered otherwise than the user: {name}" for name in golden["astray"]),
+        *(f"a user's vector or a product is answered otherwise than the user: {name}" for name in golden["astray"]),
         "does the model score a pair alike at every call, whatever stands beside it?",
     ]
     return "; ".join(said)
@@ -151,7 +151,8 @@ class Graphs:
         self._errors: tuple[type[Exception], ...] = (state.Fail, state.RuntimeException, state.InvalidArgument)
         self._sessions = {
             role: onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
-            for role, name in {**contract.GRAPHS, **contract.QUERY_GRAPHS, **contract.SCREEN_GRAPHS}.items()
+            for names in (contract.GRAPHS, contract.QUERY_GRAPHS, contract.SCREEN_GRAPHS, contract.FINISH_GRAPHS)
+            for role, name in names.items()
             if (folder / name).exists()
         }
 
@@ -194,7 +195,7 @@ class Graphs:
         return sorted(found)
 
     def astray(self, users: Rows, items: Rows, k: int) -> list[str]:
-        """The graphs that answer the vectors of users otherwise than the users: there must be none."""
+        """The graphs that answer the vectors of users, or their products, otherwise than the users: there must be none."""
         if not contract.QUERY_GRAPHS.keys() <= self._sessions.keys():
             return []
         (vectors,) = self._sessions[contract.USER].run([contract.QUERY], {contract.USER_ID: users})
@@ -207,7 +208,17 @@ class Graphs:
             (scores,) = self._sessions[role].run([contract.SCORE_OUT], {contract.QUERY: vectors, **feed})
             if not score_difference(expected.astype(np.float64), scores)[1]:
                 found.append(contract.QUERY_GRAPHS[role])
-        return found
+        return [*found, *self._unfinished(users, items)]
+
+    def _unfinished(self, users: Rows, items: Rows) -> list[str]:
+        """The graph of a score's tail, where it makes other scores of the products than the graph that scores."""
+        if contract.FINISH not in self._sessions:
+            return []
+        feed = {contract.USER_ID: users, contract.ITEM_ID: items}
+        products, expected = self._sessions[contract.SCORE].run([contract.PRODUCT, contract.SCORE_OUT], feed)
+        (scores,) = self._sessions[contract.FINISH].run([contract.SCORE_OUT], {contract.PRODUCT: products.reshape(-1)})
+        within = score_difference(expected.reshape(-1).astype(np.float64), scores)[1]
+        return [] if within else [contract.FINISH_GRAPHS[contract.FINISH]]
 
     def _refuses(self, run: Any, *arguments: Any) -> bool:
         try:

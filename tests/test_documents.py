@@ -83,6 +83,9 @@ def test_every_member_of_the_manifest_and_every_file_is_described():
     files = [
         *contract.GRAPHS.values(),
         *contract.QUERY_GRAPHS.values(),
+        *contract.SCREEN_GRAPHS.values(),
+        *contract.FINISH_GRAPHS.values(),
+        contract.SCREEN_TENSORS,
         contract.TENSORS,
         contract.GOLDEN,
         contract.CATALOGUE,
