@@ -1,7 +1,6 @@
 """One loaded bundle: rows in, arrays out, for batches of queries."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -63,11 +62,10 @@ class Model:
 
     def rank(self, queries: Sequence[Asked]) -> list[Ranked]:
         """Answer each query as if it were alone, in the order asked."""
-        searches = dict(enumerate(map(self._search, queries)))
-        whole = {place: search for place, search in searches.items() if _whole(search)}
-        found = dict(zip(whole, self._retrieval.top(list(whole.values())), strict=True))
-        found |= {place: self._apart(search) for place, search in searches.items() if place not in whole}
-        return [self._arranged(query, found[place]) for place, query in enumerate(queries)]
+        searches = [self._search(query) for query in queries]
+        found = iter(self._retrieval.top([search for search in searches if _whole(search)]))
+        ranked = [next(found) if _whole(search) else self._apart(search) for search in searches]
+        return [self._arranged(query, one) for query, one in zip(queries, ranked, strict=True)]
 
     def scores(self, user_rows: Rows, item_rows: Rows) -> Floats:
         """Every given user with every given item: int64 [B] and int64 [M] -> float32 [B, M]."""
@@ -93,8 +91,8 @@ class Model:
         mask = self._masks.of(query.conditions) if query.conditions else None
         k = ranking.pool_size(query.k) if query.diversity else query.k
         if mask and query.candidates is None and self._selective(mask, k):
-            return replace(query, k=k, candidates=mask.rows())
-        return replace(query, k=k, mask=mask)
+            return query._replace(k=k, candidates=mask.rows())
+        return query._replace(k=k, mask=mask)
 
     def _selective(self, mask: Mask, k: int) -> bool:
         """Whether to score what passes is cheaper than to search for it."""

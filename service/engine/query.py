@@ -1,6 +1,6 @@
 """What is asked of a model, and what it answers, in rows."""
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,7 @@ NO_ROWS: Rows = np.empty(0, np.int64)
 NO_SCORES: Floats = np.empty(0, np.float32)
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(NamedTuple):
     """Who is to be ranked what: `k` of all items, or of `candidates`, without `excluded` (both distinct rows, ascending).
 
     It is asked `by` a user's row, by a vector float32 [d], or by nobody known: what most users have interacted with. `conditions`
@@ -24,7 +23,7 @@ class Query:
 
     by: int | Floats | None
     k: int
-    excluded: Rows = field(default_factory=lambda: NO_ROWS)
+    excluded: Rows = NO_ROWS
     candidates: Rows | None = None
     conditions: tuple[Condition, ...] = ()
     mask: Mask | None = None
@@ -36,14 +35,13 @@ class Query:
         return allowed & self.mask.has(rows) if self.mask else allowed
 
 
-@dataclass(frozen=True)
-class Nearest:
+class Nearest(NamedTuple):
     """The `k` users or items (`side`) whose vectors have the largest cosine to that of `row`, itself left out."""
 
     side: str
     row: int
     k: int
-    excluded: Rows = field(default_factory=lambda: NO_ROWS)
+    excluded: Rows = NO_ROWS
     candidates: Rows | None = None
     conditions: tuple[Condition, ...] = ()
 
@@ -51,16 +49,15 @@ class Nearest:
 Asked = Query | Nearest
 
 
-@dataclass(frozen=True)
-class Ranked:
+class Ranked(NamedTuple):
     """An answer, best first: `item_rows` int64 [n], `scores` float32 [n], n <= k; of users, where the nearest users were asked for.
 
     Equals stand by ascending row, as they are in front of a score's tail, whose rounding may make more of them equal.
     `path` tells how the whole catalogue was searched (`retrieval` lists the ways); empty where candidates alone were ranked.
     """
 
-    item_rows: Rows = field(default_factory=lambda: NO_ROWS)
-    scores: Floats = field(default_factory=lambda: NO_SCORES)
+    item_rows: Rows = NO_ROWS
+    scores: Floats = NO_SCORES
     path: str = ""
 
 

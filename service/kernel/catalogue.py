@@ -1,9 +1,11 @@
 """A catalogue laid out for the kernel, and the threads that search it."""
 
 import weakref
+from array import array
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import byref
+from struct import Struct
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,14 +17,10 @@ from service.kernel.library import Library, Table
 
 QUAD = 4
 LINE = 64  # bytes, of a cache
-QUERY = np.dtype(
-    [
-        *((name, np.uint64) for name in ("vector", "excluded", "mask")),
-        *((name, np.int64) for name in ("excluded_count", "k")),
-        *((name, np.uint64) for name in ("rows", "products")),
-        *((name, np.int64) for name in ("found", "scored")),
-    ]
-)
+FLOAT = 4  # bytes
+GAPS = "the kernel reads no array with gaps"
+QUERY = Struct("9q")  # `Query` of kernel.h: vector, excluded, mask, excluded_count, k, rows, products, found, scored
+FIELDS, FOUND, SCORED = 9, 7, 8
 
 
 class Wanted(NamedTuple):
@@ -90,26 +88,39 @@ class Catalogue:
         return int(self._table.head)
 
     def search(self, wanted: Sequence[Wanted]) -> list[Found]:
-        """Answer each query as if it were alone, in the order asked. Raises MemoryError."""
-        ends = np.cumsum([each.k for each in wanted])
-        rows, products = np.empty(ends[-1], np.int64), np.empty(ends[-1], np.float32)
-        queries = np.zeros(len(wanted), QUERY)
-        queries["k"] = ends - np.concatenate(([0], ends[:-1]))
-        starts = (ends - queries["k"]).astype(np.uint64)
-        queries["rows"] = _address(rows) + starts * np.uint64(rows.itemsize)
-        queries["products"] = _address(products) + starts * np.uint64(products.itemsize)
-        queries["vector"] = [_address(each.vector) for each in wanted]
-        queries["excluded"] = [_address(each.excluded) for each in wanted]
-        queries["excluded_count"] = [len(each.excluded) for each in wanted]
-        queries["mask"] = [0 if each.bits is None else _address(each.bits) for each in wanted]
-        if not self._library.search(byref(self._table), self._pool, queries.ctypes.data, len(queries)):
+        """Answer each query as if it were alone, in the order asked. Raises MemoryError, and ValueError for arrays with gaps."""
+        room = sum([each.k for each in wanted])
+        vectors, rows, products = _side_by_side(wanted), np.empty(room, np.int64), np.empty(room, np.float32)
+        vector_at, row_at, product_at = _address(vectors), _address(rows), _address(products)
+        told = []
+        for _, k, excluded, bits in wanted:
+            count, mask_at = len(excluded), 0 if bits is None else _address(bits)
+            told.append(QUERY.pack(vector_at, _address(excluded) if count else 0, mask_at, count, k, row_at, product_at, 0, 0))
+            vector_at += self._table.dim * vectors.itemsize
+            row_at += k * rows.itemsize
+            product_at += k * products.itemsize
+        queries = array("q", b"".join(told))
+        if not self._library.search(byref(self._table), self._pool, queries.buffer_info()[0], len(wanted)):
             raise MemoryError("no memory for the search")
-        return list(_found(queries, starts.tolist(), rows, products))
+        return list(_found(wanted, queries, rows, products))
 
 
-def _found(queries: NDArray[np.void], starts: list[int], rows: NDArray[np.int64], products: NDArray[np.float32]) -> Iterator[Found]:
-    for start, count, scored in zip(starts, queries["found"].tolist(), queries["scored"].tolist(), strict=True):
-        yield Found(rows[start : start + count], products[start : start + count], scored)
+def _found(
+    wanted: Sequence[Wanted], queries: "array[int]", rows: NDArray[np.int64], products: NDArray[np.float32]
+) -> Iterator[Found]:
+    start = 0
+    for each, count, scored in zip(wanted, queries[FOUND::FIELDS], queries[SCORED::FIELDS], strict=True):
+        end = start + count
+        yield Found(rows[start:end], products[start:end], scored)
+        start += each.k
+
+
+def _side_by_side(wanted: Sequence[Wanted]) -> NDArray[np.float32]:
+    """All vectors in one array: to ask one for its address costs more than to copy it."""
+    vectors = [each.vector for each in wanted]
+    if {vector.strides for vector in vectors} != {(FLOAT,)}:
+        raise ValueError(GAPS)
+    return np.concatenate(vectors)
 
 
 def _lines(count: int) -> NDArray[np.uint8]:
@@ -123,6 +134,6 @@ def _address(array: NDArray[np.generic]) -> int:
     """Where an array lies; raises ValueError for one with gaps, since the kernel would read what is in them."""
     found = array.__array_interface__
     if found["strides"] is not None:
-        raise ValueError("the kernel reads no array with gaps")
+        raise ValueError(GAPS)
     address: int = found["data"][0]
     return address

@@ -18,7 +18,9 @@ from service.errors import DeadlineExceeded, NotReady, Overloaded
 from tests.fakes import StubModel
 
 ROWS = st.lists(st.integers(0, 7), max_size=8).map(lambda rows: np.unique(np.array(rows, np.int64)))
-QUERIES = st.builds(Query, st.integers(0, 5) | st.just(99), st.integers(1, 9), ROWS, st.none() | ROWS.filter(len))
+QUERIES = st.tuples(st.integers(0, 5) | st.just(99), st.integers(1, 9), ROWS, st.none() | ROWS.filter(len)).map(
+    lambda fields: Query(*fields)
+)
 STAYS, LEAVES, IS_LATE = "stays", "leaves", "is late"
 
 

@@ -10,7 +10,7 @@ from service.engine.query import Query
 from tests.fakes import even_likes_even
 
 ROWS = st.lists(st.integers(0, 7), max_size=8).map(lambda rows: np.unique(np.array(rows, np.int64)))
-QUERIES = st.builds(Query, st.integers(0, 5), st.integers(1, 9), ROWS, st.none() | ROWS.filter(len))
+QUERIES = st.tuples(st.integers(0, 5), st.integers(1, 9), ROWS, st.none() | ROWS.filter(len)).map(lambda fields: Query(*fields))
 
 
 @pytest.fixture(scope="module")
