@@ -363,18 +363,36 @@ static int32_t outliving(const Thread *thread, int64_t block, int64_t blocks, in
     return count;
 }
 
+/* What a block's best product is worth, and by how much rounding may have changed it, in the query's units. */
+typedef struct {
+    float product, loss;
+} Worth;
+
+static Worth worth_of(const Job *job, int32_t n, int64_t block, int32_t largest)
+{
+    const Table *table = job->table;
+    return (Worth){
+        .product = (float)(largest - job->offset[1][n]) * table->step[block],
+        .loss = job->length[n] * table->error[block] + job->lost[n] * table->norm[block],
+    };
+}
+
+static bool matters(const Thread *thread, int32_t n, int64_t block, int32_t largest)
+{
+    Worth worth = worth_of(thread->job, n, block, largest);
+    return worth.product + worth.loss >= thread->reached[n];
+}
+
 /* Keep a block that may hold one of a query's k, and what its best item reaches at least. */
 static void keep(Thread *thread, int32_t n, int64_t block, int32_t largest)
 {
     Job *job = thread->job;
-    const Table *table = job->table;
-    float product = (float)(largest - job->offset[1][n]) * table->step[block];
-    float loss = job->length[n] * table->error[block] + job->lost[n] * table->norm[block];
-    if (!(product + loss >= thread->reached[n]))
+    Worth worth = worth_of(job, n, block, largest);
+    if (!matters(thread, n, block, largest))
         return;
-    if (!wait_for(thread->found + n, product + loss, block))
+    if (!wait_for(thread->found + n, worth.product + worth.loss, block))
         atomic_store(&job->failed, true);
-    float reached = offer_lower(thread->found + n, job->queries[n].k, product - loss);
+    float reached = offer_lower(thread->found + n, job->queries[n].k, worth.product - worth.loss);
     thread->reached[n] = fmaxf(reached, thread->reached[n]);
 }
 
@@ -391,7 +409,7 @@ static void share(Thread *thread)
     }
 }
 
-/* Keep what matters of a tile for a query that not every item is allowed for. */
+/* The same for a query that not every item of the tile is allowed for: only those count. */
 static void keep_allowed(Thread *thread, int32_t n, Tile whole, int64_t block, int64_t blocks)
 {
     const Job *job = thread->job;
@@ -411,7 +429,7 @@ static void keep_allowed(Thread *thread, int32_t n, Tile whole, int64_t block, i
 static int32_t scan_tile(Thread *thread, const Span *span, int64_t number, bool head_first)
 {
     const Job *job = thread->job;
-    int32_t largest[BLOCKS][ROOM], open[MOST_QUERIES], rests[MOST_QUERIES], count, free = 0;
+    int32_t largest[BLOCKS][ROOM], open[MOST_QUERIES], rests[MOST_QUERIES];
     const int32_t *words[MOST_QUERIES];
     int64_t block = span->block + number * BLOCKS, blocks = least(BLOCKS, (span->stride - number * TILE) / BLOCK);
     bool full = (block + blocks) * BLOCK <= job->table->items;
@@ -419,20 +437,23 @@ static int32_t scan_tile(Thread *thread, const Span *span, int64_t number, bool 
     whole.rests = NULL;
     head.quads = head.head_quads;
     multiply(head_first ? head : whole, thread->words, job->rest, job->count, largest[0]);
-    count = outliving(thread, block, blocks, largest, head_first, open);
-    for (int32_t i = 0; i < count; i++)
-        if (full && !thread->choosy[open[i]])
-            open[free++] = open[i];
-        else
-            keep_allowed(thread, open[i], whole, block, blocks);
-    if (head_first && free) {
-        for (int32_t i = 0; i < free; i++)
+    int32_t count = outliving(thread, block, blocks, largest, head_first, open);
+    if (head_first && count) {
+        for (int32_t i = 0; i < count; i++)
             words[i] = thread->words[open[i]];
-        multiply(whole, words, rests, free, largest[0]);
+        multiply(whole, words, rests, count, largest[0]);
     }
-    for (int32_t i = 0; i < free; i++)
+    for (int32_t i = 0; i < count; i++) {
+        int32_t n = open[i], at = head_first ? i : n;
+        bool matter = false;
         for (int64_t j = 0; j < blocks; j++)
-            keep(thread, open[i], block + j, largest[j][head_first ? i : open[i]]);
+            if (full && !thread->choosy[n])
+                keep(thread, n, block + j, largest[j][at]);
+            else
+                matter |= matters(thread, n, block + j, largest[j][at]);
+        if (matter)
+            keep_allowed(thread, n, whole, block, blocks);
+    }
     return count;
 }
 
