@@ -46,7 +46,7 @@ class RowNumbers:
         return external if isinstance(external, int) and 0 <= external < self._count else None
 
     def external(self, rows: Iterable[int]) -> list[ExternalId]:
-        return [int(row) for row in rows]
+        return list(rows)
 
     def bounds(self) -> tuple[int, int] | None:
         return 0, self._count - 1

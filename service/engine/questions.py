@@ -114,8 +114,9 @@ def _of_row(model: Model, row: int | None, wanted: WithFallback, options: dict[s
         return Question(Query(None, **options), popular=True)
     seen = model.bundle.seen
     own = seen.of(row) if seen and (wanted.exclude_seen or "explanation" in wanted.include) else NO_ROWS
-    excluded = _joined(options["excluded"], own) if wanted.exclude_seen else options["excluded"]
-    return Question(Query(row, **{**options, "excluded": excluded}), own)
+    if wanted.exclude_seen:
+        options = {**options, "excluded": _joined(options["excluded"], own)}
+    return Question(Query(row, **options), own)
 
 
 def _need_interactions(model: Model, wanted: WithFallback, stranger: bool) -> None:
@@ -138,7 +139,9 @@ def _options(model: Model, wanted: Options) -> dict[str, Any]:
         _vectors(model, "diversity", "diversity")
     if "explanation" in wanted.include:
         _vectors(model, "an explanation", "include")
-    return {**_choice(model, wanted), "diversity": wanted.diversity}
+    options = _choice(model, wanted)
+    options["diversity"] = wanted.diversity
+    return options
 
 
 def _choice(model: Model, wanted: Choice) -> dict[str, Any]:

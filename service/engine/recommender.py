@@ -121,7 +121,7 @@ def recommended(model: Model, question: Question, ranked: Ranked) -> Recommendat
 
 def _brief(wanted: OfUser, query: Asked) -> bool:
     """Whether a request is of the simple kind, as long as its model's runs are short."""
-    dear = wanted.diversity or wanted.conditions or "explanation" in wanted.include
+    dear = wanted.diversity or query.conditions or "explanation" in wanted.include
     return not dear and max(wanted.k, len(query.excluded), len(wanted.candidate_item_ids or ())) <= BRIEF_ITEMS
 
 

@@ -23,13 +23,17 @@ from service.web.requests import (
 
 def recommendation(wanted: RecommendRequest, found: Recommendation) -> dict[str, Any]:
     """The body of an answer to `/recommend`; `recoserve recommend --json` prints the same."""
-    return {**of_user(wanted, wanted.user_id, found), "model": named(found.items.model)}
+    answer = of_user(wanted, wanted.user_id, found)
+    answer["model"] = named(found.items.model)
+    return answer
 
 
 def of_user(wanted: RecommendRequest | BatchRequest, user_id: ExternalId, found: Recommendation) -> dict[str, Any]:
     """One user's part of an answer."""
-    answer = {"user_id": user_id, "items": _recommended(wanted, found)}
-    return {**answer, "fallback": "popular"} if found.popular else answer
+    answer: dict[str, Any] = {"user_id": user_id, "items": _recommended(wanted, found)}
+    if found.popular:
+        answer["fallback"] = "popular"
+    return answer
 
 
 def results(found: Results) -> bytes:

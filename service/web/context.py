@@ -111,7 +111,7 @@ class RequestContext:
     def _context(self, scope: Scope) -> Context:
         headers = dict(reversed(scope["headers"]))  # of a header that was sent twice, the first counts
         sent, trace = headers.get(b"x-request-id"), headers.get(b"traceparent")
-        request_id = sent.decode() if sent and REQUEST_ID.fullmatch(sent) else f"{ids.getrandbits(128):032x}"
+        request_id = sent.decode() if sent and REQUEST_ID.fullmatch(sent) else ids.randbytes(16).hex()
         found = TRACEPARENT.fullmatch(trace) if trace else None
         return Context(self._service, headers, request_id, found.group(1).decode() if found else None)
 

@@ -16,9 +16,9 @@ class Visit:
 
     __slots__ = ("_left", "_receive", "_task", "_watcher", "gone")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, task: asyncio.Task[object] | None) -> None:
         self._receive: Receive | None = receive
-        self._task = asyncio.current_task()
+        self._task = task
         self._watcher: asyncio.Task[None] | None = None
         self._left = False
         self.gone = False
@@ -47,20 +47,21 @@ class Departures:
     def __init__(self) -> None:
         self._recent: list[Visit] = []
         self._older: list[Visit] = []
-        self._looking = False
+        self._loop: asyncio.AbstractEventLoop | None = None  # that of the next look, as long as one is due
 
     def enter(self, receive: Receive) -> Visit:
-        visit = Visit(receive)
+        if not self._loop:
+            self._loop = asyncio.get_running_loop()
+            self._loop.call_later(PATIENCE, self._look)
+        visit = Visit(receive, asyncio.current_task(self._loop))
         self._recent.append(visit)
-        if not self._looking:
-            self._looking = True
-            asyncio.get_running_loop().call_later(PATIENCE, self._look)
         return visit
 
     def _look(self) -> None:
         for visit in self._older:
             visit.watch()
         self._older, self._recent = self._recent, []
-        self._looking = bool(self._older)
-        if self._looking:
-            asyncio.get_running_loop().call_later(PATIENCE, self._look)
+        if self._loop and self._older:
+            self._loop.call_later(PATIENCE, self._look)
+        else:
+            self._loop = None

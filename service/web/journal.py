@@ -30,14 +30,16 @@ class Entry(NamedTuple):
 
     def fields(self) -> dict[str, object]:
         """As they stand in the log."""
-        found = {
+        found: dict[str, object] = {
             "method": self.method,
             "route": self.route,
             "status": self.status,
             "duration_ms": round(self.seconds * 1e3, 3),
             "request_id": self.request_id,
         }
-        return {**found, "trace_id": self.trace_id} if self.trace_id else found
+        if self.trace_id:
+            found["trace_id"] = self.trace_id
+        return found
 
 
 class Journal:
