@@ -1,19 +1,20 @@
 """The contract: what every exported model owes its users, whatever it was made with. A new kind is one more line in `MODELS`.
 
 Each test asks through HTTP and knows the answer from a float64 brute force over the weights that went in, `tests.oracle`. Each
-way of retrieval is asked alike; the catalogue is large enough for the screen to prove answers of up to 16 items.
+way of retrieval is asked alike; the catalogue is large enough for the graphs to prove answers of up to 16 items.
 """
 
 import numpy as np
 import pytest
 
 from model_export import export_model
-from service.engine import loading
+from service.engine.loading import load_model
 from tests.model_export.models import keras_model, random_tables, torch_model
 from tests.oracle.compare import findings
 from tests.oracle.requests import ENDPOINTS, Requests
 from tests.oracle.world import MAX_K, MAX_LIST_IDS, Tables, World
 from tests.service.http import Application, assert_problem, item_ids
+from tests.ways import WAYS, found_by, takes
 
 USERS, ITEMS = 40, 9000
 USER_IDS, ITEM_IDS = [100 + 3 * row for row in range(USERS)], [7 * row - 50 for row in range(ITEMS)]
@@ -152,25 +153,25 @@ def bundle(tables, model, world, tmp_path_factory):
     return folder / NAME / "1"
 
 
-@pytest.fixture(scope="module", params=["exact", "plain"])
-def retrieval(request):
+@pytest.fixture(scope="module", params=WAYS)
+def way(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def service(bundle, retrieval):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "WORTH_SCREENING", 0)  # it starts where it pays, which is later than these tests can wait for
-        with Application(
-            lambda: loading.load_model(bundle, retrieval=retrieval), max_k=MAX_K, max_list_ids=MAX_LIST_IDS
-        ) as application:
-            yield application.wait_ready()
+def service(bundle, way):
+    with (
+        found_by(way) as retrieval,
+        Application(lambda: load_model(bundle, retrieval=retrieval), max_k=MAX_K, max_list_ids=MAX_LIST_IDS) as application,
+    ):
+        yield application.wait_ready()
 
 
-def test_it_is_the_retrieval_asked_for(service, retrieval):
+def test_it_is_the_retrieval_asked_for(service, world, way):
     """A model without vectors has but one way."""
-    found = service.get("/model").json()
-    assert found["retrieval"] == (retrieval if found["dim"] else "plain")
+    expected = way if world.tables else "plain"
+    assert takes(service.slot.current(), expected)
+    assert service.get("/model").json()["retrieval"] == ("plain" if expected == "plain" else "exact")
 
 
 def assert_top(response, expected, k):

@@ -3,13 +3,14 @@
 import pytest
 
 from benchmarks.oracle.run import run
-from service.engine import loading
+from service.engine.loading import load_model
 from tests import movielens
 from tests.oracle import bundles
 from tests.oracle.compare import findings
 from tests.oracle.requests import Requests
 from tests.oracle.world import MAX_K, MAX_LIST_IDS
 from tests.service.http import Application
+from tests.ways import WAYS, found_by, takes
 
 NAMES = ["keras-dot", "torch-cosine", "torch-dot", "torch-biased", "torch-mlp", "bare", "padded-dot"]
 REQUESTS = 80  # to a bundle, for each way of retrieving
@@ -27,36 +28,36 @@ def worlds(made):
     return {one.world.name: one.world for one in made}
 
 
-@pytest.fixture(scope="module", params=["exact", "plain"])
-def retrieval(request):
+@pytest.fixture(scope="module", params=WAYS)
+def way(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def service(made, retrieval):
-    loaders = [lambda path=one.path: loading.load_model(path, retrieval=retrieval) for one in made]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "WORTH_SCREENING", 0)  # it starts where it pays, which is above this catalogue
+def service(made, way):
+    with found_by(way) as retrieval:
+        loaders = [lambda path=one.path: load_model(path, retrieval=retrieval) for one in made]
         with Application(*loaders, max_k=MAX_K, max_list_ids=MAX_LIST_IDS) as application:
             yield application.wait_ready()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_random_requests_to_every_endpoint_are_answered_as_the_oracle_says(service, worlds, retrieval, name):
+def test_random_requests_to_every_endpoint_are_answered_as_the_oracle_says(service, worlds, way, name):
     """Right ones with the exact items, scores, reasons and metadata; wrong ones with a problem that names what is at fault."""
-    stream = Requests(worlds, NAMES[0], seed=2 * NAMES.index(name) + (retrieval == "plain"))
+    stream = Requests(worlds, NAMES[0], seed=len(WAYS) * NAMES.index(name) + WAYS.index(way))
     for _ in range(REQUESTS):
         endpoint, body = stream.one(name)
         response = service.request("POST", endpoint, json=body)
         assert not findings(worlds, NAMES[0], endpoint, body, response.status_code, response.json()), (endpoint, str(body)[:1000])
 
 
-def test_the_answers_held_against_it_come_from_the_screen(service, retrieval):
-    """Or the way of retrieving that the service uses for large catalogues would go untested here."""
+def test_the_answers_held_against_it_are_found_in_that_way(service, way):
+    """Or a way that the service takes for large catalogues, or on other processors, would go untested here."""
     before = proved(service)
     service.recommend(user_id=7)
 
-    assert proved(service) - before == (retrieval == "exact")
+    assert takes(service.slot.current(), way)
+    assert proved(service) - before == (way != "plain")
 
 
 def proved(service):
@@ -65,10 +66,11 @@ def proved(service):
     return sum(found)
 
 
-def test_so_are_requests_over_a_real_socket_several_at_once(made, worlds):
+@pytest.mark.parametrize("way", ["exact", "graphs"])
+def test_so_are_requests_over_a_real_socket_several_at_once(made, worlds, way):
     """The command's own way: a process of its own, all models in it, and callers who don't wait for each other."""
     models = made[0].path.parents[1]
-    outcomes = list(run(models, worlds, NAMES[0], requests=200, seed=0, retrieval="exact", callers=8))
+    outcomes = list(run(models, worlds, NAMES[0], requests=200, seed=0, way=way, callers=8))
 
     assert len(outcomes) == 200
     assert not [one for one in outcomes if one.wrong]

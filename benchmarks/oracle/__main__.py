@@ -23,14 +23,14 @@ def main(
     requests: Annotated[int, typer.Option(min=1, help="Requests of each way of retrieving, over all endpoints and models.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same requests.")] = 0,
     models: Annotated[str, typer.Option(help=f"Which of {', '.join(bundles.KINDS)}, with commas.")] = ",".join(bundles.KINDS),
-    retrieval: Annotated[str, typer.Option(help="exact, plain or both, with a comma between.")] = "exact,plain",
+    retrieval: Annotated[str, typer.Option(help=f"Which of {', '.join(task.WAYS)}, with commas.")] = ",".join(task.WAYS),
     epochs: Annotated[int | None, typer.Option(min=1, help="Times round the users in training.", show_default="1 or 2")] = None,
     callers: Annotated[int, typer.Option(min=1, help="Requests in flight at once.")] = 8,
     to: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
 ) -> None:
     """Train and serve MovieLens bundles, ask, and compare; exit code 1 where an answer isn't what the oracle says."""
     names, ways = models.split(","), retrieval.split(",")
-    if unknown := {*names, *ways} - {*bundles.KINDS, "exact", "plain"}:
+    if unknown := {*names, *ways} - {*bundles.KINDS, *task.WAYS}:
         raise typer.BadParameter(f"no such model or way of retrieving: {', '.join(sorted(unknown))}")
     if not movielens.HERE:
         raise ExportRefused(movielens.ABSENT)

@@ -18,6 +18,8 @@ from tests.oracle.world import MAX_K, MAX_LIST_IDS, World
 
 # The screen pays from more items than MovieLens has; here it must take part in any case.
 SCREENED = "from service.engine import loading; loading.WORTH_SCREENING = 0; from service.cli import main; main()"
+UNBUILT = "from service.kernel import library; library.best = lambda: None; " + SCREENED
+WAYS = {"exact": ("exact", SCREENED), "graphs": ("exact", UNBUILT), "plain": ("plain", SCREENED)}  # the setting, and what is run
 LIMITS = ("--max-k", str(MAX_K), "--max-list-ids", str(MAX_LIST_IDS), "--drain-seconds", "0")
 AT_ONCE = 64  # requests that wait for their turn, so that few answers are held in memory
 
@@ -34,13 +36,16 @@ class Outcome:
 
 
 def run(
-    models: Path, worlds: Mapping[str, World], default: str, requests: int, seed: int, retrieval: str, callers: int
+    models: Path, worlds: Mapping[str, World], default: str, requests: int, seed: int, way: str, callers: int
 ) -> Iterator[Outcome]:
-    """Serve the models folder and ask; raises SystemFailed where the service doesn't start."""
+    """Serve the models folder and ask; raises SystemFailed where the service doesn't start. `way` is one of WAYS: by the kernel
+    where the processor has one, by the graphs in its place, or by a plain scan.
+    """
     stream = Requests(worlds, default, seed)
     left = (stream.one() for _ in range(requests))
+    retrieval, program = WAYS[way]
     options = ("--default-model", default, "--retrieval", retrieval, *LIMITS)
-    command = ("-c", SCREENED, "serve", "{bundle}", "--port", "{port}", *options)
+    command = ("-c", program, "serve", "{bundle}", "--port", "{port}", *options)
     known = worlds[default].user_ids[0]
     server = Server(name="recoserve", command=command, body=lambda _user, k: {"user_id": known, "k": k})
     with (
@@ -62,14 +67,14 @@ def _outcome(
     return Outcome(model, endpoint, body if wrong else {}, response.status_code, wrong)
 
 
-def figures(outcomes: list[Outcome], retrieval: str) -> list[Figure]:
+def figures(outcomes: list[Outcome], way: str) -> list[Figure]:
     """One for each endpoint and model: how many requests, answers, problems, and wrong ones."""
     asked = Counter((one.endpoint, one.model) for one in outcomes)
     answers = Counter((one.endpoint, one.model) for one in outcomes if one.status == 200)
     wrong = Counter((one.endpoint, one.model) for one in outcomes if one.wrong)
     return [
         {
-            "retrieval": retrieval,
+            "retrieval": way,
             "endpoint": endpoint,
             "model": model,
             "requests": count,

@@ -8,6 +8,7 @@ from service.engine.loading import load_model
 from service.engine.query import Query
 from service.engine.selection import Condition
 from tests.model_export.models import random_tables, torch_model
+from tests.ways import found_by
 
 ITEMS = 300
 
@@ -25,14 +26,20 @@ def mlp_scorer(module, left, right):
 
 
 @pytest.fixture(scope="module", params=["dot", "mlp"])
-def model(request, tmp_path_factory):
+def folder(request, tmp_path_factory):
     import torch
 
     weight = torch.nn.Parameter(torch.tensor(np.random.default_rng(1).normal(size=(8, 16)), dtype=torch.float32))
     module = torch_model(*random_tables(6, ITEMS), {"dot": dot_scorer, "mlp": mlp_scorer}[request.param], weight=weight)
     folder = tmp_path_factory.mktemp("saturated") / "1"
     export_model(module, folder, similarity="model", items=[{"group": row % 2} for row in range(ITEMS)])
-    return load_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=["exact", "plain"])  # of so few items the graphs are asked for a plain scan
+def model(request, folder):
+    with found_by(request.param) as retrieval:
+        return load_model(folder, retrieval=retrieval)
 
 
 def test_the_best_are_saturated_and_no_order_is_lost_to_it(model):

@@ -1,4 +1,4 @@
-"""What must hold between the endpoints whatever is asked, through HTTP, with the screen at work."""
+"""What must hold between the endpoints whatever is asked, through HTTP, whether the kernel finds the best or the graphs do."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_export import export_model
-from service.engine import loading
+from service.engine.loading import load_model
 from tests.fakes import fake_model
 from tests.model_export.models import random_tables
 from tests.service.evens import bodies
 from tests.service.http import Application, assert_problem, item_ids
+from tests.ways import found_by, takes
 
 USERS, ITEMS = 40, 9000
 PASSING = {"under a hundredth": {"tens": {"lte": 40}}, "half": {"odd": {"eq": True}}, "nearly all": {"tens": {"none": [10, 20]}}}
@@ -31,22 +32,29 @@ def folder(request, tables, tmp_path_factory):
     return folder
 
 
-def serving(folder, **limits):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "WORTH_SCREENING", 0)  # it starts where it pays, which is later than these tests can wait for
-        with Application(lambda: loading.load_model(folder), **limits) as application:
-            yield application.wait_ready()
+@pytest.fixture(scope="module", params=["exact", "graphs"])
+def way(request):
+    return request.param
+
+
+def serving(folder, way, **limits):
+    with found_by(way), Application(lambda: load_model(folder), **limits) as application:
+        yield application.wait_ready()
 
 
 @pytest.fixture(scope="module")
-def service(folder):
-    yield from serving(folder)
+def service(folder, way):
+    yield from serving(folder, way)
 
 
 @pytest.fixture(scope="module")
-def tight(folder):
+def tight(folder, way):
     """Fewer rows at once, and waiting, than a batch has."""
-    yield from serving(folder, max_batch_rows=3, max_queue_rows=5)
+    yield from serving(folder, way, max_batch_rows=3, max_queue_rows=5)
+
+
+def test_answers_are_found_in_that_way(service, tight, way):
+    assert all(takes(application.slot.current(), way) for application in (service, tight))
 
 
 some_items = st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=30)
@@ -207,7 +215,7 @@ def test_users_whose_items_cost_more_are_answered_in_shorter_runs(options, runs)
 @pytest.mark.parametrize("endpoint", bodies())
 def test_more_than_the_queue_holds_is_a_503_with_retry_after(even_bundles, endpoint):
     """Case 70: for every endpoint the rest is answered."""
-    with Application(lambda: loading.load_model(even_bundles[0]), max_queue_rows=2) as application:
+    with Application(lambda: load_model(even_bundles[0]), max_queue_rows=2) as application:
         responses = application.wait_ready().together(*[bodies()[endpoint]] * 6, path=endpoint)
         assert application.post(endpoint, bodies()[endpoint]).status_code == 200
 

@@ -1,0 +1,31 @@
+"""The ways to the best items, all of them exact: by the kernel, by the graphs in its place, by a plain scan."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from service.engine import loading
+from service.engine.native import Native
+from service.engine.retrieval import Plain, Screened
+from service.kernel import library
+
+WAYS = ("exact", "graphs", "plain")
+
+
+@contextmanager
+def found_by(way):
+    """Models that are loaded within take the way, whatever the size of their catalogue; yields the setting that goes with it.
+
+    "exact" is the kernel where this processor has one, as it is in the service.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "WORTH_SCREENING", 0)  # the screen starts where it pays, which is later than tests can wait for
+        if way == "graphs":
+            patch.setattr(library, "best", lambda: None)
+        yield "plain" if way == "plain" else "exact"
+
+
+def takes(model, way):
+    """Whether a loaded model takes that way."""
+    kinds = {"exact": Native if library.libraries() else Screened, "graphs": Screened, "plain": Plain}
+    return isinstance(model._retrieval, kinds[way])
