@@ -28,7 +28,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def wanted(table):
-    """Of every kind: what is reached is told by bounds for some, by scores for others."""
+    """Of every kind, some without exclusions, some with thousands, some with a mask."""
     rng, found = np.random.default_rng(1), []
     for number in range(130):
         vector = rng.standard_normal(64).astype(np.float32) * np.float32(2.0 ** rng.integers(-20, 20))
