@@ -194,10 +194,14 @@ class Graphs:
             found.add(f"{contract.USER_ID} of {contract.GRAPHS[contract.RECOMMEND]}")
         return sorted(found)
 
-    def astray(self, users: Rows, items: Rows, k: int) -> list[str]:
+    def astray(self, users: Rows, items: Rows, k: int, catalogue: int) -> list[str]:
         """The graphs that answer the vectors of users, or their products, otherwise than the users: there must be none."""
         if not contract.QUERY_GRAPHS.keys() <= self._sessions.keys():
             return []
+        parts = _batches(len(users), max(catalogue, len(items)))
+        return sorted({name for part in parts for name in self._astray(users[part], items, k)})
+
+    def _astray(self, users: Rows, items: Rows, k: int) -> list[str]:
         (vectors,) = self._sessions[contract.USER].run([contract.QUERY], {contract.USER_ID: users})
         trials = (
             (contract.RECOMMEND_QUERY, {contract.K: np.array([k])}, self.recommend(users, k)[1]),
@@ -248,7 +252,7 @@ def main() -> None:
     report = {
         **compare_golden(graphs, golden, items),
         "unguarded": graphs.unguarded(users, items),
-        "astray": graphs.astray(golden.user_row, golden.sample_item, golden.item_row.shape[1]),
+        "astray": graphs.astray(golden.user_row, golden.sample_item, golden.item_row.shape[1], items),
     }
     sys.stdout.write(json.dumps(report) + os.linesep)
     if files:
