@@ -84,6 +84,18 @@ def test_one_best_item_in_each_block_may_be_excluded(library):
         assert_best(made(items, SIZES, 4).catalogue(library, threads), items, wanted)
 
 
+@pytest.mark.parametrize("none_of", [[0], [2], [0, 2]])
+def test_a_block_of_which_nothing_is_allowed_says_nothing_of_what_is_reached(library, none_of):
+    """Though its items are next to nothing beside the second best, in a block far behind, and the best one's mates are worse."""
+    items, few = np.full((ITEMS, 16), -1000, np.float32), np.concatenate([np.arange(BLOCK) + BLOCK * block for block in none_of])
+    items[few] = -(2.0**-30)
+    items[40], items[ITEMS - 50 :] = -100, -200
+    up = np.ones(16, np.float32)
+    wanted = [wish(up, 2, few), wish(up, 2, passing=np.setdiff1d(np.arange(ITEMS), few), items=ITEMS)]
+    for threads in (1, 2):
+        assert_best(made(items, SIZES).catalogue(library, threads), items, wanted)
+
+
 @pytest.mark.parametrize("dim", [1024, 1023])
 @pytest.mark.parametrize("signs", ["all", "none", "random"])
 def test_sums_may_be_as_large_as_they_get(library, dim, signs):
