@@ -209,6 +209,7 @@ def _wrong_digests(folder: Path, found: Manifest) -> Iterator[str]:
 def _wrong_graphs(folder: Path, found: Manifest) -> Iterator[str]:
     shapes, counts = _table_shapes(found), dict(zip(contract.ROW_COUNTS, (found.users, found.items), strict=True))
     scanned: set[tuple[str, int, int]] = set()
+    places: dict[str, tuple[str, int, int]] = {}  # a table is one, whichever graph reads it
     for name in found.graphs.values():
         try:
             graph = graph_file.read(_small(folder / name, GRAPH_BYTES))
@@ -222,7 +223,11 @@ def _wrong_graphs(folder: Path, found: Manifest) -> Iterator[str]:
                 yield f"{name}: {tensor.name} has shape {tensor.dims}, but the manifest makes it {shapes[tensor.name]}"
             elif tensor.name in counts and bytes(tensor.raw) != np.int64(counts[tensor.name]).tobytes():
                 yield f"{name}: {tensor.name} is not {counts[tensor.name]}, as the manifest has it"
-            elif tensor.external and not problems and tensor.data_type == graph_file.FLOAT and tensor.span not in scanned:
+            elif not tensor.external or problems or tensor.data_type != graph_file.FLOAT:
+                continue
+            elif tensor.name in shapes and places.setdefault(tensor.name, tensor.span) != tensor.span:
+                yield f"{name}: {tensor.name} lies elsewhere than in another graph"
+            elif tensor.span not in scanned:
                 scanned.add(tensor.span)
                 if not _finite(folder, *tensor.span):
                     yield f"{name}: tensor {tensor.name!r} holds NaN or infinity"

@@ -14,6 +14,7 @@ from service.engine.retrieval import FULL_SCAN, FULL_SCAN_SHARE, PROVED, WIDENED
 from service.engine.session import Session
 from service.kernel.catalogue import Catalogue, Found, Wanted
 
+WHOLE = 16  # the runtime takes what is left behind whole vectors another way, which may round otherwise
 FEW_BLOCKS = 128  # scored for an answer that asked for no more than the usual
 
 
@@ -43,8 +44,11 @@ class Native:
     def _scores(self, found: Sequence[Found]) -> Sequence[Floats]:
         if self._finish is None or not found:
             return [one.products for one in found]
-        (scores,) = self._finish.run((contract.SCORE_OUT,), {contract.PRODUCT: np.concatenate([one.products for one in found])})
-        return np.split(scores, np.cumsum([len(one.products) for one in found])[:-1])
+        ends = np.cumsum([len(one.products) for one in found])
+        products = np.zeros(-(-ends[-1] // WHOLE) * WHOLE, np.float32)
+        np.concatenate([one.products for one in found], out=products[: ends[-1]])
+        (scores,) = self._finish.run((contract.SCORE_OUT,), {contract.PRODUCT: products})
+        return np.split(scores[: ends[-1]], ends[:-1])
 
     def _path(self, query: Query, found: Found) -> str:
         """Which way out it was, by how many blocks were scored; a small catalogue may well be scored whole."""
