@@ -1,6 +1,6 @@
 """The k best of the whole catalogue by the compiled kernel: the same proof as `retrieval.Screened`, in one call.
 
-Blocks are scored in float32 in the order of their bounds, until no other can hold one of the k. What may not be in an answer never
+Items are scored in float32 in the order of their bounds, until no other can be one of the k. What may not be in an answer never
 counts toward the k.
 """
 
@@ -15,7 +15,7 @@ from service.engine.session import Session
 from service.kernel.catalogue import Catalogue, Found, Wanted
 
 WHOLE = 16  # the runtime takes what is left behind whole vectors another way, which may round otherwise
-FEW_BLOCKS = 128  # scored for an answer that asked for no more than the usual
+FEW_ITEMS, PER_WANTED = 512, 16  # scored for an answer that asked for no more than the usual
 
 
 class Native:
@@ -24,7 +24,7 @@ class Native:
     def __init__(self, catalogue: Catalogue, users: Floats, items: int, finish: Session | None = None) -> None:
         self._catalogue = catalogue
         self._users = np.asarray(users)
-        self._blocks = -(-items // contract.BLOCK)
+        self._items = items
         self._finish = finish
 
     def top(self, queries: Sequence[Query]) -> list[Ranked]:
@@ -51,7 +51,7 @@ class Native:
         return np.split(scores[: ends[-1]], ends[:-1])
 
     def _path(self, query: Query, found: Found) -> str:
-        """Which way out it was, by how many blocks were scored; a small catalogue may well be scored whole."""
-        if found.scored * FULL_SCAN_SHARE > self._blocks:
+        """Which way out it was, by how many items were scored; a small catalogue may well be scored whole."""
+        if found.scored * FULL_SCAN_SHARE > self._items:
             return FULL_SCAN
-        return PROVED if found.scored <= max(FEW_BLOCKS, query.k + len(query.excluded)) else WIDENED
+        return PROVED if found.scored <= max(FEW_ITEMS, PER_WANTED * query.k) else WIDENED

@@ -1,11 +1,12 @@
-/* The k best of a query: blocks that wait to be scored, in the order of their bounds, until no other can hold one of the k. */
+/* The k best of a query: items that wait to be scored, in the order of their bounds, until no other can be one of the k. */
 #include "kernel.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Lower bounds: a heap with its least on top. Returns what k blocks reach; minus infinity until there are so many. */
+/* Lower bounds: a heap with its least on top. Returns what k items reach; minus infinity until there are so many. */
 float offer_lower(Found *found, int64_t k, float product)
 {
     float *heap = found->lower;
@@ -29,7 +30,7 @@ float offer_lower(Found *found, int64_t k, float product)
 }
 
 /* Returns false for want of memory. */
-bool wait_for(Found *found, float bound, int64_t block)
+bool wait_for(Found *found, float bound, int64_t row)
 {
     if (found->waits == found->room) {
         int64_t room = found->room ? 2 * found->room : 128;
@@ -39,7 +40,7 @@ bool wait_for(Found *found, float bound, int64_t block)
         found->waiting = more;
         found->room = room;
     }
-    found->waiting[found->waits++] = (Candidate){bound, (int32_t)block};
+    found->waiting[found->waits++] = (Candidate){bound, row};
     return true;
 }
 
@@ -90,7 +91,7 @@ uint32_t allowed_in(const Table *table, const Query *query, int64_t block)
 }
 
 /* A product in a fixed order: the same bits wherever and beside whomever it is asked for. */
-enum { PARTS = 16, LINE = 64 };
+enum { PARTS = 16, LINE = 64, AHEAD = 8 }; /* sums side by side; bytes of a line of the cache; items that are fetched early */
 static float product_of(const float *a, const float *b, int32_t dim)
 {
     float sums[PARTS] = {0};
@@ -100,28 +101,11 @@ static float product_of(const float *a, const float *b, int32_t dim)
             sums[j] += a[i + j] * b[i + j];
     for (int32_t j = 0; i + j < dim; j++)
         sums[j] += a[i + j] * b[i + j];
-    for (int32_t half = PARTS / 2; half; half /= 2)
-        for (int32_t j = 0; j < half; j++)
-            sums[j] += sums[j + half];
-    return sums[0];
-}
-
-/* Score what is allowed of a block, and have the next one fetched meanwhile. */
-static void score(const Table *table, const Query *query, Found *found, int64_t block, int64_t next)
-{
-    const char *ahead = (const char *)(table->rows + next * BLOCK * table->dim);
-    int64_t bytes = table->dim * (int64_t)sizeof *table->rows;
-    uint32_t allowed = allowed_in(table, query, block);
-    found->scored++;
-    for (int64_t row = block * BLOCK; allowed; row++, allowed >>= 1, ahead += bytes) {
-        for (int64_t at = 0; at < bytes; at += LINE)
-            __builtin_prefetch(ahead + at);
-        if (!(allowed & 1))
-            continue;
-        Item item = {product_of(query->vector, table->rows + row * table->dim, table->dim), row};
-        if (found->bests < query->k || worse(found->best[0], item))
-            offer(found, query->k, item);
-    }
+    for (int32_t j = 0; j < PARTS / 2; j++)
+        sums[j] += sums[j + PARTS / 2];
+    for (int32_t j = 0; j < PARTS / 4; j++)
+        sums[j] += sums[j + PARTS / 4];
+    return (sums[0] + sums[2]) + (sums[1] + sums[3]);
 }
 
 static int by_bound(const void *a, const void *b)
@@ -129,13 +113,27 @@ static int by_bound(const void *a, const void *b)
     const Candidate *one = a, *two = b;
     if (one->bound != two->bound)
         return one->bound < two->bound ? 1 : -1;
-    return one->block < two->block ? -1 : 1;
+    return one->row < two->row ? -1 : 1;
 }
 
-/* Score what waits and reaches what is known to be reached, the best bounds first, but no block that can't hold one of the k. Bounds
- * that differ may be equal in the query's units (where it is zero, all are); then rows decide, and a later block may have lower ones. */
+/* A bound as a product: no less, where float32 has no digits left; of a query of zeros exactly zero. */
+static float most_of(float bound, float unit)
+{
+    return bound == 0 ? 0 : bound * unit + FLT_TRUE_MIN;
+}
+
+static void fetch(const Table *table, int64_t row)
+{
+    const char *at = (const char *)(table->rows + row * table->dim);
+    for (int64_t byte = 0; byte < table->dim * (int64_t)sizeof *table->rows; byte += LINE)
+        __builtin_prefetch(at + byte);
+}
+
+/* Score what waits and reaches what is known to be reached, the best bounds first, but no item that can't be one of the k. Bounds
+ * that differ may be equal in the query's units (where it is zero, all are); then rows decide, and a later item may have a lower one. */
 static void settle(const Job *job, int32_t n, Found *found)
 {
+    const Table *table = job->table;
     const Query *query = job->queries + n;
     float reached = atomic_load_explicit(&job->reached[n], memory_order_relaxed);
     int64_t left = 0;
@@ -143,15 +141,20 @@ static void settle(const Job *job, int32_t n, Found *found)
         found->waiting[left] = found->waiting[i];
         left += found->waiting[i].bound >= reached;
     }
-    found->waits = 0;
-    if (left)
-        qsort(found->waiting, (size_t)left, sizeof *found->waiting, by_bound);
+    qsort(found->waiting, (size_t)left, sizeof *found->waiting, by_bound);
+    for (int64_t i = 0; i < left && i < AHEAD; i++)
+        fetch(table, found->waiting[i].row);
     for (int64_t i = 0; i < left; i++) {
-        Candidate candidate = found->waiting[i];
-        Item most = {candidate.bound * job->unit[n], (int64_t)candidate.block * BLOCK};
+        int64_t row = found->waiting[i].row;
+        Item most = {most_of(found->waiting[i].bound, job->unit[n]), row};
+        if (i + AHEAD < left)
+            fetch(table, found->waiting[i + AHEAD].row);
         if (found->bests == query->k && worse(most, found->best[0]))
             continue;
-        score(job->table, query, found, candidate.block, found->waiting[i + 1 < left ? i + 1 : i].block);
+        Item item = {product_of(query->vector, table->rows + row * table->dim, table->dim), row};
+        found->scored++;
+        if (found->bests < query->k || worse(found->best[0], item))
+            offer(found, query->k, item);
     }
 }
 
@@ -163,11 +166,8 @@ static bool merge(Job *job, int32_t n, Found *into, const Found *from)
         reached = offer_lower(into, job->queries[n].k, from->lower[i]);
     if (reached > atomic_load_explicit(&job->reached[n], memory_order_relaxed))
         atomic_store_explicit(&job->reached[n], reached, memory_order_relaxed);
-    for (int64_t i = 0; i < from->bests; i++)
-        offer(into, job->queries[n].k, from->best[i]);
-    into->scored += from->scored;
     for (int64_t i = 0; i < from->waits; i++)
-        if (!wait_for(into, from->waiting[i].bound, from->waiting[i].block))
+        if (!wait_for(into, from->waiting[i].bound, from->waiting[i].row))
             return false;
     return true;
 }

@@ -34,7 +34,7 @@ class Wanted(NamedTuple):
 
 
 class Found(NamedTuple):
-    """`rows` int64 and `products` float32, best first, equals by row; how many blocks were `scored` for them."""
+    """`rows` int64 and `products` float32, best first, equals by row; how many items were `scored` for them."""
 
     rows: NDArray[np.int64]
     products: NDArray[np.float32]

@@ -36,12 +36,12 @@ typedef struct {
     int64_t excluded_count, k;
     int64_t *rows;                   /* room for k, best first, equals by row */
     float *products;                 /* room for k */
-    int64_t found, scored;           /* how many there are; how many blocks were scored for them */
+    int64_t found, scored;           /* how many there are; how many items were scored for them */
 } Query;
 
 typedef struct {
     float bound;                     /* in the query's units */
-    int32_t block;
+    int64_t row;
 } Candidate;
 
 typedef struct {
@@ -53,7 +53,7 @@ typedef struct {
 typedef struct {
     float *lower;                    /* heap, its least on top: products in units that so many items reach at least */
     Item *best;                      /* heap, its worst on top */
-    Candidate *waiting;              /* blocks that may hold one of the k, not scored yet */
+    Candidate *waiting;              /* items that may be one of the k, not scored yet */
     int64_t lowers, bests, waits, room, scored;
 } Found;
 
@@ -82,7 +82,7 @@ void scan(Job *job, int32_t thread);
 
 /* best.c */
 float offer_lower(Found *found, int64_t k, float product);
-bool wait_for(Found *found, float bound, int64_t block);
+bool wait_for(Found *found, float bound, int64_t row);
 uint32_t allowed_in(const Table *table, const Query *query, int64_t block);
 void answer(Job *job, int32_t n);
 

@@ -5,10 +5,9 @@
  * that reaches what k items are known to reach are the others multiplied too. */
 #include "kernel.h"
 
+#include <float.h>
 #include <immintrin.h>
 #include <math.h>
-
-enum { LEFT_OUT = -(1 << 30) }; /* less than any product of int8 vectors */
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__)
 
@@ -22,8 +21,9 @@ const int32_t levels = 127;
 #define add_rest(sum, rests, query) \
     _mm512_dpwssd_epi32(sum, _mm512_cvtepu16_epi32(_mm256_load_si256((const __m256i *)(rests))), query)
 
-#define leave_out(sums, kept) _mm512_mask_mov_epi32(_mm512_set1_epi32(LEFT_OUT), (__mmask16)(kept), sums)
-#define every_fourth(bits, first) _pext_u64(bits, UINT64_C(0x1111111111111111) << (first))
+#define put(to, sums) _mm512_store_si512(to, sums)
+#define at_least(sums, least) ((uint64_t)_mm512_cmpge_epi32_mask(sums, least))
+#define of_blocks(least) _mm512_inserti64x4(_mm512_set1_epi32((least)[0]), _mm256_set1_epi32((least)[1]), 1)
 #define set_bytes(bytes) _mm512_test_epi8_mask(_mm512_loadu_si512(bytes), _mm512_set1_epi8(1))
 #define low_32(a, b) _mm512_unpacklo_epi32(a, b)
 #define high_32(a, b) _mm512_unpackhi_epi32(a, b)
@@ -51,20 +51,14 @@ const int32_t levels = 63; /* a pair of products, 2 * 255 * 63, fits the 16 bits
 #define add_rest(sum, rests, query) \
     _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_cvtepu16_epi32(_mm_load_si128((const __m128i *)(rests))), query))
 
-#define every_fourth(bits, first) _pext_u32((uint32_t)(bits), UINT32_C(0x11111111) << (first))
+#define put(to, sums) _mm256_store_si256((__m256i *)(to), sums)
+#define at_least(sums, least) (~(uint64_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(least, sums))) & 0xFF)
+#define of_blocks(least) _mm256_set1_epi32((least)[0])
 #define set_bytes(bytes) ((uint64_t)set_half((bytes) + 32) << 32 | set_half(bytes))
 #define low_32(a, b) _mm256_unpacklo_epi32(a, b)
 #define high_32(a, b) _mm256_unpackhi_epi32(a, b)
 #define low_64(a, b) _mm256_unpacklo_epi64(a, b)
 #define high_64(a, b) _mm256_unpackhi_epi64(a, b)
-
-/* The sums whose bit is in `kept`, and less than any sum in place of the others. */
-static inline Vector leave_out(Vector sums, uint32_t kept)
-{
-    __m256i lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-    __m256i in = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int32_t)kept), lanes), lanes);
-    return _mm256_blendv_epi8(_mm256_set1_epi32(LEFT_OUT), sums, in);
-}
 
 static inline uint32_t set_half(const uint8_t *bytes)
 {
@@ -89,6 +83,8 @@ enum {
     SPAN_TILES = 4096 / TILE, /* tiles that a thread takes at once */
     OPEN_SHARE = 2,           /* where more than one of so many pairs outlives the head, heads are left out for */
     WHOLE_SPANS = 2,          /* so many spans */
+    FARTHEST = 1 << 29,       /* beyond any product in steps */
+    MARGIN = 4,
 };
 
 /* One tile, ready to be multiplied: [quads, TILE, QUAD] of unsigned bytes, 128 added to each; the head apart from what is behind. */
@@ -103,6 +99,11 @@ typedef struct {
 static int32_t lane_of(int32_t item)
 {
     return item % VECTORS * LANES + item / VECTORS;
+}
+
+static int32_t item_in(int32_t lane)
+{
+    return lane % LANES * VECTORS + lane / LANES;
 }
 
 /* Where one of its dimensions stands, from the start of the head or of what is behind it. */
@@ -154,23 +155,25 @@ static inline void multiply_1(Tile tile, const int32_t *const *words, const int3
     store_largest(most, most, most, most, out);
 }
 
-/* The same of the items whose bit is in `allowed`, of the whole tile, in the items' order. */
-static void multiply_allowed(Tile tile, const int32_t *const *words, uint64_t allowed, int32_t *out)
+/* Every product of one query with the whole tile, by lane, [TILE]; returns the lanes whose product is no less than their block's
+ * `least` [BLOCKS]. */
+static uint64_t multiply_items(Tile tile, const int32_t *const *words, const int32_t *least, int32_t *out)
 {
     SUMS(0);
     const Vector *items = (const Vector *)tile.head;
+    Vector limit = of_blocks(least);
     int32_t quad = 0;
     for (; quad < tile.head_quads; quad++, items += VECTORS)
         STEP(0);
     items = (const Vector *)tile.tail;
     for (; quad < tile.quads; quad++, items += VECTORS)
         STEP(0);
-    sum00 = leave_out(sum00, every_fourth(allowed, 0));
-    sum01 = leave_out(sum01, every_fourth(allowed, 1));
-    sum02 = leave_out(sum02, every_fourth(allowed, 2));
-    sum03 = leave_out(sum03, every_fourth(allowed, 3));
-    Vector most = LARGEST(0);
-    store_largest(most, most, most, most, out);
+    put(out, sum00);
+    put(out + LANES, sum01);
+    put(out + 2 * LANES, sum02);
+    put(out + 3 * LANES, sum03);
+    return at_least(sum00, limit) | at_least(sum01, limit) << LANES | at_least(sum02, limit) << 2 * LANES |
+           at_least(sum03, limit) << 3 * LANES;
 }
 
 static inline void multiply_4(Tile tile, const int32_t *const *words, const int32_t *rests, int32_t *out)
@@ -363,37 +366,56 @@ static int32_t outliving(const Thread *thread, int64_t block, int64_t blocks, in
     return count;
 }
 
-/* What a block's best product is worth, and by how much rounding may have changed it, in the query's units. */
-typedef struct {
-    float product, loss;
-} Worth;
-
-static Worth worth_of(const Job *job, int32_t n, int64_t block, int32_t largest)
+/* By how much rounding may have changed a product with a block's items, in the query's units. */
+static float loss_of(const Job *job, int32_t n, int64_t block)
 {
-    const Table *table = job->table;
-    return (Worth){
-        .product = (float)(largest - job->offset[1][n]) * table->step[block],
-        .loss = job->length[n] * table->error[block] + job->lost[n] * table->norm[block],
-    };
+    return job->length[n] * job->table->error[block] + job->lost[n] * job->table->norm[block];
 }
 
 static bool matters(const Thread *thread, int32_t n, int64_t block, int32_t largest)
 {
-    Worth worth = worth_of(thread->job, n, block, largest);
-    return worth.product + worth.loss >= thread->reached[n];
+    const Job *job = thread->job;
+    float product = (float)(largest - job->offset[1][n]) * job->table->step[block];
+    return product + loss_of(job, n, block) >= thread->reached[n];
 }
 
-/* Keep a block that may hold one of a query's k, and what its best item reaches at least. */
-static void keep(Thread *thread, int32_t n, int64_t block, int32_t largest)
+/* A product in steps that no item below it matters; lower than it need be by what float32 may err in a number of this size. */
+static int32_t least_of(const Thread *thread, int32_t n, int64_t block)
+{
+    const Job *job = thread->job;
+    float reached = thread->reached[n] < FLT_MAX ? thread->reached[n] : FLT_MAX; /* in units, large products may be infinite */
+    float least = (reached - loss_of(job, n, block)) / job->table->step[block];
+    if (!(least > -FARTHEST))
+        return -FARTHEST;
+    return job->offset[1][n] + (least < FARTHEST ? (int32_t)floorf(least) : FARTHEST) - MARGIN;
+}
+
+/* Keep the items of a tile that may be among a query's k, and what they reach at least. */
+static void keep(Thread *thread, int32_t n, Tile whole, int64_t block, int64_t blocks, bool choosy)
 {
     Job *job = thread->job;
-    Worth worth = worth_of(job, n, block, largest);
-    if (!matters(thread, n, block, largest))
+    const Query *query = job->queries + n;
+    _Alignas(64) int32_t sums[TILE];
+    int32_t least[2] = {FARTHEST, FARTHEST};
+    uint32_t allowed[2] = {0};
+    for (int64_t j = 0; j < blocks; j++) {
+        least[j] = least_of(thread, n, block + j);
+        allowed[j] = choosy ? allowed_in(job->table, query, block + j) : UINT32_MAX;
+    }
+    if (!(allowed[0] | allowed[1]))
         return;
-    if (!wait_for(thread->found + n, worth.product + worth.loss, block))
-        atomic_store(&job->failed, true);
-    float reached = offer_lower(thread->found + n, job->queries[n].k, worth.product - worth.loss);
-    thread->reached[n] = fmaxf(reached, thread->reached[n]);
+    for (uint64_t left = multiply_items(whole, thread->words + n, least, sums); left; left &= left - 1) {
+        int32_t lane = __builtin_ctzll(left), item = item_in(lane);
+        float product = (float)(sums[lane] - job->offset[1][n]) * job->table->step[block + item / BLOCK];
+        float loss = loss_of(job, n, block + item / BLOCK);
+        if (!(allowed[item / BLOCK] >> item % BLOCK & 1) || product + loss < thread->reached[n])
+            continue;
+        if (!wait_for(thread->found + n, product + loss, block * BLOCK + item))
+            atomic_store(&job->failed, true);
+        float reached = offer_lower(thread->found + n, query->k, product - loss);
+        if (reached > thread->reached[n])
+            thread->reached[n] = reached;
+    }
 }
 
 /* Tell the other threads what is reached, and hear it. */
@@ -407,22 +429,6 @@ static void share(Thread *thread)
                 known = thread->reached[n];
         thread->reached[n] = known;
     }
-}
-
-/* The same for a query that not every item of the tile is allowed for: only those count. */
-static void keep_allowed(Thread *thread, int32_t n, Tile whole, int64_t block, int64_t blocks)
-{
-    const Job *job = thread->job;
-    int32_t largest[BLOCKS][ROOM];
-    uint32_t allowed[2] = {0};
-    for (int64_t j = 0; j < blocks; j++)
-        allowed[j] = allowed_in(job->table, job->queries + n, block + j);
-    if (!(allowed[0] | allowed[1]))
-        return;
-    multiply_allowed(whole, thread->words + n, (uint64_t)allowed[1] << BLOCK | allowed[0], largest[0]);
-    for (int64_t j = 0; j < blocks; j++)
-        if (allowed[j])
-            keep(thread, n, block + j, largest[j][0]);
 }
 
 /* Scan one tile, its head first where that may do; returns how many queries were of interest after it. */
@@ -447,12 +453,9 @@ static int32_t scan_tile(Thread *thread, const Span *span, int64_t number, bool 
         int32_t n = open[i], at = head_first ? i : n;
         bool matter = false;
         for (int64_t j = 0; j < blocks; j++)
-            if (full && !thread->choosy[n])
-                keep(thread, n, block + j, largest[j][at]);
-            else
-                matter |= matters(thread, n, block + j, largest[j][at]);
+            matter |= matters(thread, n, block + j, largest[j][at]);
         if (matter)
-            keep_allowed(thread, n, whole, block, blocks);
+            keep(thread, n, whole, block, blocks, !full || thread->choosy[n]);
     }
     return count;
 }
