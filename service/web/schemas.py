@@ -151,7 +151,7 @@ class ModelDescription(BaseModel):
     metadata: bool = Field(description="Whether the bundle holds item metadata.")
     provider: Literal["cpu", "cuda"]
     retrieval: Literal["exact", "plain"] = Field(
-        description="By proved bounds, or by a full scan (small catalogues, CUDA); the same answers."
+        description="By proved bounds, or by a full scan (CUDA; models without vectors); the same answers."
     )
     limits: Limits
     loaded_at: str = Field(description="UTC, ISO 8601.")
