@@ -47,6 +47,21 @@ def what_lies_beyond_the_head(full):
     return row(full, full), row(0, 1), row(11.5), row(-PEAK), NOTHING
 
 
+def what_is_next_to_the_head(full):
+    """All of the best item is one number along the query, the first beyond the head or the last: to a hundredth what is needed."""
+    return along(HEAD, full)
+
+
+def what_is_last(full):
+    return along(DIM - 1, full)
+
+
+def along(dimension, full):
+    query, best = np.zeros((2, DIM), np.float32)
+    query[[0, dimension]], best[dimension] = full, 100
+    return query, best, row(99), row(-PEAK), NOTHING
+
+
 def what_rounding_gives_to_the_query(full):
     """It is 1 for 0.51 wherever the items that come first have anything, and they seem to reach twice what they do."""
     return row(full, 0.51, 0.51), row(10 * PEAK / full), row(0, PEAK, PEAK), NOTHING, NOTHING
@@ -61,6 +76,8 @@ PARTS = [
     what_rounding_takes_from_the_query,
     what_rounding_takes_from_an_item,
     what_lies_beyond_the_head,
+    what_is_next_to_the_head,
+    what_is_last,
     what_rounding_gives_to_the_query,
     what_rounding_gives_to_items,
 ]

@@ -83,45 +83,54 @@ def test_catalogues_have_threads_of_their_own(library, table, wanted, alone):
         assert all([told(one) for one in each.result()] == alone[at : at + 5] for at, each in enumerate(answers))
 
 
-def threads_now():
-    """Of this process, as the system counts them."""
-    status = Path("/proc/self/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("Threads:")))
+def tasks():
+    """The ids of this process's threads."""
+    return {int(task.name) for task in Path("/proc/self/task").iterdir()}
 
 
-def settled(count):
-    """Whether there are so many threads, soon: one that has been joined may still be on its way out."""
-    deadline = time.monotonic() + 5
-    while threads_now() != count and time.monotonic() < deadline:
+def soon(holds):
+    """Whether something holds before long: threads that have been joined may still be on their way out."""
+    deadline = time.monotonic() + 10
+    while not holds() and time.monotonic() < deadline:
         time.sleep(0.001)
-    return threads_now() == count
+    return holds()
 
 
 @pytest.mark.parametrize("used", [True, False], ids=["used", "never used"])
 def test_threads_end_with_their_catalogue(library, table, wanted, used):
     gc.collect()
-    before = threads_now()
+    before = tasks()
     catalogues = [table.catalogue(library, threads) for threads in (1, 2, 4)]
-    assert settled(before + 0 + 1 + 3)
-    if used:
-        for catalogue in catalogues:
-            catalogue.search(wanted[:3])
+    assert soon(lambda: len(tasks() - before) == 0 + 1 + 3)
+    while used and catalogues:
+        catalogues.pop().search(wanted[:3])
 
     del catalogues
-    if used:
-        del catalogue
-    gc.collect()
-    assert settled(before)
+    assert soon(lambda: tasks() <= before)
+
+
+def ticks(task):
+    """What a thread has had of the processor so far."""
+    after_name = Path(f"/proc/self/task/{task}/stat").read_text().rpartition(")")[2].split()
+    return int(after_name[11])
+
+
+def test_every_thread_takes_part(library, table, wanted):
+    before = tasks()
+    catalogue = table.catalogue(library, 3)
+    assert soon(lambda: len(tasks() - before) == 2)
+    workers = tasks() - before
+
+    assert soon(lambda: catalogue.search(wanted) and all(ticks(worker) > 1 for worker in workers))
 
 
 def test_catalogues_come_and_go_by_the_hundred(library, table, wanted, alone):
     """No search is lost when threads start, and none hangs when they end."""
-    before = threads_now()
+    before = tasks()
     for place in range(100):
         found = table.catalogue(library, 3).search(wanted[place : place + 2])
         assert [told(one) for one in found] == alone[place : place + 2]
-    gc.collect()
-    assert settled(before)
+    assert soon(lambda: tasks() <= before)
 
 
 def test_a_process_may_end_in_the_middle_of_a_search():
