@@ -141,7 +141,8 @@ static void settle(const Job *job, int32_t n, Found *found)
         found->waiting[left] = found->waiting[i];
         left += found->waiting[i].bound >= reached;
     }
-    qsort(found->waiting, (size_t)left, sizeof *found->waiting, by_bound);
+    if (left)
+        qsort(found->waiting, (size_t)left, sizeof *found->waiting, by_bound);
     for (int64_t i = 0; i < left && i < AHEAD; i++)
         fetch(table, found->waiting[i].row);
     for (int64_t i = 0; i < left; i++) {
@@ -156,6 +157,14 @@ static void settle(const Job *job, int32_t n, Found *found)
         if (found->bests < query->k || worse(found->best[0], item))
             offer(found, query->k, item);
     }
+}
+
+/* What a query of zeros, whose products are all zero, is answered: the first rows that may be in an answer. */
+static void take_first(const Table *table, const Query *query, Found *found)
+{
+    for (int64_t block = 0; block * BLOCK < table->items && found->bests < query->k; block++)
+        for (uint32_t left = allowed_in(table, query, block); left && found->bests < query->k; left &= left - 1)
+            offer(found, query->k, (Item){0, block * BLOCK + __builtin_ctz(left)});
 }
 
 /* Add what another thread has found. Returns false for want of memory. */
@@ -185,7 +194,10 @@ void answer(Job *job, int32_t n)
     for (int32_t thread = 1; thread < job->threads; thread++)
         if (!merge(job, n, found, found + (int64_t)thread * job->count))
             atomic_store(&job->failed, true);
-    settle(job, n, found);
+    if (job->length[n] > 0)
+        settle(job, n, found);
+    else
+        take_first(job->table, query, found);
     qsort(found->best, (size_t)found->bests, sizeof *found->best, best_first);
     for (int64_t i = 0; i < found->bests; i++) {
         query->rows[i] = found->best[i].row;

@@ -466,7 +466,7 @@ void scan(Job *job, int32_t number)
     Thread thread = {.job = job, .found = job->found + (int64_t)number * job->count};
     for (int32_t n = 0; n < job->count; n++) {
         thread.words[n] = job->words[n];
-        thread.reached[n] = -INFINITY;
+        thread.reached[n] = job->length[n] > 0 ? -INFINITY : INFINITY; /* a query of zeros needs no scan; see `answer` */
         thread.choosy[n] = job->queries[n].mask || job->queries[n].excluded_count;
     }
     const Table *table = job->table;

@@ -8,7 +8,7 @@ static const float SMALLEST = 1e-30f; /* of what a query's steps are made from *
 
 static float up(double value)
 {
-    return nextafterf((float)value, INFINITY);
+    return value > 0 ? nextafterf((float)value, INFINITY) : 0;
 }
 
 /* The query turned as the int8 copy is, and rounded. */

@@ -57,7 +57,9 @@ def test_a_query_of_zeros_has_the_first_rows_that_may_be_in_its_answer(library):
     rng = np.random.default_rng(2)
     items, zero = whole_numbers(rng, ITEMS, 16, 4), np.zeros(16, np.float32)
     wanted = [wish(zero, 10), wish(-zero, 10, np.arange(0, 9000, 2)), wish(zero, 10, passing=np.arange(5000, 9000), items=ITEMS)]
-    assert_best(made(items, SIZES, 4).catalogue(library), items, [*wanted, *(wish(vector) for vector in vectors_of(rng))])
+    catalogue = made(items, SIZES, 4).catalogue(library)
+    assert_best(catalogue, items, [*wanted, *(wish(vector) for vector in vectors_of(rng))])
+    assert [found.scored for found in catalogue.search(wanted)] == [0, 0, 0]  # or all of the catalogue, whose bounds are equal
 
 
 def test_an_empty_answer_is_one(library):

@@ -46,7 +46,7 @@ def alone(table, wanted):
 
 
 def told(found):
-    """An answer to the last bit. How many blocks were scored depends on who was first."""
+    """An answer to the last bit. How many items were scored depends on who was first."""
     return found.rows.tobytes(), found.products.tobytes()
 
 
