@@ -4,7 +4,6 @@
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Lower bounds: a heap with its least on top. Returns what k items reach; minus infinity until there are so many. */
 float offer_lower(Found *found, int64_t k, float product)
