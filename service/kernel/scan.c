@@ -138,8 +138,8 @@ static inline void store_largest(Vector a, Vector b, Vector c, Vector d, int32_t
     store(larger(low_64(ab, cd), high_64(ab, cd)), out, ROOM);
 }
 
-/* Named sums, since compilers keep an array of them in memory. */
-static inline void multiply_1(Tile tile, const int32_t *const *words, const int32_t *rests, int32_t *out)
+/* One query's sums with every item. They have names, since compilers keep an array of them in memory. */
+static inline void sum_up(Tile tile, const int32_t *const *words, const int32_t *rests, Vector *sums)
 {
     SUMS(0);
     const Vector *items = (const Vector *)tile.head;
@@ -151,7 +151,17 @@ static inline void multiply_1(Tile tile, const int32_t *const *words, const int3
         STEP(0);
     if (tile.rests)
         REST(0);
-    Vector most = LARGEST(0);
+    sums[0] = sum00;
+    sums[1] = sum01;
+    sums[2] = sum02;
+    sums[3] = sum03;
+}
+
+static inline void multiply_1(Tile tile, const int32_t *const *words, const int32_t *rests, int32_t *out)
+{
+    Vector sums[VECTORS];
+    sum_up(tile, words, rests, sums);
+    Vector most = larger(larger(sums[0], sums[1]), larger(sums[2], sums[3]));
     store_largest(most, most, most, most, out);
 }
 
@@ -159,21 +169,14 @@ static inline void multiply_1(Tile tile, const int32_t *const *words, const int3
  * `least` [BLOCKS]. */
 static uint64_t multiply_items(Tile tile, const int32_t *const *words, const int32_t *least, int32_t *out)
 {
-    SUMS(0);
-    const Vector *items = (const Vector *)tile.head;
-    Vector limit = of_blocks(least);
-    int32_t quad = 0;
-    for (; quad < tile.head_quads; quad++, items += VECTORS)
-        STEP(0);
-    items = (const Vector *)tile.tail;
-    for (; quad < tile.quads; quad++, items += VECTORS)
-        STEP(0);
-    put(out, sum00);
-    put(out + LANES, sum01);
-    put(out + 2 * LANES, sum02);
-    put(out + 3 * LANES, sum03);
-    return at_least(sum00, limit) | at_least(sum01, limit) << LANES | at_least(sum02, limit) << 2 * LANES |
-           at_least(sum03, limit) << 3 * LANES;
+    Vector sums[VECTORS], limit = of_blocks(least);
+    uint64_t lanes = 0;
+    sum_up(tile, words, NULL, sums);
+    for (int32_t i = 0; i < VECTORS; i++) {
+        put(out + i * LANES, sums[i]);
+        lanes |= at_least(sums[i], limit) << i * LANES;
+    }
+    return lanes;
 }
 
 static inline void multiply_4(Tile tile, const int32_t *const *words, const int32_t *rests, int32_t *out)
