@@ -88,9 +88,11 @@ class Catalogue:
         return int(self._table.head)
 
     def search(self, wanted: Sequence[Wanted]) -> list[Found]:
-        """Answer each query as if it were alone, in the order asked. Raises MemoryError, and ValueError for arrays with gaps."""
+        """Answer each query as if it were alone. Raises MemoryError, and ValueError for what must not be read."""
         room = sum([each.k for each in wanted])
         vectors, rows, products = _side_by_side(wanted), np.empty(room, np.int64), np.empty(room, np.float32)
+        if vectors.size != len(wanted) * self._table.dim or min([each.k for each in wanted]) < 1:
+            raise ValueError("a query has a vector as wide as the items, and asks for one of them at least")
         vector_at, row_at, product_at = _address(vectors), _address(rows), _address(products)
         told = []
         for _, k, excluded, bits in wanted:
