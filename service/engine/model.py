@@ -63,8 +63,11 @@ class Model:
     def rank(self, queries: Sequence[Asked]) -> list[Ranked]:
         """Answer each query as if it were alone, in the order asked."""
         searches = [self._search(query) for query in queries]
-        found = iter(self._retrieval.top([search for search in searches if _whole(search)]))
-        ranked = [next(found) if _whole(search) else self._apart(search) for search in searches]
+        whole = [search for search in searches if _whole(search)]
+        ranked = self._retrieval.top(whole)
+        if len(whole) < len(searches):
+            found = iter(ranked)
+            ranked = [next(found) if _whole(search) else self._apart(search) for search in searches]
         return [self._arranged(query, one) for query, one in zip(queries, ranked, strict=True)]
 
     def scores(self, user_rows: Rows, item_rows: Rows) -> Floats:

@@ -5,6 +5,7 @@ counts toward the k.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from service.bundle import contract
 from service.engine.query import Floats, Query, Ranked
 from service.engine.retrieval import FULL_SCAN, FULL_SCAN_SHARE, PROVED, WIDENED
 from service.engine.session import Session
-from service.kernel.catalogue import Catalogue, Found, Wanted
+from service.kernel.catalogue import Catalogue
 
 WHOLE = 16  # the runtime takes what is left behind whole vectors another way, which may round otherwise
 FEW_ITEMS, PER_WANTED = 512, 16  # scored for an answer that asked for no more than the usual
@@ -28,30 +29,32 @@ class Native:
         self._finish = finish
 
     def top(self, queries: Sequence[Query]) -> list[Ranked]:
-        wanted = [
-            Wanted(self._vector(query), query.k, query.excluded, query.mask.bits if query.mask else None) for query in queries
-        ]
-        found = self._catalogue.search(wanted) if wanted else []
-        scores = self._scores(found)
-        return [Ranked(one.rows, score, self._path(query, one)) for query, one, score in zip(queries, found, scores, strict=True)]
+        if not queries:
+            return []
+        found = self._catalogue.search(self._vectors(queries), queries)
+        scores, ranked, start = self._scores(found.products), [], 0
+        for query, count, scored in zip(queries, found.counts, found.scored, strict=True):
+            end = start + count
+            ranked.append(Ranked(found.rows[start:end], scores[start:end], self._path(query.k, scored)))
+            start += query.k
+        return ranked
 
-    def _vector(self, query: Query) -> Floats:
-        if isinstance(query.by, np.ndarray):
-            return query.by
-        row: Floats = self._users[query.by]
-        return row
+    def _vectors(self, queries: Sequence[Query]) -> Floats:
+        asked: list[Any] = [query.by for query in queries]
+        if np.ndarray in map(type, asked):
+            return np.stack([by if isinstance(by, np.ndarray) else self._users[by] for by in asked])
+        return self._users.take(asked, axis=0)
 
-    def _scores(self, found: Sequence[Found]) -> Sequence[Floats]:
-        if self._finish is None or not found:
-            return [one.products for one in found]
-        ends = np.cumsum([len(one.products) for one in found])
-        products = np.zeros(-(-ends[-1] // WHOLE) * WHOLE, np.float32)
-        np.concatenate([one.products for one in found], out=products[: ends[-1]])
-        (scores,) = self._finish.run((contract.SCORE_OUT,), {contract.PRODUCT: products})
-        return np.split(scores[: ends[-1]], ends[:-1])
+    def _scores(self, products: Floats) -> Floats:
+        if self._finish is None:
+            return products
+        padded = np.zeros(-(-len(products) // WHOLE) * WHOLE, np.float32)
+        padded[: len(products)] = products
+        (scores,) = self._finish.run((contract.SCORE_OUT,), {contract.PRODUCT: padded})
+        return scores
 
-    def _path(self, query: Query, found: Found) -> str:
+    def _path(self, k: int, scored: int) -> str:
         """Which way out it was, by how many items were scored; a small catalogue may well be scored whole."""
-        if found.scored * FULL_SCAN_SHARE > self._items:
+        if scored * FULL_SCAN_SHARE > self._items:
             return FULL_SCAN
-        return PROVED if found.scored <= max(FEW_ITEMS, PER_WANTED * query.k) else WIDENED
+        return PROVED if scored <= max(FEW_ITEMS, PER_WANTED * k) else WIDENED

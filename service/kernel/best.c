@@ -48,49 +48,65 @@ static bool worse(Item a, Item b)
     return a.product < b.product || (a.product == b.product && a.row > b.row);
 }
 
-/* The k best so far: a heap with its worst on top. */
+/* A heap with its worst on top, where an item takes the top's place. */
+static void sink(Item *heap, int64_t count, Item item)
+{
+    int64_t at = 0;
+    for (int64_t child = 1; child < count; child = 2 * at + 1) {
+        child += child + 1 < count && worse(heap[child + 1], heap[child]);
+        if (!worse(heap[child], item))
+            break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = item;
+}
+
+/* The k best so far. */
 static void offer(Found *found, int64_t k, Item item)
 {
     Item *heap = found->best;
-    int64_t at;
     if (found->bests < k) {
-        for (at = found->bests++; at && worse(item, heap[(at - 1) / 2]); at = (at - 1) / 2)
+        int64_t at = found->bests++;
+        for (; at && worse(item, heap[(at - 1) / 2]); at = (at - 1) / 2)
             heap[at] = heap[(at - 1) / 2];
         heap[at] = item;
-    } else if (worse(heap[0], item)) {
-        at = 0;
-        for (int64_t child = 1; child < k; child = 2 * at + 1) {
-            child += child + 1 < k && worse(heap[child + 1], heap[child]);
-            if (!worse(heap[child], item))
-                break;
-            heap[at] = heap[child];
-            at = child;
-        }
-        heap[at] = item;
+    } else if (worse(heap[0], item))
+        sink(heap, k, item);
+}
+
+/* From a heap to the best first. */
+static void put_in_order(Found *found)
+{
+    for (int64_t left = found->bests - 1; left > 0; left--) {
+        Item worst = found->best[0], last = found->best[left];
+        sink(found->best, left, last);
+        found->best[left] = worst;
     }
 }
 
 /* Which items of a block may be in an answer: a bit each. */
-uint32_t allowed_in(const Table *table, const Query *query, int64_t block)
+uint32_t allowed_in(const Table *table, const Wanted *wanted, int64_t block)
 {
-    int64_t first = block * BLOCK, end = first + BLOCK, low = 0, high = query->excluded_count;
-    uint32_t allowed = query->mask ? query->mask[block] : UINT32_MAX;
+    int64_t first = block * BLOCK, end = first + BLOCK, low = 0, high = wanted->excluded_count;
+    uint32_t allowed = wanted->mask ? wanted->mask[block] : UINT32_MAX;
     if (end > table->items)
         allowed &= UINT32_MAX >> (end - table->items);
     while (low < high) {
         int64_t middle = (low + high) / 2;
-        if (query->excluded[middle] < first)
+        if (wanted->excluded[middle] < first)
             low = middle + 1;
         else
             high = middle;
     }
-    for (; low < query->excluded_count && query->excluded[low] < end; low++)
-        allowed &= ~(UINT32_C(1) << (query->excluded[low] - first));
+    for (; low < wanted->excluded_count && wanted->excluded[low] < end; low++)
+        allowed &= ~(UINT32_C(1) << (wanted->excluded[low] - first));
     return allowed;
 }
 
 /* A product in a fixed order: the same bits wherever and beside whomever it is asked for. */
-enum { PARTS = 16, LINE = 64, AHEAD = 8 }; /* sums side by side; bytes of a line of the cache; items that are fetched early */
+enum { PARTS = 16, LINE = 64, AHEAD = 8, FEW = 48 }; /* sums side by side; bytes of a line of the cache; items that are fetched early,
+                                                       * and that are sorted without a call for each comparison */
 static float product_of(const float *a, const float *b, int32_t dim)
 {
     float sums[PARTS] = {0};
@@ -113,6 +129,22 @@ static int by_bound(const void *a, const void *b)
     if (one->bound != two->bound)
         return one->bound < two->bound ? 1 : -1;
     return one->row < two->row ? -1 : 1;
+}
+
+/* The best bounds first. */
+static void sort(Candidate *waiting, int64_t count)
+{
+    if (count > FEW) {
+        qsort(waiting, (size_t)count, sizeof *waiting, by_bound);
+        return;
+    }
+    for (int64_t i = 1; i < count; i++) {
+        Candidate one = waiting[i];
+        int64_t at = i;
+        for (; at && by_bound(waiting + at - 1, &one) > 0; at--)
+            waiting[at] = waiting[at - 1];
+        waiting[at] = one;
+    }
 }
 
 /* A bound as a product: no less, where float32 has no digits left; of a query of zeros exactly zero. */
@@ -140,8 +172,7 @@ static void settle(const Job *job, int32_t n, Found *found)
         found->waiting[left] = found->waiting[i];
         left += found->waiting[i].bound >= reached;
     }
-    if (left)
-        qsort(found->waiting, (size_t)left, sizeof *found->waiting, by_bound);
+    sort(found->waiting, left);
     for (int64_t i = 0; i < left && i < AHEAD; i++)
         fetch(table, found->waiting[i].row);
     for (int64_t i = 0; i < left; i++) {
@@ -149,21 +180,21 @@ static void settle(const Job *job, int32_t n, Found *found)
         Item most = {most_of(found->waiting[i].bound, job->unit[n]), row};
         if (i + AHEAD < left)
             fetch(table, found->waiting[i + AHEAD].row);
-        if (found->bests == query->k && worse(most, found->best[0]))
+        if (found->bests == query->wanted.k && worse(most, found->best[0]))
             continue;
         Item item = {product_of(query->vector, table->rows + row * table->dim, table->dim), row};
         found->scored++;
-        if (found->bests < query->k || worse(found->best[0], item))
-            offer(found, query->k, item);
+        if (found->bests < query->wanted.k || worse(found->best[0], item))
+            offer(found, query->wanted.k, item);
     }
 }
 
 /* What a query of zeros, whose products are all zero, is answered: the first rows that may be in an answer. */
 static void take_first(const Table *table, const Query *query, Found *found)
 {
-    for (int64_t block = 0; block * BLOCK < table->items && found->bests < query->k; block++)
-        for (uint32_t left = allowed_in(table, query, block); left && found->bests < query->k; left &= left - 1)
-            offer(found, query->k, (Item){0, block * BLOCK + __builtin_ctz(left)});
+    for (int64_t block = 0; block * BLOCK < table->items && found->bests < query->wanted.k; block++)
+        for (uint32_t left = allowed_in(table, &query->wanted, block); left && found->bests < query->wanted.k; left &= left - 1)
+            offer(found, query->wanted.k, (Item){0, block * BLOCK + __builtin_ctz(left)});
 }
 
 /* Add what another thread has found. Returns false for want of memory. */
@@ -171,18 +202,13 @@ static bool merge(Job *job, int32_t n, Found *into, const Found *from)
 {
     float reached = -INFINITY;
     for (int64_t i = 0; i < from->lowers; i++)
-        reached = offer_lower(into, job->queries[n].k, from->lower[i]);
+        reached = offer_lower(into, job->queries[n].wanted.k, from->lower[i]);
     if (reached > atomic_load_explicit(&job->reached[n], memory_order_relaxed))
         atomic_store_explicit(&job->reached[n], reached, memory_order_relaxed);
     for (int64_t i = 0; i < from->waits; i++)
         if (!wait_for(into, from->waiting[i].bound, from->waiting[i].row))
             return false;
     return true;
-}
-
-static int best_first(const void *a, const void *b)
-{
-    return worse(*(const Item *)a, *(const Item *)b) ? 1 : -1;
 }
 
 /* One query's answer, from what all threads have found. */
@@ -197,11 +223,10 @@ void answer(Job *job, int32_t n)
         settle(job, n, found);
     else
         take_first(job->table, query, found);
-    qsort(found->best, (size_t)found->bests, sizeof *found->best, best_first);
+    put_in_order(found);
     for (int64_t i = 0; i < found->bests; i++) {
         query->rows[i] = found->best[i].row;
         query->products[i] = found->best[i].product;
     }
-    query->found = found->bests;
-    query->scored = found->scored;
+    *query->counts = (Counts){found->bests, found->scored};
 }

@@ -2,11 +2,10 @@
 
 import weakref
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import byref
-from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,28 +16,37 @@ from service.kernel.library import Library, Table
 
 QUAD = 4
 LINE = 64  # bytes, of a cache
-FLOAT = 4  # bytes
-GAPS = "the kernel reads no array with gaps"
-QUERY = Struct("9q")  # `Query` of kernel.h: vector, excluded, mask, excluded_count, k, rows, products, found, scored
-FIELDS, FOUND, SCORED = 9, 7, 8
+COUNTS = 2  # `Counts` of kernel.h: found, scored
 
 
-class Wanted(NamedTuple):
-    """One query: the `k` best without `excluded` (ascending rows); where there are `bits`, only those whose bit is set: item i
-    is bit i % 8 of byte i // 8."""
+class Passing(Protocol):
+    """Which items may be in an answer: item i is bit i % 8 of byte i // 8."""
 
-    vector: NDArray[np.float32]
-    k: int
-    excluded: NDArray[np.int64]
-    bits: NDArray[np.uint8] | None
+    @property
+    def bits(self) -> NDArray[np.uint8]: ...
+
+
+class Wanted(Protocol):
+    """What is asked with a vector: the `k` best without `excluded` (ascending rows), and only those that the `mask` lets pass."""
+
+    @property
+    def k(self) -> int: ...
+    @property
+    def excluded(self) -> NDArray[np.int64]: ...
+    @property
+    def mask(self) -> Passing | None: ...
 
 
 class Found(NamedTuple):
-    """`rows` int64 and `products` float32, best first, equals by row; how many items were `scored` for them."""
+    """`rows` int64 and `products` float32, best first, equals by row: room for every query's k, one query behind the other.
+
+    `counts` tells how many of them an answer has, `scored` how many items were scored for it.
+    """
 
     rows: NDArray[np.int64]
     products: NDArray[np.float32]
-    scored: int
+    counts: Sequence[int]
+    scored: Sequence[int]
 
 
 class Catalogue:
@@ -87,42 +95,26 @@ class Catalogue:
         """How many dimensions are looked at first; all of them where there is no head."""
         return int(self._table.head)
 
-    def search(self, wanted: Sequence[Wanted]) -> list[Found]:
-        """Answer each query as if it were alone. Raises MemoryError, and ValueError for what must not be read."""
-        room = sum([each.k for each in wanted])
-        vectors, rows, products = _side_by_side(wanted), np.empty(room, np.int64), np.empty(room, np.float32)
-        if vectors.size != len(wanted) * self._table.dim or min([each.k for each in wanted]) < 1:
-            raise ValueError("a query has a vector as wide as the items, and asks for one of them at least")
-        vector_at, row_at, product_at = _address(vectors), _address(rows), _address(products)
-        told = []
-        for _, k, excluded, bits in wanted:
-            count, mask_at = len(excluded), 0 if bits is None else _address(bits)
-            told.append(QUERY.pack(vector_at, _address(excluded) if count else 0, mask_at, count, k, row_at, product_at, 0, 0))
-            vector_at += self._table.dim * vectors.itemsize
-            row_at += k * rows.itemsize
-            product_at += k * products.itemsize
-        queries = array("q", b"".join(told))
-        if not self._library.search(byref(self._table), self._pool, queries.buffer_info()[0], len(wanted)):
+    def search(self, vectors: NDArray[np.float32], wanted: Sequence[Wanted]) -> Found:
+        """Answer each query as if it were alone: float32 [B, d], with what is asked by each.
+
+        Raises MemoryError, and ValueError for what must not be read.
+        """
+        fit = vectors.dtype == np.float32 and vectors.shape == (len(wanted), self._table.dim)
+        if not fit or min([each.k for each in wanted], default=1) < 1:
+            raise ValueError("a query has a float32 vector as wide as the items, and asks for one of them at least")
+        room = 0
+        told: list[int] = []
+        for each in wanted:
+            k, excluded, mask = each.k, each.excluded, each.mask
+            told += (k, len(excluded), _address(excluded) if len(excluded) else 0, _address(mask.bits) if mask else 0)
+            room += k
+        asked, counts = array("q", told), array("q", [0]) * (COUNTS * len(wanted))
+        rows, products = np.zeros(room, np.int64), np.zeros(room, np.float32)
+        into = _address(rows), _address(products), counts.buffer_info()[0]
+        if not self._library.search(byref(self._table), self._pool, _address(vectors), asked.buffer_info()[0], len(wanted), *into):
             raise MemoryError("no memory for the search")
-        return list(_found(wanted, queries, rows, products))
-
-
-def _found(
-    wanted: Sequence[Wanted], queries: "array[int]", rows: NDArray[np.int64], products: NDArray[np.float32]
-) -> Iterator[Found]:
-    start = 0
-    for each, count, scored in zip(wanted, queries[FOUND::FIELDS], queries[SCORED::FIELDS], strict=True):
-        end = start + count
-        yield Found(rows[start:end], products[start:end], scored)
-        start += each.k
-
-
-def _side_by_side(wanted: Sequence[Wanted]) -> NDArray[np.float32]:
-    """All vectors in one array: to ask one for its address costs more than to copy it."""
-    vectors = [each.vector for each in wanted]
-    if {vector.strides for vector in vectors} != {(FLOAT,)}:
-        raise ValueError(GAPS)
-    return np.concatenate(vectors)
+        return Found(rows, products, counts[::COUNTS], counts[1::COUNTS])
 
 
 def _lines(count: int) -> NDArray[np.uint8]:
@@ -136,6 +128,6 @@ def _address(array: NDArray[np.generic]) -> int:
     """Where an array lies; raises ValueError for one with gaps, since the kernel would read what is in them."""
     found = array.__array_interface__
     if found["strides"] is not None:
-        raise ValueError(GAPS)
+        raise ValueError("the kernel reads no array with gaps")
     address: int = found["data"][0]
     return address

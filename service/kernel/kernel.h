@@ -28,15 +28,24 @@ typedef struct {
     int32_t head;                    /* dimensions that are looked at first, whole quads; `dim`: all of them */
 } Table;
 
-/* Who is ranked what: the k largest products of `vector` [dim], without what is excluded (ascending) or not in the mask. */
+/* What is asked with a vector: the k largest products, without what is excluded (ascending) or not in the mask. */
 typedef struct {
-    const float *vector;
+    int64_t k, excluded_count;
     const int64_t *excluded;
     const uint32_t *mask;            /* a bit for every item, a word for every block; or none */
-    int64_t excluded_count, k;
+} Wanted;
+
+/* The answer to it. */
+typedef struct {
+    int64_t found, scored;           /* how many items there are; how many were scored for them */
+} Counts;
+
+typedef struct {
+    Wanted wanted;
+    const float *vector;             /* [dim] */
     int64_t *rows;                   /* room for k, best first, equals by row */
     float *products;                 /* room for k */
-    int64_t found, scored;           /* how many there are; how many items were scored for them */
+    Counts *counts;
 } Query;
 
 typedef struct {
@@ -60,10 +69,9 @@ typedef struct {
 /* One group of queries, answered by all threads. Arrays by query, as the scan reads them. */
 typedef struct {
     const Table *table;
-    Query *queries;
+    Query queries[MOST_QUERIES];
     int32_t count, threads;
     Found *found;                            /* [threads, count] */
-    int32_t words[MOST_QUERIES][MOST_DIM / QUAD]; /* the rounded query, four signed bytes a word */
     int32_t rest[MOST_QUERIES];              /* its length beyond the head, in steps, rounded up */
     int32_t offset[2][MOST_QUERIES];         /* what the items' offset adds to a product: of the head, of all dimensions */
     float unit[MOST_QUERIES];                /* what 1 of the rounded query is worth */
@@ -73,6 +81,7 @@ typedef struct {
     atomic_llong next_span, spans_done, next_query, queries_done;
     int64_t spans;
     atomic_bool failed;                      /* for want of memory */
+    int32_t words[MOST_QUERIES][MOST_DIM / QUAD]; /* the rounded query, four signed bytes a word; the last, since it is the largest */
 } Job;
 
 /* scan.c */
@@ -83,7 +92,7 @@ void scan(Job *job, int32_t thread);
 /* best.c */
 float offer_lower(Found *found, int64_t k, float product);
 bool wait_for(Found *found, float bound, int64_t row);
-uint32_t allowed_in(const Table *table, const Query *query, int64_t block);
+uint32_t allowed_in(const Table *table, const Wanted *wanted, int64_t block);
 void answer(Job *job, int32_t n);
 
 /* pool.c */

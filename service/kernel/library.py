@@ -43,7 +43,7 @@ class Library:
         self.fill = _function(library.fill, None, table, c_void_p, c_int64, c_void_p, c_void_p, c_void_p)
         self.pool_open = _function(library.pool_open, pool, c_int32)
         self.pool_close = _function(library.pool_close, None, pool)
-        self.search = _function(library.search, c_bool, table, pool, c_void_p, c_int64)
+        self.search = _function(library.search, c_bool, table, pool, c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_void_p)
 
 
 def _function(function: "ctypes._NamedFuncPointer", result: object, *arguments: object) -> "ctypes._NamedFuncPointer":

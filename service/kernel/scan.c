@@ -81,8 +81,9 @@ enum {
     BLOCKS = TILE / BLOCK,
     ROOM = MOST_QUERIES + 3,  /* four results are written at once */
     SPAN_TILES = 4096 / TILE, /* tiles that a thread takes at once */
-    OPEN_SHARE = 2,           /* where more than one of so many pairs outlives the head, heads are left out for */
-    WHOLE_SPANS = 2,          /* so many spans */
+    PROBE_TILES = 512 / TILE, /* tiles after which it is asked whether heads are of use */
+    OPEN_SHARE = 2,           /* where more than one of so many pairs outlives them, they are left out for */
+    WHOLE_TILES = 8192 / TILE, /* so many tiles */
     FARTHEST = 1 << 29,       /* beyond any product in steps */
     MARGIN = 4,
 };
@@ -285,6 +286,27 @@ static Tile tile_at(const Table *table, int64_t number)
     };
 }
 
+/* To be multiplied in all dimensions. */
+static Tile whole_at(const Table *table, const Span *span, int64_t number)
+{
+    Tile tile = tile_at(table, span->tile + number);
+    tile.rests = NULL;
+    return tile;
+}
+
+/* To be multiplied in the head alone, with the length of the rest. */
+static Tile head_at(const Table *table, const Span *span, int64_t number)
+{
+    Tile tile = tile_at(table, span->tile + number);
+    tile.quads = tile.head_quads;
+    return tile;
+}
+
+static int64_t blocks_at(const Span *span, int64_t number)
+{
+    return least(BLOCKS, (span->stride - number * TILE) / BLOCK);
+}
+
 /* How many items a catalogue has, filled up to whole tiles. */
 int64_t places_of(const Table *table)
 {
@@ -375,11 +397,15 @@ static float loss_of(const Job *job, int32_t n, int64_t block)
     return job->length[n] * job->table->error[block] + job->lost[n] * job->table->norm[block];
 }
 
+/* A product of all dimensions, in the query's units. */
+static float product_of(const Job *job, int32_t n, int64_t block, int32_t sum)
+{
+    return (float)(sum - job->offset[1][n]) * job->table->step[block];
+}
+
 static bool matters(const Thread *thread, int32_t n, int64_t block, int32_t largest)
 {
-    const Job *job = thread->job;
-    float product = (float)(largest - job->offset[1][n]) * job->table->step[block];
-    return product + loss_of(job, n, block) >= thread->reached[n];
+    return product_of(thread->job, n, block, largest) + loss_of(thread->job, n, block) >= thread->reached[n];
 }
 
 /* A product in steps that no item below it matters; lower than it need be by what float32 may err in a number of this size. */
@@ -393,31 +419,35 @@ static int32_t least_of(const Thread *thread, int32_t n, int64_t block)
     return job->offset[1][n] + (least < FARTHEST ? (int32_t)floorf(least) : FARTHEST) - MARGIN;
 }
 
+static void hear(Thread *thread, int32_t n, float reached)
+{
+    thread->reached[n] = reached > thread->reached[n] ? reached : thread->reached[n];
+}
+
 /* Keep the items of a tile that may be among a query's k, and what they reach at least. */
 static void keep(Thread *thread, int32_t n, Tile whole, int64_t block, int64_t blocks, bool choosy)
 {
     Job *job = thread->job;
-    const Query *query = job->queries + n;
+    const Wanted *wanted = &job->queries[n].wanted;
     _Alignas(64) int32_t sums[TILE];
     int32_t least[2] = {FARTHEST, FARTHEST};
     uint32_t allowed[2] = {0};
     for (int64_t j = 0; j < blocks; j++) {
         least[j] = least_of(thread, n, block + j);
-        allowed[j] = choosy ? allowed_in(job->table, query, block + j) : UINT32_MAX;
+        allowed[j] = choosy ? allowed_in(job->table, wanted, block + j) : UINT32_MAX;
     }
     if (!(allowed[0] | allowed[1]))
         return;
     for (uint64_t left = multiply_items(whole, thread->words + n, least, sums); left; left &= left - 1) {
         int32_t lane = __builtin_ctzll(left), item = item_in(lane);
-        float product = (float)(sums[lane] - job->offset[1][n]) * job->table->step[block + item / BLOCK];
+        float product = product_of(job, n, block + item / BLOCK, sums[lane]);
         float loss = loss_of(job, n, block + item / BLOCK);
         if (!(allowed[item / BLOCK] >> item % BLOCK & 1) || product + loss < thread->reached[n])
             continue;
         if (!wait_for(thread->found + n, product + loss, block * BLOCK + item))
             atomic_store(&job->failed, true);
-        float reached = offer_lower(thread->found + n, query->k, product - loss);
-        if (reached > thread->reached[n])
-            thread->reached[n] = reached;
+        if (product - loss > thread->reached[n]) /* else it doesn't raise what k items reach */
+            hear(thread, n, offer_lower(thread->found + n, wanted->k, product - loss));
     }
 }
 
@@ -434,18 +464,15 @@ static void share(Thread *thread)
     }
 }
 
-/* Scan one tile, its head first where that may do; returns how many queries were of interest after it. */
-static int32_t scan_tile(Thread *thread, const Span *span, int64_t number, bool head_first)
+/* After the products of a tile: those of the head alone, or of all dimensions. Returns how many queries were of interest. */
+static int32_t look_at(Thread *thread, const Span *span, int64_t number, bool head_first, int32_t (*largest)[ROOM])
 {
     const Job *job = thread->job;
-    int32_t largest[BLOCKS][ROOM], open[MOST_QUERIES], rests[MOST_QUERIES];
+    int32_t open[MOST_QUERIES], rests[MOST_QUERIES];
     const int32_t *words[MOST_QUERIES];
-    int64_t block = span->block + number * BLOCKS, blocks = least(BLOCKS, (span->stride - number * TILE) / BLOCK);
+    int64_t block = span->block + number * BLOCKS, blocks = blocks_at(span, number);
     bool full = (block + blocks) * BLOCK <= job->table->items;
-    Tile whole = tile_at(job->table, span->tile + number), head = whole;
-    whole.rests = NULL;
-    head.quads = head.head_quads;
-    multiply(head_first ? head : whole, thread->words, job->rest, job->count, largest[0]);
+    Tile whole = whole_at(job->table, span, number);
     int32_t count = outliving(thread, block, blocks, largest, head_first, open);
     if (head_first && count) {
         for (int32_t i = 0; i < count; i++)
@@ -463,6 +490,62 @@ static int32_t scan_tile(Thread *thread, const Span *span, int64_t number, bool 
     return count;
 }
 
+/* Scan one tile, its head first where that may do; returns how many queries were of interest after it. */
+static int32_t scan_tile(Thread *thread, const Span *span, int64_t number, bool head_first)
+{
+    int32_t largest[BLOCKS][ROOM];
+    Tile tile = head_first ? head_at(thread->job->table, span, number) : whole_at(thread->job->table, span, number);
+    multiply(tile, thread->words, thread->job->rest, thread->job->count, largest[0]);
+    return look_at(thread, span, number, head_first, largest);
+}
+
+/* What k items of a span reach at least, told by the largest product of each block: k blocks are k items. */
+static void expect(Thread *thread, int32_t n, const Span *span, int32_t (*largest)[BLOCKS][ROOM])
+{
+    Job *job = thread->job;
+    Found *found = thread->found + n;
+    float reached = -INFINITY;
+    for (int64_t tile = span->from; tile < span->to; tile++)
+        for (int64_t j = 0; j < blocks_at(span, tile); j++) {
+            int64_t block = span->block + tile * BLOCKS + j;
+            float least = product_of(job, n, block, largest[tile - span->from][j][n]) - loss_of(job, n, block);
+            if (least > reached && (block + 1) * BLOCK <= job->table->items)
+                reached = offer_lower(found, job->queries[n].wanted.k, least);
+        }
+    found->lowers = 0; /* the same items are met again, one by one */
+    hear(thread, n, reached);
+}
+
+/* Scan a span of which nothing is known yet: first what is reached in it, then which items reach that. */
+static void scan_first(Thread *thread, const Span *span)
+{
+    const Job *job = thread->job;
+    int32_t largest[SPAN_TILES][BLOCKS][ROOM];
+    for (int64_t tile = span->from; tile < span->to; tile++)
+        multiply(whole_at(job->table, span, tile), thread->words, job->rest, job->count, largest[tile - span->from][0]);
+    for (int32_t n = 0; n < job->count; n++)
+        if (!thread->choosy[n])
+            expect(thread, n, span, largest);
+    for (int64_t tile = span->from; tile < span->to; tile++)
+        look_at(thread, span, tile, false, largest[tile - span->from]);
+}
+
+/* Scan a span, heads first but for `whole` tiles; returns how many more are to go without. */
+static int64_t scan_span(Thread *thread, const Span *span, int64_t whole)
+{
+    for (int64_t tile = span->from; tile < span->to;) {
+        bool head_first = whole == 0;
+        int64_t end = least(span->to, tile + (head_first ? PROBE_TILES : whole)), count = end - tile, outlived = 0;
+        for (; tile < end; tile++)
+            outlived += scan_tile(thread, span, tile, head_first);
+        if (!head_first)
+            whole -= count;
+        else if (outlived * OPEN_SHARE > count * thread->job->count)
+            whole = WHOLE_TILES;
+    }
+    return whole;
+}
+
 /* Scan the spans that are left, beside the other threads. */
 void scan(Job *job, int32_t number)
 {
@@ -470,24 +553,22 @@ void scan(Job *job, int32_t number)
     for (int32_t n = 0; n < job->count; n++) {
         thread.words[n] = job->words[n];
         thread.reached[n] = job->length[n] > 0 ? -INFINITY : INFINITY; /* a query of zeros needs no scan; see `answer` */
-        thread.choosy[n] = job->queries[n].mask || job->queries[n].excluded_count;
+        thread.choosy[n] = job->queries[n].wanted.mask || job->queries[n].wanted.excluded_count;
     }
     const Table *table = job->table;
-    int32_t whole = 1; /* spans to go without heads: at first nothing is known to be reached */
+    bool first = true;
+    int64_t whole = 0; /* tiles to go without heads */
     for (;;) {
         int64_t next = atomic_fetch_add(&job->next_span, 1);
         if (next >= job->spans)
             return;
         Span span = span_at(table, next);
-        bool head_first = table->head < table->dim && whole == 0;
-        int64_t outlived = 0;
         share(&thread);
-        for (int64_t tile = span.from; tile < span.to; tile++)
-            outlived += scan_tile(&thread, &span, tile, head_first);
-        if (head_first && outlived * OPEN_SHARE > (span.to - span.from) * job->count)
-            whole = WHOLE_SPANS;
-        else if (whole)
-            whole--;
+        if (first)
+            scan_first(&thread, &span);
+        else
+            whole = scan_span(&thread, &span, table->head < table->dim ? whole : SPAN_TILES);
+        first = false;
         share(&thread);
         atomic_fetch_add(&job->spans_done, 1);
     }

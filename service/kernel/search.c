@@ -2,7 +2,9 @@
 #include "kernel.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const float SMALLEST = 1e-30f; /* of what a query's steps are made from */
 
@@ -27,7 +29,7 @@ static void round_query(Job *job, int32_t n)
     for (int32_t i = 0; i < table->dim; i++)
         peak = fabsf(turned[i]) > peak ? fabsf(turned[i]) : peak;
     float unit = peak / (float)levels;
-    int8_t *bytes = (int8_t *)job->words[n];
+    int8_t *bytes = memset(job->words[n], 0, sizeof job->words[n]);
     for (int32_t i = 0; i < table->dim; i++) {
         float whole = fminf(fmaxf(rintf(turned[i] / unit), (float)-levels), (float)levels);
         double off = (double)turned[i] - (double)whole * unit;
@@ -50,7 +52,7 @@ static void *found_room(Job *job)
 {
     int64_t items = 0;
     for (int32_t n = 0; n < job->count; n++)
-        items += job->queries[n].k;
+        items += job->queries[n].wanted.k;
     size_t found = (size_t)job->threads * (size_t)job->count * sizeof(Found);
     char *room = calloc(1, found + (size_t)job->threads * (size_t)items * (sizeof(Item) + sizeof(float)));
     if (!room)
@@ -61,45 +63,48 @@ static void *found_room(Job *job)
     for (int32_t i = 0; i < job->threads * job->count; i++) {
         job->found[i].best = item;
         job->found[i].lower = lower;
-        item += job->queries[i % job->count].k;
-        lower += job->queries[i % job->count].k;
+        item += job->queries[i % job->count].wanted.k;
+        lower += job->queries[i % job->count].wanted.k;
     }
     return room;
 }
 
-static bool answer_group(const Table *table, Pool *pool, Query *queries, int32_t count)
+static bool answer_group(Job *job, Pool *pool)
 {
-    Job *job = calloc(1, sizeof *job);
-    if (!job)
-        return false;
-    job->table = table;
-    job->queries = queries;
-    job->count = count;
     job->threads = pool_threads(pool);
-    job->spans = spans_of(table);
-    for (int32_t n = 0; n < count; n++) {
+    job->spans = spans_of(job->table);
+    for (int32_t n = 0; n < job->count; n++) {
         round_query(job, n);
         atomic_init(&job->reached[n], -INFINITY);
     }
     void *room = found_room(job);
-    if (room) {
-        pool_run(pool, job);
-        for (int32_t i = 0; i < job->threads * count; i++)
-            free(job->found[i].waiting);
-    }
-    bool done = room && !atomic_load(&job->failed);
+    if (!room)
+        return false;
+    pool_run(pool, job);
+    for (int32_t i = 0; i < job->threads * job->count; i++)
+        free(job->found[i].waiting);
     free(room);
-    free(job);
-    return done;
+    return !atomic_load(&job->failed);
 }
 
-/* Answers every query as if it were alone. Returns false for want of memory. */
-bool search(const Table *table, Pool *pool, Query *queries, int64_t count)
+/* Answers every query as if it were alone: `vectors` [count, dim]; `rows` and `products` have room for all their k, one behind the
+ * other. Returns false for want of memory. */
+bool search(const Table *table, Pool *pool, const float *vectors, const Wanted *wanted, int64_t count, int64_t *rows,
+            float *products, Counts *counts)
 {
-    for (int64_t at = 0; at < count; at += MOST_QUERIES) {
-        int64_t left = count - at;
-        if (!answer_group(table, pool, queries + at, (int32_t)(left < MOST_QUERIES ? left : MOST_QUERIES)))
-            return false;
+    Job *job = malloc(sizeof *job);
+    bool done = job != NULL;
+    for (int64_t at = 0; done && at < count; at += MOST_QUERIES) {
+        memset(job, 0, offsetof(Job, words));
+        job->table = table;
+        job->count = (int32_t)(count - at < MOST_QUERIES ? count - at : MOST_QUERIES);
+        for (int32_t n = 0; n < job->count; n++) {
+            job->queries[n] = (Query){wanted[at + n], vectors + (at + n) * table->dim, rows, products, counts + at + n};
+            rows += wanted[at + n].k;
+            products += wanted[at + n].k;
+        }
+        done = answer_group(job, pool);
     }
-    return true;
+    free(job);
+    return done;
 }

@@ -5,13 +5,14 @@ are equal. What the kernel gets of them is their int8 copy, by the export's rule
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from service.bundle.contract import BLOCK
 from service.bundle.int8_copy import Int8Copy
 from service.engine.selection import Mask
-from service.kernel.catalogue import Catalogue, Wanted
+from service.kernel.catalogue import Catalogue
 
 LEVELS = 127
 SMALLEST = 1e-30  # the least a step may be
@@ -82,12 +83,29 @@ def made(items, sizes, head=None, turn=None):
     return Made(items, int8_copy(items, np.eye(dim) if turn is None else turn, sizes), dim if head is None else head)
 
 
+class Wish(NamedTuple):
+    """A query with its vector."""
+
+    vector: np.ndarray
+    k: int
+    excluded: np.ndarray
+    mask: Mask | None
+
+
+class Answer(NamedTuple):
+    """Rows and products, best first; how many items were scored for them."""
+
+    rows: np.ndarray
+    products: np.ndarray
+    scored: int
+
+
 def best(products, wanted):
     """The answer, of a query's `products` float64 [N]: rows int64 and products float32."""
     allowed = np.ones(len(products), bool)
     allowed[wanted.excluded] = False
-    if wanted.bits is not None:
-        allowed &= np.unpackbits(wanted.bits, bitorder="little")[: len(products)].astype(bool)
+    if wanted.mask is not None:
+        allowed &= np.unpackbits(wanted.mask.bits, bitorder="little")[: len(products)].astype(bool)
     rows = np.flatnonzero(allowed)
     rows = rows[np.argsort(-products[rows], kind="stable")[: wanted.k]]
     return rows, products[rows].astype(np.float32)
@@ -96,7 +114,7 @@ def best(products, wanted):
 def assert_best(catalogue, items, wanted):
     """All queries in one call, and every answer that of the brute force: the rows, their order and the scores."""
     everything = np.stack([one.vector for one in wanted]).astype(np.float64) @ items.T.astype(np.float64)
-    for one, products, found in zip(wanted, everything, catalogue.search(wanted), strict=True):
+    for one, products, found in zip(wanted, everything, search(catalogue, wanted), strict=True):
         rows, scores = best(products, one)
         np.testing.assert_array_equal(found.rows, rows)
         np.testing.assert_array_equal(found.products, scores)
@@ -104,8 +122,16 @@ def assert_best(catalogue, items, wanted):
 
 def wish(vector, k=10, excluded=NONE, passing=None, items=0):
     """A query; `passing` rows of a catalogue of `items`, if not all of them."""
-    bits = None if passing is None else Mask.of_rows(np.asarray(passing, np.int64), items).bits
-    return Wanted(vector, k, np.asarray(excluded, np.int64), bits)
+    mask = None if passing is None else Mask.of_rows(np.asarray(passing, np.int64), items)
+    return Wish(vector, k, np.asarray(excluded, np.int64), mask)
+
+
+def search(catalogue, wanted):
+    """The answer to each query, asked together."""
+    found = catalogue.search(np.stack([one.vector for one in wanted]), wanted)
+    starts = np.cumsum([0, *(one.k for one in wanted)])
+    places = [slice(start, start + count) for start, count in zip(starts, found.counts, strict=False)]
+    return [Answer(found.rows[place], found.products[place], scored) for place, scored in zip(places, found.scored, strict=True)]
 
 
 def mixture(rng, vectors, items):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.bundle.contract import BLOCK
-from tests.kernel.tables import assert_best, made, rotation, whole_numbers, wish
+from tests.kernel.tables import assert_best, made, rotation, search, whole_numbers, wish
 
 ITEMS = 3 * 4096 + 64 + 5  # the last block holds five
 SIZES = [4096, 8192, 96]
@@ -59,7 +59,7 @@ def test_a_query_of_zeros_has_the_first_rows_that_may_be_in_its_answer(library):
     wanted = [wish(zero, 10), wish(-zero, 10, np.arange(0, 9000, 2)), wish(zero, 10, passing=np.arange(5000, 9000), items=ITEMS)]
     catalogue = made(items, SIZES, 4).catalogue(library)
     assert_best(catalogue, items, [*wanted, *(wish(vector) for vector in vectors_of(rng))])
-    assert [found.scored for found in catalogue.search(wanted)] == [0, 0, 0]  # or all of the catalogue, whose bounds are equal
+    assert [found.scored for found in search(catalogue, wanted)] == [0, 0, 0]  # or all of the catalogue, whose bounds are equal
 
 
 def test_an_empty_answer_is_one(library):
@@ -69,7 +69,7 @@ def test_an_empty_answer_is_one(library):
     for vector in vectors_of(rng):
         wanted = [wish(vector, 10, everything), wish(vector, 10, passing=[], items=ITEMS)]
         wanted.append(wish(vector, 10, everything[:9000], passing=everything[:9000], items=ITEMS))
-        assert [len(found.rows) for found in made(items, SIZES).catalogue(library).search(wanted)] == [0, 0, 0]
+        assert [len(found.rows) for found in search(made(items, SIZES).catalogue(library), wanted)] == [0, 0, 0]
 
 
 def test_one_best_item_in_each_block_may_be_excluded(library):

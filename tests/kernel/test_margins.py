@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service.bundle.contract import BLOCK
-from tests.kernel.tables import made, wish
+from tests.kernel.tables import made, search, wish
 
 DIM, HEAD, SIZES = 20, 8, [64] * 12
 BEST = sum(SIZES) - BLOCK + 1  # its row, the second of the last block
@@ -99,5 +99,5 @@ def test_the_best_item_is_found_however_bad_it_looks(library, full, part, beside
     catalogue = made(items, SIZES, HEAD).catalogue(library, 1)
     assert (catalogue.head, int(np.argmax(np.delete(items @ query, BEST + 1)))) == (HEAD, BEST)
 
-    (found,) = catalogue.search([wish(query, 1, excluded, passing, len(items))])
+    (found,) = search(catalogue, [wish(query, 1, excluded, passing, len(items))])
     assert found.rows.tolist() == [BEST]

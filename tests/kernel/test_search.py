@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.bundle.contract import BLOCK
+from service.engine.selection import Mask
 from service.kernel.library import Library, libraries
-from tests.kernel.tables import EXACT, assert_best, heads, made, mixture, rotation, whole_numbers, wish
+from tests.kernel.tables import EXACT, assert_best, heads, made, mixture, rotation, search, whole_numbers, wish
 
 LONG = 12_320  # items of a piece that threads share: four spans of 4,096, the last one short
 MANY_PIECES = [96] * 30
@@ -76,7 +77,23 @@ def test_the_best_thousands_are_passed_over(library, wide, excluded):
     assert_best(wide.catalogue(library), wide.items, wanted)
 
 
-@pytest.mark.parametrize("k", [1, 1000, 24_700, 2 * LONG + 59, 10**6])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_heads_may_tell_much_here_and_nothing_there(library, threads):
+    """They are left out where they rule nothing out, and taken up again: one stretch of the items has the same head throughout,
+    which some of the queries want most."""
+    rng, items = np.random.default_rng(8), whole_numbers(np.random.default_rng(9), 3 * LONG, 64, 16)
+    items[LONG : 2 * LONG, :16] = 120
+    vectors = whole_numbers(rng, 12, 64, 16)
+    vectors[:8, :16] = rng.integers(0, 4, (8, 16)) * 40
+    table = made(items, [LONG, LONG, LONG], 16, rotation(rng, 64, 16))
+    assert np.abs(items).max() ** 2 * 64 < EXACT
+    catalogue = table.catalogue(library, threads)
+    assert catalogue.head < 64
+    for count in (1, 12):
+        assert_best(catalogue, items, [wish(vector, 10) for vector in vectors[:count]])
+
+
+@pytest.mark.parametrize("k", [1, 127, 128, 129, 1000, 24_700, 2 * LONG + 59, 10**6])
 def test_a_list_may_be_as_long_as_the_catalogue_and_longer(library, wide, k):
     vectors = whole_numbers(np.random.default_rng(5), 3, 64, 16)
     assert_best(wide.catalogue(library), wide.items, [wish(vector, k) for vector in vectors])
@@ -84,17 +101,24 @@ def test_a_list_may_be_as_long_as_the_catalogue_and_longer(library, wide, k):
 
 def test_an_array_with_gaps_is_refused(library, wide):
     """The kernel would read what is in them."""
-    catalogue, whole = wide.catalogue(library), wish(np.ones(64, np.float32))
-    gaps = {"vector": np.ones(128, np.float32), "excluded": np.arange(100), "bits": np.ones(len(wide.items), np.uint8)}
-    for name, array in gaps.items():
+    catalogue, vectors, whole = wide.catalogue(library), np.ones((1, 128), np.float32), wish(np.ones(64, np.float32))
+    mask = Mask(np.ones(len(wide.items), np.uint8)[::2], len(wide.items))
+    gaps = [whole._replace(excluded=np.arange(100)[::2]), whole._replace(mask=mask)]
+    for narrow, wanted in [(vectors[:, ::2], whole), *((vectors[:, :64].copy(), one) for one in gaps)]:
         with pytest.raises(ValueError, match="gaps"):
-            catalogue.search([whole._replace(**{name: array[::2]})])
+            catalogue.search(narrow, [wanted])
+
+
+@pytest.mark.parametrize(("rows", "width", "k"), [(1, 63, 10), (1, 128, 10), (2, 64, 10), (1, 64, 0)])
+def test_what_does_not_fit_is_refused(library, wide, rows, width, k):
+    with pytest.raises(ValueError, match="as wide as the items"):
+        wide.catalogue(library).search(np.ones((rows, width), np.float32), [wish(np.ones(64, np.float32), k)])
 
 
 def test_few_items_are_scored_where_the_answer_is_clear(library, wide):
     """Or the tests above would only hold a full scan against a full scan."""
     vectors = wide.items[:8] * 3
-    found = wide.catalogue(library).search([wish(vector, 1) for vector in vectors])
+    found = search(wide.catalogue(library), [wish(vector, 1) for vector in vectors])
     assert max(one.scored for one in found) < len(wide.items) / 100
 
 
@@ -109,5 +133,5 @@ def test_an_item_is_found_wherever_it_stands(library, dimension):
     table, vector = made(items, sizes, 4), np.eye(16, dtype=np.float32)[dimension]
     wanted = [wish(vector, 1, np.sort(places[better + 1 :])) for better in range(len(places))]
     for threads in (1, 2):
-        found = table.catalogue(library, threads).search(wanted)
+        found = search(table.catalogue(library, threads), wanted)
         assert [one.rows.tolist() for one in found] == [[place] for place in places]

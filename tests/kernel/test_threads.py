@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from service.kernel.library import Library, libraries
-from tests.kernel.tables import made, rotation, wish
+from tests.kernel.tables import made, rotation, search, wish
 
 ITEMS = 4096 * 4 + 3680 - 9
 ROUNDS = 60  # of every caller
@@ -42,7 +42,7 @@ def wanted(table):
 def alone(table, wanted):
     """The answers, each asked alone of one thread."""
     catalogue = table.catalogue(Library(*next(iter(libraries().items()))), 1)
-    return [told(catalogue.search([one])[0]) for one in wanted]
+    return [told(search(catalogue, [one])[0]) for one in wanted]
 
 
 def told(found):
@@ -55,7 +55,7 @@ def test_answers_are_the_same_bits_in_any_batch(library, table, wanted, alone, t
     """By any number of threads, and by every library."""
     catalogue = table.catalogue(library, threads)
     for size in (1, 2, 3, 7, 64, 65, 130):
-        found = [told(one) for at in range(0, 130, size) for one in catalogue.search(wanted[at : at + size])]
+        found = [told(one) for at in range(0, 130, size) for one in search(catalogue, wanted[at : at + size])]
         assert found == alone
 
 
@@ -68,7 +68,7 @@ def test_callers_at_once_change_nothing(library, table, wanted, alone, threads):
         rng, wrong = np.random.default_rng(caller), 0
         for _ in range(ROUNDS):
             at, size = rng.integers(0, 130), rng.integers(1, 20)
-            wrong += [told(one) for one in catalogue.search(wanted[at : at + size])] != alone[at : at + size]
+            wrong += [told(one) for one in search(catalogue, wanted[at : at + size])] != alone[at : at + size]
         return wrong
 
     with ThreadPoolExecutor(4) as callers:
@@ -79,7 +79,7 @@ def test_catalogues_have_threads_of_their_own(library, table, wanted, alone):
     """A search of one between searches of the other, both at once."""
     catalogues = [table.catalogue(library, 2) for _ in range(2)]
     with ThreadPoolExecutor(2) as callers:
-        answers = [callers.submit(catalogues[place % 2].search, wanted[place : place + 5]) for place in range(120)]
+        answers = [callers.submit(search, catalogues[place % 2], wanted[place : place + 5]) for place in range(120)]
         assert all([told(one) for one in each.result()] == alone[at : at + 5] for at, each in enumerate(answers))
 
 
@@ -103,7 +103,7 @@ def test_threads_end_with_their_catalogue(library, table, wanted, used):
     catalogues = [table.catalogue(library, threads) for threads in (1, 2, 4)]
     assert soon(lambda: len(tasks() - before) == 0 + 1 + 3)
     while used and catalogues:
-        catalogues.pop().search(wanted[:3])
+        search(catalogues.pop(), wanted[:3])
 
     del catalogues
     assert soon(lambda: tasks() <= before)
@@ -121,14 +121,14 @@ def test_every_thread_takes_part(library, table, wanted):
     assert soon(lambda: len(tasks() - before) == 2)
     workers = tasks() - before
 
-    assert soon(lambda: catalogue.search(wanted) and all(ticks(worker) > 1 for worker in workers))
+    assert soon(lambda: search(catalogue, wanted) and all(ticks(worker) > 1 for worker in workers))
 
 
 def test_catalogues_come_and_go_by_the_hundred(library, table, wanted, alone):
     """No search is lost when threads start, and none hangs when they end."""
     before = tasks()
     for place in range(100):
-        found = table.catalogue(library, 3).search(wanted[place : place + 2])
+        found = search(table.catalogue(library, 3), wanted[place : place + 2])
         assert [told(one) for one in found] == alone[place : place + 2]
     assert soon(lambda: tasks() <= before)
 
@@ -139,7 +139,7 @@ def test_a_process_may_end_in_the_middle_of_a_search(library):
         import sys, threading, time
         import numpy as np
         from service.kernel.library import Library, libraries
-        from tests.kernel.tables import made, whole_numbers, wish
+        from tests.kernel.tables import made, search, whole_numbers, wish
 
         rng = np.random.default_rng(0)
         items = whole_numbers(rng, 4096 * 16, 64, 64)
@@ -148,7 +148,7 @@ def test_a_process_may_end_in_the_middle_of_a_search(library):
 
         def forever():
             while True:
-                catalogue.search(wanted)
+                search(catalogue, wanted)
 
         for _ in range(2):
             threading.Thread(target=forever, daemon=True).start()
