@@ -14,7 +14,15 @@ MODULES = {
 }
 
 # Left may import right, never back. A module belongs to the first prefix that it starts with.
-LEAVES = ["service.durable", "service.errors", "service.settings", "service.metrics", "service.strict_json", "service.demo"]
+LEAVES = [
+    "service.durable",
+    "service.errors",
+    "service.heap",
+    "service.settings",
+    "service.metrics",
+    "service.strict_json",
+    "service.demo",
+]
 LAYERS = [
     ["service.client"],  # a program of its own; nothing imports it
     ["service.__main__"],
@@ -71,7 +79,7 @@ FRAMEWORKS = {
     "fastapi_offline": ("service.web.app",),
     "httpx": ("service.client.",),
     "uvicorn": ("service.web.server", "service.web.connection"),
-    "ctypes": ("service.kernel.",),
+    "ctypes": ("service.kernel.", "service.heap"),
 }
 STATUS_CODES = {"fastapi", "starlette", "pydantic", "uvicorn", "httpx", "http"}
 

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from queue import SimpleQueue
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -185,21 +186,24 @@ class Batcher:
         now = time.monotonic()
         if now >= deadline:
             raise _too_late()
-        loop = asyncio.get_running_loop()
-        submission = _Submission(model, queries, finish, deadline, now, loop.create_future(), brief)
+        submission = _Submission(model, queries, finish, deadline, now, self._loop.create_future(), brief)
         self._waiting[submission] = None
         self._rows += len(queries)
         if deadline < self._alarm_at:
             self._set_alarm(deadline, now)
         if not self._running:
-            self._call_dispatch(loop)
+            self._call_dispatch()
         return submission
 
-    def _call_dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    def _call_dispatch(self) -> None:
         """After the requests that have arrived in the same turn of the loop."""
         if not self._called:
             self._called = True
-            loop.call_soon(self._dispatch)
+            self._loop.call_soon(self._dispatch)
 
     def _withdraw(self, submission: _Submission) -> bool:
         """Drop what still waits of a submission; whether there was anything."""
@@ -221,7 +225,7 @@ class Batcher:
         if self._running or not self._waiting:
             return
         if self._gathering():
-            self._call_dispatch(asyncio.get_running_loop())
+            self._call_dispatch()
             return
         batch = self._running = self._next_batch()
         if batch.brief and self._slowest_seconds.get(batch.model, math.inf) <= self._brief_seconds:
@@ -238,7 +242,7 @@ class Batcher:
 
     def _hand_over(self, batch: _Batch) -> None:
         if not self._thread:
-            self._thread = threading.Thread(target=self._work, args=(asyncio.get_running_loop(),), name="inference", daemon=True)
+            self._thread = threading.Thread(target=self._work, args=(self._loop,), name="inference", daemon=True)
             self._thread.start()
         self._batches.put(batch)
 
@@ -269,7 +273,7 @@ class Batcher:
             remembered = self._slowest_seconds.get(batch.model, 0.0) * FADING
             self._slowest_seconds[batch.model] = max(batch.finished - batch.started, remembered)
         if self._waiting:
-            self._call_dispatch(asyncio.get_running_loop())
+            self._call_dispatch()
         for submission, outcome in batch.outcomes:
             if submission.future.done():
                 continue  # its time was up, or its caller left, while it ran
@@ -307,7 +311,7 @@ class Batcher:
             self._alarm.cancel()
         self._alarm_at, self._alarm = deadline, None
         if deadline < math.inf:
-            self._alarm = asyncio.get_running_loop().call_later(max(deadline - now, SHORTEST_ALARM), self._expire)
+            self._alarm = self._loop.call_later(max(deadline - now, SHORTEST_ALARM), self._expire)
 
 
 def shares(wanted: Sequence[int], room: int) -> list[int]:

@@ -76,6 +76,8 @@ class Condition:
 
 def conditions(columns: Columns | None, wanted: Mapping[str, Mapping[str, Any]]) -> tuple[Condition, ...]:
     """A request's filter, column -> operator -> value or list, as conditions; raises InvalidRequest with every clause at fault."""
+    if not wanted:
+        return ()
     found = [each for name, clauses in wanted.items() for each in _of_column(columns, name, clauses)]
     faults = [each for each in found if isinstance(each, FieldError)]
     if faults:

@@ -126,25 +126,27 @@ class Clauses(BaseModel):
         return self
 
 
+def _few_values(filters: dict[str, Clauses], info: ValidationInfo) -> dict[str, Clauses]:
+    limit = info.context.max_list_ids if info.context else None
+    if limit is not None and sum(clauses.values for clauses in filters.values()) > limit:
+        raise PydanticCustomError("too_many_values", f"must hold at most {limit} values in all")
+    return filters
+
+
+Filter = Annotated[dict[str, Clauses], Field(max_length=MOST_COLUMNS), AfterValidator(_few_values)]
+
+
 class Ranking(Request):
     """Which items may be in an answer, and how many."""
 
     k: K = Field(10, description="How many items; more than the catalogue holds gives all of it. The limit is in `GET /model`.")
     exclude_item_ids: Ids = Field(default_factory=list, description="Items never in the answer.")
     candidate_item_ids: SomeIds | None = Field(None, description="Rank these items alone.")
-    filter: dict[str, Clauses] = Field(
+    filter: Filter = Field(
         default_factory=dict,
-        max_length=MOST_COLUMNS,
         description="Column -> clauses that its values must meet, all of them.",
         examples=[{"genres": {"any": ["Romance"]}, "year": {"gte": 1990}}],
     )
-
-    @model_validator(mode="after")
-    def _filter_within_limit(self, info: ValidationInfo) -> Self:
-        limit = info.context.max_list_ids if info.context and self.filter else None
-        if limit is not None and sum(clauses.values for clauses in self.filter.values()) > limit:
-            raise _of_field("filter", f"must hold at most {limit} values in all")
-        return self
 
     @property
     def conditions(self) -> dict[str, dict[str, Any]]:

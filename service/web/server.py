@@ -18,6 +18,7 @@ from types import FrameType
 
 import uvicorn
 
+from service import heap
 from service.engine.loading import load_model
 from service.engine.model import Model
 from service.engine.session import resolve_provider
@@ -68,6 +69,7 @@ def serve(settings: Settings, bundles: Sequence[Path], announce: Callable[[str],
 
     Raises ProviderUnavailable and SettingsInvalid at once, and BundleInvalid after the server has stopped.
     """
+    heap.settle()
     logs.configure(settings.log_format)
     # At Python's 5 ms a short run in the thread looks long, stays there, and under load is never seen to be short again.
     sys.setswitchinterval(SWITCH_SECONDS)
