@@ -1,7 +1,8 @@
 """Micro-batches: a bounded queue of rows, and one run at a time that takes from it.
 
 A submission is admitted or refused at once. When no run is under way, the next takes what waits, up to `max_batch_rows`, as soon
-as a turn of the event loop brings no more of it; it is never held back to grow. Deadlines hold while rows wait and while they
+as a turn of the event loop brings no more of it; it is never held back to grow. A caller that comes alone time after time is served
+at once, until two come together. Deadlines hold while rows wait and while they
 run; a caller that is gone before its turn is never computed. Rows are counted, not submissions, from their admission to the end
 of their run.
 
@@ -32,6 +33,7 @@ T = TypeVar("T")
 SHORTEST_ALARM = 1e-3  # seconds; event loops count in milliseconds
 BRIEF_SECONDS = 2e-3
 MOST_TURNS = 16  # of the loop that a batch may gather what is arriving
+ALONE = 64  # runs of one row on end, after which the next row is not expected to have company
 BULK = 100  # runs that the metrics are told of at once
 FADING = 0.9  # how much of the slowest run is remembered from one run to the next
 
@@ -137,6 +139,8 @@ class Batcher:
         self._running: _Batch | None = None
         self._called = False  # `_dispatch` is due at the end of this turn of the loop
         self._turns, self._gathered = 0, 0
+        self._alone = 0  # runs of one row since the last one of more
+        self._served = False  # a row in this turn of the loop, at once
         self._closing = False
         self._alarm_at = math.inf  # no later than the earliest deadline of all
         self._alarm: asyncio.TimerHandle | None = None
@@ -191,8 +195,13 @@ class Batcher:
         self._rows += len(queries)
         if deadline < self._alarm_at:
             self._set_alarm(deadline, now)
-        if not self._running:
-            self._call_dispatch()
+        if not (self._running or self._called):
+            if self._served:
+                self._alone = 0
+            if self._alone >= ALONE:
+                self._serve_at_once()
+            else:
+                self._call_dispatch()
         return submission
 
     @cached_property
@@ -226,8 +235,21 @@ class Batcher:
             return
         if self._gathering():
             self._call_dispatch()
-            return
+        else:
+            self._start()
+
+    def _serve_at_once(self) -> None:
+        self._served = True
+        self._loop.call_soon(self._end_turn)
+        self._start()
+
+    def _end_turn(self) -> None:
+        self._served = False
+
+    def _start(self) -> None:
+        """Run what waits: here, if it takes no longer than to hand it over, or else in the thread."""
         batch = self._running = self._next_batch()
+        self._alone = self._alone + 1 if batch.rows == 1 else 0
         if batch.brief and self._slowest_seconds.get(batch.model, math.inf) <= self._brief_seconds:
             batch.run()
             self._deliver(batch)

@@ -5,6 +5,13 @@
 #include <math.h>
 #include <stdlib.h>
 
+enum {
+    PARTS = 16, /* sums side by side */
+    LINE = 64,  /* bytes of a line of the cache */
+    AHEAD = 8,  /* items that are fetched early */
+    FEW = 48,   /* items that are sorted without a call for each comparison */
+};
+
 /* Lower bounds: a heap with its least on top. Returns what k items reach; minus infinity until there are so many. */
 float offer_lower(Found *found, int64_t k, float product)
 {
@@ -105,8 +112,6 @@ uint32_t allowed_in(const Table *table, const Wanted *wanted, int64_t block)
 }
 
 /* A product in a fixed order: the same bits wherever and beside whomever it is asked for. */
-enum { PARTS = 16, LINE = 64, AHEAD = 8, FEW = 48 }; /* sums side by side; bytes of a line of the cache; items that are fetched early,
-                                                       * and that are sorted without a call for each comparison */
 static float product_of(const float *a, const float *b, int32_t dim)
 {
     float sums[PARTS] = {0};

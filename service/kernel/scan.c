@@ -397,15 +397,15 @@ static float loss_of(const Job *job, int32_t n, int64_t block)
     return job->length[n] * job->table->error[block] + job->lost[n] * job->table->norm[block];
 }
 
-/* A product of all dimensions, in the query's units. */
-static float product_of(const Job *job, int32_t n, int64_t block, int32_t sum)
+/* A product of all dimensions in steps, in the query's units. */
+static float in_units(const Job *job, int32_t n, int64_t block, int32_t sum)
 {
     return (float)(sum - job->offset[1][n]) * job->table->step[block];
 }
 
 static bool matters(const Thread *thread, int32_t n, int64_t block, int32_t largest)
 {
-    return product_of(thread->job, n, block, largest) + loss_of(thread->job, n, block) >= thread->reached[n];
+    return in_units(thread->job, n, block, largest) + loss_of(thread->job, n, block) >= thread->reached[n];
 }
 
 /* A product in steps that no item below it matters; lower than it need be by what float32 may err in a number of this size. */
@@ -440,7 +440,7 @@ static void keep(Thread *thread, int32_t n, Tile whole, int64_t block, int64_t b
         return;
     for (uint64_t left = multiply_items(whole, thread->words + n, least, sums); left; left &= left - 1) {
         int32_t lane = __builtin_ctzll(left), item = item_in(lane);
-        float product = product_of(job, n, block + item / BLOCK, sums[lane]);
+        float product = in_units(job, n, block + item / BLOCK, sums[lane]);
         float loss = loss_of(job, n, block + item / BLOCK);
         if (!(allowed[item / BLOCK] >> item % BLOCK & 1) || product + loss < thread->reached[n])
             continue;
@@ -508,7 +508,7 @@ static void expect(Thread *thread, int32_t n, const Span *span, int32_t (*larges
     for (int64_t tile = span->from; tile < span->to; tile++)
         for (int64_t j = 0; j < blocks_at(span, tile); j++) {
             int64_t block = span->block + tile * BLOCKS + j;
-            float least = product_of(job, n, block, largest[tile - span->from][j][n]) - loss_of(job, n, block);
+            float least = in_units(job, n, block, largest[tile - span->from][j][n]) - loss_of(job, n, block);
             if (least > reached && (block + 1) * BLOCK <= job->table->items)
                 reached = offer_lower(found, job->queries[n].wanted.k, least);
         }

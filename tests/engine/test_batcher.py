@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from service.engine.batcher import Batcher, shares
+from service.engine.batcher import ALONE, Batcher, shares
 from service.engine.loading import load_model
 from service.engine.query import Query
 from service.errors import DeadlineExceeded, NotReady, Overloaded
@@ -155,6 +155,29 @@ def test_what_arrives_in_one_turn_of_the_loop_is_one_run():
     model = StubModel()
     assert [[row] for row in range(10)] == [done.result for done in asyncio.run(scene(model))]
     assert model.batches == [list(range(10))]
+
+
+def test_who_comes_alone_time_after_time_is_not_kept_waiting_for_company():
+    """Nothing else of the loop has a turn before the answer is there; until two come at once, whose next run is a common one."""
+
+    async def at_once(batcher, model):
+        await turns(2)
+        passed = []
+        asyncio.get_running_loop().call_soon(passed.append, True)
+        await batcher.run(model, [Query(0, 1)], users, soon())
+        return not passed
+
+    async def scene(model):
+        async with batching(brief_seconds=5.0) as batcher:
+            found = [await at_once(batcher, model) for _ in range(ALONE + 5)]
+            del model.batches[:]
+            for _ in range(2):
+                await asyncio.gather(*(ask(batcher, model, row) for row in (1, 2, 3)))
+            return found, await at_once(batcher, model)
+
+    model = StubModel()
+    assert asyncio.run(scene(model)) == ([False] * ALONE + [True] * 5, False)
+    assert model.batches[:3] == [[1], [2, 3], [1, 2, 3]]
 
 
 def test_a_free_thread_takes_what_waits_up_to_the_limit():
