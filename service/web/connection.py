@@ -1,49 +1,33 @@
-"""A connection that sends an answer's head and body together: uvicorn writes them apart, and each is a system call and a wake-up
-of whoever reads."""
+"""A connection that sends an answer whole: uvicorn writes head and body apart, each of which is a system call and a wake-up of
+whoever reads, and looks at every header for what ours don't have."""
 
-import asyncio
+from functools import partial
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-STATUS_LINE, INTERIM, END_OF_HEAD = b"HTTP/1.1 ", b"HTTP/1.1 1", b"\r\n\r\n"
-
-
-class JoiningTransport:
-    """A transport that keeps the head of an answer until more is written, or until it is flushed or closed."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-
-    def write(self, data: bytes) -> None:
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.startswith(STATUS_LINE) and data.endswith(END_OF_HEAD) and not data.startswith(INTERIM):
-            self._head = data
-            return
-        self._transport.write(data)
-
-    def flush(self) -> None:
-        """Send a head that no body came after: the answer to a HEAD has none."""
-        if self._head:
-            self.write(b"")
-
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+from service.web.context import EXTENSION, Headers
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1, over such a transport."""
+    """uvicorn's HTTP/1.1, and an extension of ASGI in each request's scope: `SendWhole` of `web.context`."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._joining = JoiningTransport(transport)
-        super().connection_made(cast(asyncio.Transport, self._joining))
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self.cycle and self.cycle.scope is self.scope:  # else it is no request of HTTP any more
+            cast(dict[str, Any], self.scope)["extensions"] = {EXTENSION: partial(_send_whole, self.cycle)}
 
-    def on_response_complete(self) -> None:
-        self._joining.flush()
-        super().on_response_complete()
+
+def _send_whole(cycle: RequestResponseCycle, headers: Headers, body: bytes) -> bool:
+    if not cycle.keep_alive or cycle.disconnected or cycle.response_started or cycle.flow.write_paused:
+        return False
+    parts = [STATUS_LINE[200]]
+    for name, value in [*cycle.default_headers, *headers]:
+        parts += (name, b": ", value, b"\r\n")
+    parts += (b"\r\n", body)
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    cycle.transport.write(b"".join(parts))
+    cycle.message_event.set()
+    cycle.on_response()
+    return True

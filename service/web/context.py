@@ -56,6 +56,10 @@ class Context:
     complete: bool = False
 
 
+Headers = list[tuple[bytes, bytes]]
+SendWhole = Callable[[Headers, bytes], bool]  # sends a 200, all at once; False: it can't, and plain ASGI has to
+EXTENSION = "recoserve.send_whole"  # of ASGI; the server takes headers as they are, and their names in lower case
+
 Lane = Mapping[tuple[str, str], Callable[[Context, Receive], Awaitable[bytes]]]  # (method, path) -> what makes the answer's JSON
 
 
@@ -84,13 +88,15 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # Taken out: it knows the scope, and a scope that knew it would wait for the garbage collector.
+        whole: SendWhole | None = scope.get("extensions", {}).pop(EXTENSION, None)
         context = scope["recoserve"] = self._context(scope)
         answer = self._lane.get((scope["method"], scope["path"]))
         counted = scope["path"] not in QUIET
         self._in_flight += counted
         try:
             if answer:
-                await self._send_json(await answer(context, receive), context, send)
+                await self._send_json(await answer(context, receive), context, send, whole)
             else:
                 await self._app(scope, receive, self._naming(context, send))
         except ClientDisconnect:
@@ -115,9 +121,12 @@ class RequestContext:
         found = TRACEPARENT.fullmatch(trace) if trace else None
         return Context(self._service, headers, request_id, found.group(1).decode() if found else None)
 
-    async def _send_json(self, body: bytes, context: Context, send: Send) -> None:
+    async def _send_json(self, body: bytes, context: Context, send: Send, whole: SendWhole | None) -> None:
         context.status = 200
         headers = [(b"content-length", b"%d" % len(body)), JSON, *self._names(context)]
+        if whole and self._slot.state is not State.DRAINING and whole(headers, body):
+            context.complete = True
+            return
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         context.complete = True
         await send({"type": "http.response.body", "body": body})

@@ -108,6 +108,49 @@ def test_pipelined_requests_are_answered_in_order(server):
     assert [str(place).encode() for place in range(100)] == re.findall(rb"(?i)x-request-id: (\d+)", answer)
 
 
+ASK = b"POST /recommend HTTP/1.%d\r\nHost: x\r\nContent-Type: application/json\r\nX-Request-ID: %d\r\n%bContent-Length: 20\r\n\r\n"
+
+
+def test_pipelined_recommendations_are_answered_in_order_too(server):
+    """They leave by a shorter way than other answers."""
+    bodies = [b'{"user_id": %d, "k": 3}' % (place % 2) for place in range(100)]
+    heads = [
+        ASK.replace(b"20", b"%d" % len(bodies[0])) % (1, place, b"Connection: close\r\n" * (place == 99)) for place in range(100)
+    ]
+    answer = raw(server, b"".join(head + body for head, body in zip(heads, bodies, strict=True)))
+
+    assert re.findall(rb"x-request-id: (\d+)", answer) == [str(place).encode() for place in range(100)]
+    found = re.findall(rb'"user_id":(\d),"items":\[{"item_id":(\d),', answer)
+    assert found == [(b"%d" % (place % 2), b"%d" % (place % 2)) for place in range(100)]
+
+
+def test_the_head_of_an_answer(server):
+    body = b'{"user_id":1, "k":3}'
+    kept, last = (ASK % (1, 7, line) + body for line in (b"", b"Connection: close\r\n"))
+    first, second = (answer.partition(b"\r\n\r\n") for answer in raw(server, kept + last).split(b"HTTP/1.1 200 OK\r\n")[1:])
+
+    names = [line.partition(b":")[0] for line in first[0].split(b"\r\n")]
+    assert names == [b"date", b"content-length", b"content-type", b"x-request-id", b"server-timing"]
+    assert b"content-length: %d\r\n" % len(first[2]) in first[0]
+    assert second[0].endswith(b"connection: close")
+    assert first[2] == second[2]
+
+
+def test_an_old_client_is_answered_and_the_connection_closed(server):
+    answer = raw(server, ASK % (0, 7, b"") + b'{"user_id":1, "k":3}')
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and b"\r\nconnection: close\r\n" in answer
+
+
+def test_who_expects_to_be_told_to_go_on_is_told(server):
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        for _ in range(2):
+            connection.sendall(ASK % (1, 7, b"Expect: 100-continue\r\n"))
+            assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            connection.sendall(b'{"user_id":1, "k":3}')
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 def test_sigterm_drains_and_exits_with_0(bundle):
     """Case 74: not ready first; whoever still comes is answered and told to leave; no connection is reset; exit code 0."""
     with serving(bundle, RECOSERVE_DRAIN_SECONDS="1.5") as server:
