@@ -61,7 +61,7 @@ typedef struct {
 /* What one thread has found for one query so far. */
 typedef struct {
     float *lower;                    /* heap, its least on top: products in units that so many items reach at least */
-    Item *best;                      /* heap, its worst on top */
+    Item *best;                      /* heap, its worst on top; the first thread's alone */
     Candidate *waiting;              /* items that may be one of the k, not scored yet */
     int64_t lowers, bests, waits, room, scored;
 } Found;
@@ -78,7 +78,7 @@ typedef struct {
     float length[MOST_QUERIES];              /* of the query, in units, rounded up */
     float lost[MOST_QUERIES];                /* of what rounding took, in units, rounded up */
     _Atomic float reached[MOST_QUERIES];     /* in units: bounds below it are of no interest */
-    atomic_llong next_span, spans_done, next_query, queries_done;
+    atomic_llong next_span, spans_done, next_query;
     int64_t spans;
     atomic_bool failed;                      /* for want of memory */
     int32_t words[MOST_QUERIES][MOST_DIM / QUAD]; /* the rounded query, four signed bytes a word; the last, since it is the largest */

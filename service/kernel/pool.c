@@ -40,7 +40,6 @@ static void work(Job *job, int32_t thread)
         if (next >= job->count)
             return;
         answer(job, (int32_t)next);
-        atomic_fetch_add(&job->queries_done, 1);
     }
 }
 
@@ -141,12 +140,9 @@ static void dismiss(Pool *pool)
 void pool_run(Pool *pool, Job *job)
 {
     bool together = pool->threads > 1 && !pthread_mutex_trylock(&pool->asking);
-    int32_t looks = 0;
     if (together)
         call(pool, job);
     work(job, 0);
-    while (atomic_load(&job->queries_done) < job->count)
-        look_again(&looks);
     if (together) {
         dismiss(pool);
         pthread_mutex_unlock(&pool->asking);

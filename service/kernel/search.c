@@ -47,24 +47,28 @@ static void round_query(Job *job, int32_t n)
     job->rest[n] = (int32_t)ceil(sqrt((double)rest));
 }
 
-/* Room for what every thread may find: each query's heaps, one behind the other. Returns NULL for want of memory. */
+/* Room for what every thread may find: each query's lower bounds, one behind the other; and for the answers. Returns NULL for want of
+ * memory. */
 static void *found_room(Job *job)
 {
-    int64_t items = 0;
+    int64_t items = 0, founds = (int64_t)job->threads * job->count;
     for (int32_t n = 0; n < job->count; n++)
         items += job->queries[n].wanted.k;
-    size_t found = (size_t)job->threads * (size_t)job->count * sizeof(Found);
-    char *room = calloc(1, found + (size_t)job->threads * (size_t)items * (sizeof(Item) + sizeof(float)));
+    size_t found = (size_t)founds * sizeof(Found), best = (size_t)items * sizeof(Item);
+    char *room = calloc(1, found + best + (size_t)(job->threads * items) * sizeof(float));
     if (!room)
         return NULL;
     job->found = (Found *)room;
     Item *item = (Item *)(room + found);
-    float *lower = (float *)(item + job->threads * items);
-    for (int32_t i = 0; i < job->threads * job->count; i++) {
-        job->found[i].best = item;
+    float *lower = (float *)(room + found + best);
+    for (int64_t i = 0; i < founds; i++) {
+        int64_t k = job->queries[i % job->count].wanted.k;
         job->found[i].lower = lower;
-        item += job->queries[i % job->count].wanted.k;
-        lower += job->queries[i % job->count].wanted.k;
+        lower += k;
+        if (i < job->count) {
+            job->found[i].best = item;
+            item += k;
+        }
     }
     return room;
 }
