@@ -22,7 +22,8 @@ from benchmarks.tables import write_tables
 USERS, ITEMS, DIM = 10_000, 20_000, 64
 PREPARED = 1 << 13
 SAMPLES = 100  # of memory, while it counts
-WARM_SHARE = 0.5  # as many requests again come before: pools and caches grow in steps that get rarer
+# As many requests again come before, over twice the connections: pools, which don't shrink, are as large then as they can get.
+WARM_SHARE, WARM_CONNECTIONS = 0.5, 2
 BLOCKS, T_18 = 20, 2.101  # neighbouring samples are alike; means of 20 blocks, and Student's t for the slope through them
 
 
@@ -37,8 +38,9 @@ def soak(folder: Path, requests: int, connections: int) -> dict[str, Any]:
     each = -(-requests // SAMPLES)
     with Running(server, ROOT, _bundle(folder)) as running:
         samples = []
-        for _ in range(int(SAMPLES * WARM_SHARE) + SAMPLES):
-            done = load.closed_loop(running.port, bodies, connections, float("inf"), each)
+        warm = int(SAMPLES * WARM_SHARE)
+        for at in [connections * WARM_CONNECTIONS] * warm + [connections] * SAMPLES:
+            done = load.closed_loop(running.port, bodies, at, float("inf"), each)
             statuses.update(done.statuses)
             samples.append(memory_mib(running.pid))
     sent = np.arange(SAMPLES) * each

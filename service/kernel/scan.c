@@ -84,6 +84,7 @@ enum {
     PROBE_TILES = 512 / TILE, /* tiles after which it is asked whether heads are of use */
     OPEN_SHARE = 2,           /* where more than one of so many pairs outlives them, they are left out for */
     WHOLE_TILES = 8192 / TILE, /* so many tiles */
+    FEW_QUERIES = 4,          /* that are looked at one by one */
     FARTHEST = 1 << 29,       /* beyond any product in steps */
     MARGIN = 4,
 };
@@ -473,7 +474,12 @@ static int32_t look_at(Thread *thread, const Span *span, int64_t number, bool he
     int64_t block = span->block + number * BLOCKS, blocks = blocks_at(span, number);
     bool full = (block + blocks) * BLOCK <= job->table->items;
     Tile whole = whole_at(job->table, span, number);
-    int32_t count = outliving(thread, block, blocks, largest, head_first, open);
+    int32_t count = 0;
+    if (head_first || job->count > FEW_QUERIES)
+        count = outliving(thread, block, blocks, largest, head_first, open);
+    else
+        for (; count < job->count; count++)
+            open[count] = count;
     if (head_first && count) {
         for (int32_t i = 0; i < count; i++)
             words[i] = thread->words[open[i]];

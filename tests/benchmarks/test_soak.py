@@ -42,7 +42,7 @@ def test_the_mixture_holds_what_is_answered_and_what_is_refused():
 def test_a_short_soak_is_answered_in_full(tmp_path):
     to = tmp_path / "soak.json"
     done = CliRunner().invoke(
-        bench, ["soak", "--requests", "1000", "--connections", "8", "--folder", str(tmp_path), "--json", str(to)]
+        bench, ["soak", "--requests", "1000", "--connections", "4", "--folder", str(tmp_path), "--json", str(to)]
     )
 
     assert done.exit_code == 0, done.output
