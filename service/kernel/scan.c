@@ -398,15 +398,19 @@ static float loss_of(const Job *job, int32_t n, int64_t block)
     return job->length[n] * job->table->error[block] + job->lost[n] * job->table->norm[block];
 }
 
-/* A product of all dimensions in steps, in the query's units. */
-static float in_units(const Job *job, int32_t n, int64_t block, int32_t sum)
+/* A product in steps, of the head or of all dimensions, in the query's units. */
+static float in_units(const Job *job, int32_t n, int64_t block, bool head, int32_t sum)
 {
-    return (float)(sum - job->offset[1][n]) * job->table->step[block];
+    return (float)(sum - job->offset[!head][n]) * job->table->step[block];
 }
 
-static bool matters(const Thread *thread, int32_t n, int64_t block, int32_t largest)
+/* Whether a query's largest products with some blocks come to a bound that may matter. */
+static bool matters(const Thread *thread, int32_t n, int64_t block, int64_t blocks, bool head, const int32_t *largest)
 {
-    return in_units(thread->job, n, block, largest) + loss_of(thread->job, n, block) >= thread->reached[n];
+    bool found = false;
+    for (int64_t i = 0; i < blocks; i++, block++, largest += ROOM)
+        found |= in_units(thread->job, n, block, head, *largest) + loss_of(thread->job, n, block) >= thread->reached[n];
+    return found;
 }
 
 /* A product in steps that no item below it matters; lower than it need be by what float32 may err in a number of this size. */
@@ -441,7 +445,7 @@ static void keep(Thread *thread, int32_t n, Tile whole, int64_t block, int64_t b
         return;
     for (uint64_t left = multiply_items(whole, thread->words + n, least, sums); left; left &= left - 1) {
         int32_t lane = __builtin_ctzll(left), item = item_in(lane);
-        float product = in_units(job, n, block + item / BLOCK, sums[lane]);
+        float product = in_units(job, n, block + item / BLOCK, false, sums[lane]);
         float loss = loss_of(job, n, block + item / BLOCK);
         if (!(allowed[item / BLOCK] >> item % BLOCK & 1) || product + loss < thread->reached[n])
             continue;
@@ -475,24 +479,20 @@ static int32_t look_at(Thread *thread, const Span *span, int64_t number, bool he
     bool full = (block + blocks) * BLOCK <= job->table->items;
     Tile whole = whole_at(job->table, span, number);
     int32_t count = 0;
-    if (head_first || job->count > FEW_QUERIES)
+    if (job->count > FEW_QUERIES)
         count = outliving(thread, block, blocks, largest, head_first, open);
     else
-        for (; count < job->count; count++)
-            open[count] = count;
+        for (int32_t n = 0; n < job->count; n++)
+            if (matters(thread, n, block, blocks, head_first, &largest[0][n]))
+                open[count++] = n;
     if (head_first && count) {
         for (int32_t i = 0; i < count; i++)
             words[i] = thread->words[open[i]];
         multiply(whole, words, rests, count, largest[0]);
     }
-    for (int32_t i = 0; i < count; i++) {
-        int32_t n = open[i], at = head_first ? i : n;
-        bool matter = false;
-        for (int64_t j = 0; j < blocks; j++)
-            matter |= matters(thread, n, block + j, largest[j][at]);
-        if (matter)
-            keep(thread, n, whole, block, blocks, !full || thread->choosy[n]);
-    }
+    for (int32_t i = 0; i < count; i++)
+        if (!head_first || matters(thread, open[i], block, blocks, false, &largest[0][i]))
+            keep(thread, open[i], whole, block, blocks, !full || thread->choosy[open[i]]);
     return count;
 }
 
@@ -514,7 +514,7 @@ static void expect(Thread *thread, int32_t n, const Span *span, int32_t (*larges
     for (int64_t tile = span->from; tile < span->to; tile++)
         for (int64_t j = 0; j < blocks_at(span, tile); j++) {
             int64_t block = span->block + tile * BLOCKS + j;
-            float least = in_units(job, n, block, largest[tile - span->from][j][n]) - loss_of(job, n, block);
+            float least = in_units(job, n, block, false, largest[tile - span->from][j][n]) - loss_of(job, n, block);
             if (least > reached && (block + 1) * BLOCK <= job->table->items)
                 reached = offer_lower(found, job->queries[n].wanted.k, least);
         }
