@@ -53,8 +53,12 @@ class Server(uvicorn.Server):
         if not first or sig == signal.SIGINT or not self._drain_seconds or not self._slot.started:
             self.should_exit = True
             return
+        # Only that here: where the signal interrupts the log's stream, a line can't be written.
+        self._loop.call_soon_threadsafe(self._serve_on)
+
+    def _serve_on(self) -> None:
         log.info("draining for %g s", self._drain_seconds)
-        self._loop.call_soon_threadsafe(self._loop.call_later, self._drain_seconds, self.stop)
+        self._loop.call_later(self._drain_seconds, self.stop)
 
     def stop(self) -> None:
         self.should_exit = True

@@ -183,6 +183,34 @@ def test_sigterm_drains_and_exits_with_0(bundle):
     assert answers[-1].headers["connection"] == "close"
 
 
+# While a line is written its stream can't take another, not even from a handler of signals.
+SIGNALLED_WHILE_IT_LOGS = """
+import io, os, signal, sys
+
+class Standard(io.FileIO):
+    signalled = False
+
+    def write(self, data):
+        written = super().write(data)
+        if b"serving" in bytes(data) and not self.signalled:
+            self.signalled = True
+            os.kill(os.getpid(), signal.SIGTERM)
+        return written
+
+sys.stderr = io.TextIOWrapper(io.BufferedWriter(Standard(2, "w")), line_buffering=True)
+from service.cli import main
+main()
+"""
+
+
+def test_a_signal_while_a_line_is_written_is_not_lost(bundle):
+    command = [sys.executable, "-c", SIGNALLED_WHILE_IT_LOGS, "serve", str(bundle), "--port", "0", "--drain-seconds", "0.2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+    assert done.returncode == 0
+    assert "draining for 0.2 s" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_second_signal_ends_it_at_once(bundle):
     with serving(bundle, RECOSERVE_DRAIN_SECONDS="600") as server:
         server.process.send_signal(signal.SIGTERM)
