@@ -373,7 +373,7 @@ typedef struct {
     bool choosy[MOST_QUERIES];       /* not every item is allowed */
 } Thread;
 
-/* Whose products come to a bound that may matter, by block: the largest products are of all queries, the head's alone. */
+/* `matters` for all queries at once, one vector of them after the other. */
 static int32_t outliving(const Thread *thread, int64_t block, int64_t blocks, int32_t (*largest)[ROOM], bool head,
                          int32_t *open)
 {

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from service.web.context import EXTENSION, Headers
+from service.web.context import EXTENSION, HeaderList
 
 
 class Connection(HttpToolsProtocol):
@@ -18,7 +18,8 @@ class Connection(HttpToolsProtocol):
             cast(dict[str, Any], self.scope)["extensions"] = {EXTENSION: partial(_send_whole, self.cycle)}
 
 
-def _send_whole(cycle: RequestResponseCycle, headers: Headers, body: bytes) -> bool:
+def _send_whole(cycle: RequestResponseCycle, headers: HeaderList, body: bytes) -> bool:
+    """What `cycle.send` does with a 200 that is there as a whole; False where more than a write is called for."""
     if not cycle.keep_alive or cycle.disconnected or cycle.response_started or cycle.flow.write_paused:
         return False
     parts = [STATUS_LINE[200]]

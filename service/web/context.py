@@ -56,8 +56,8 @@ class Context:
     complete: bool = False
 
 
-Headers = list[tuple[bytes, bytes]]
-SendWhole = Callable[[Headers, bytes], bool]  # sends a 200, all at once; False: it can't, and plain ASGI has to
+HeaderList = list[tuple[bytes, bytes]]
+SendWhole = Callable[[HeaderList, bytes], bool]  # sends a 200, all at once; False: it can't, and plain ASGI has to
 EXTENSION = "recoserve.send_whole"  # of ASGI; the server takes headers as they are, and their names in lower case
 
 Lane = Mapping[tuple[str, str], Callable[[Context, Receive], Awaitable[bytes]]]  # (method, path) -> what makes the answer's JSON
@@ -145,7 +145,7 @@ class RequestContext:
 
         return send_named
 
-    def _names(self, context: Context) -> list[tuple[bytes, bytes]]:
+    def _names(self, context: Context) -> HeaderList:
         timing = b"queue;dur=%.3f, inference;dur=%.3f" % (context.queue_seconds * 1e3, context.run_seconds * 1e3)
         names = [(b"x-request-id", context.request_id.encode()), (b"server-timing", timing)]
         if self._slot.state is State.DRAINING:

@@ -137,7 +137,7 @@ def search(catalogue, wanted):
 def mixture(rng, vectors, items):
     """A query by each of the vectors, no two kinds alike in what they exclude, let pass and want of the `items`."""
     count, found = len(items), []
-    for vector, products in zip(vectors, vectors @ items.T, strict=True):
+    for vector, products in zip(vectors, vectors.astype(np.float64) @ items.T, strict=True):
         order = np.argsort(-products, kind="stable")
         some = rng.integers(0, count, rng.integers(1, count + 1))
         excluded = [NONE, NONE, np.unique(some[:20]), np.sort(order[:5]), np.sort(order[: count // 3]), np.sort(order[:-1])]
