@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -15,22 +16,29 @@ def cores() -> int:
 
 
 def description() -> str:
-    """One line: processor, cores, the kernel it runs, Python and the packages that matter here."""
+    """One line: processor, cores, the kernel it runs, Python, the packages that matter here, a real-time priority."""
     packages = [f"{name} {version(name)}" for name in ("recoserve", "numpy", "onnxruntime")]
     library = best()
     kernel = f"kernel {library.name}" if library else "no kernel"
-    return ", ".join([f"{_processor()}, {cores()} cores", kernel, f"Python {platform.python_version()}", *packages])
+    return ", ".join([f"{_processor()}, {cores()} cores", kernel, f"Python {platform.python_version()}", *packages, *_priority()])
 
 
 def command() -> str:
     """What was typed, with the program's name in place of its path."""
-    return " ".join(["recoserve", *sys.argv[1:]] if "bench" in sys.argv[1:2] else ["python -m benchmarks", *sys.argv[1:]])
+    program = ["recoserve"] if "bench" in sys.argv[1:2] else ["python", "-m", "benchmarks"]
+    return shlex.join([*program, *sys.argv[1:]])
 
 
 def environment(own: bool) -> dict[str, str]:
     """Variables for another process, in which it finds these same packages wherever it starts, or else only its own."""
     here, given = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")
     return os.environ | {"PYTHONPATH": os.pathsep.join([here, given] if given else [here]) if own else ""}
+
+
+def _priority() -> list[str]:
+    """What all systems inherit from `chrt --rr 1 recoserve bench …`: nothing of normal priority takes their cores (Linux)."""
+    real_time = hasattr(os, "SCHED_RR") and os.sched_getscheduler(0) in (os.SCHED_RR, os.SCHED_FIFO)
+    return ["real-time priority"] if real_time else []
 
 
 def _processor() -> str:
