@@ -73,24 +73,29 @@ class _Submission:
 
 
 @dataclass(slots=True)
+class _Pace:
+    """Seconds of the slowest of a model's recent runs of brief queries; endless before the first."""
+
+    slowest: float = math.inf
+
+    def add(self, seconds: float) -> None:
+        self.slowest = max(seconds, self.slowest * FADING) if self.slowest < math.inf else seconds
+
+
+@dataclass(slots=True)
 class _Batch:
     """Queries of one model, in pieces of the submissions that they come from."""
 
     model: Model
+    pace: _Pace
     pieces: list[tuple[_Submission, Sequence[Asked]]]
+    rows: int
+    brief: bool
     started: float = 0.0
     ended: float = 0.0
     finished: float = 0.0
     answers: list[Ranked | Exception] = field(default_factory=list)
     outcomes: list[tuple[_Submission, Done[Any] | Exception]] = field(default_factory=list)
-
-    @property
-    def rows(self) -> int:
-        return sum(len(queries) for _, queries in self.pieces)
-
-    @property
-    def brief(self) -> bool:
-        return all(submission.brief for submission, _ in self.pieces)
 
     def run(self) -> None:
         """Rank, and finish every submission whose last piece this is."""
@@ -106,20 +111,30 @@ class _Batch:
         self.finished = time.monotonic()
 
 
-class _Run(NamedTuple):
-    """What the metrics are told of a batch."""
+@dataclass(slots=True)
+class _Runs:
+    """What the metrics are told of some batches: rows and seconds of each, waits and ways of every row."""
 
-    labels: tuple[str, str, str]
-    seconds: float
-    waits: list[float]
-    paths: list[str]
+    rows: list[int] = field(default_factory=list)
+    seconds: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
+    waits: list[float] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, batch: _Batch) -> "_Run":
-        info = batch.model.manifest
-        waits = [batch.started - submission.submitted_at for submission, queries in batch.pieces for _ in queries]
-        paths = [answer.path for answer in batch.answers if isinstance(answer, Ranked)]
-        return cls((info.name, info.version, batch.model.provider), batch.ended - batch.started, waits, paths)
+    def add(self, batch: _Batch) -> None:
+        info, started = batch.model.manifest, batch.started
+        self.rows.append(batch.rows)
+        self.seconds.setdefault((info.name, info.version, batch.model.provider), []).append(batch.ended - started)
+        self.waits += [started - submission.submitted_at for submission, queries in batch.pieces for _ in queries]
+        self.paths += [answer.path for answer in batch.answers if isinstance(answer, Ranked)]
+
+    def tell(self) -> None:
+        metrics.BATCH_ROWS.observe_all(self.rows)
+        metrics.QUEUE_DURATION.observe_all(self.waits)
+        for path, rows in Counter(self.paths).items():
+            if path:
+                metrics.RETRIEVAL_ROWS.labels(path).inc(rows)
+        for labels, seconds in self.seconds.items():
+            metrics.INFERENCE_DURATION.labels(*labels).observe_all(seconds)
 
 
 class Batcher:
@@ -130,7 +145,7 @@ class Batcher:
 
     def __init__(self, max_queue_rows: int, max_batch_rows: int, brief_seconds: float = BRIEF_SECONDS) -> None:
         self._brief_seconds = brief_seconds
-        self._slowest_seconds: WeakKeyDictionary[Model, float] = WeakKeyDictionary()  # of each model's recent runs
+        self._paces: WeakKeyDictionary[Model, _Pace] = WeakKeyDictionary()
         self._max_queue_rows = max_queue_rows
         self._max_batch_rows = max_batch_rows
         self.most_rows = min(max_batch_rows, max_queue_rows)
@@ -146,7 +161,7 @@ class Batcher:
         self._alarm: asyncio.TimerHandle | None = None
         self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._runs: list[_Run] = []
+        self._runs = _Runs()
         metrics.QUEUE_DEPTH.set_function(lambda: self._rows)
         metrics.KEPT.by(self)
 
@@ -250,7 +265,7 @@ class Batcher:
         """Run what waits: here, if it takes no longer than to hand it over, or else in the thread."""
         batch = self._running = self._next_batch()
         self._alone = self._alone + 1 if batch.rows == 1 else 0
-        if batch.brief and self._slowest_seconds.get(batch.model, math.inf) <= self._brief_seconds:
+        if batch.brief and batch.pace.slowest <= self._brief_seconds:
             batch.run()
             self._deliver(batch)
         else:
@@ -272,15 +287,17 @@ class Batcher:
         """The oldest submission's model decides; of a large submission no more is taken than leaves room for the others."""
         model = next(iter(self._waiting)).model
         room = min(self._max_batch_rows, model.most_rows)
-        found = list(islice((one for one in self._waiting if one.model is model), room))
-        counts = shares([len(one.queries) - one.taken for one in found], room)
-        pieces = []
-        for submission, count in zip(found, counts, strict=True):
+        found = [one for one in self._waiting if one.model is model][:room]
+        pieces, rows, brief = [], 0, True
+        for submission, count in zip(found, shares([len(one.queries) - one.taken for one in found], room), strict=True):
             pieces.append((submission, submission.queries[submission.taken : submission.taken + count]))
             submission.taken += count
+            rows += count
+            brief = brief and submission.brief
             if submission.taken == len(submission.queries):
                 del self._waiting[submission]
-        return _Batch(model, pieces)
+        pace = self._paces.get(model) or self._paces.setdefault(model, _Pace())
+        return _Batch(model, pace, pieces, rows, brief)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """The inference thread."""
@@ -292,8 +309,7 @@ class Batcher:
         self._running = None
         self._rows -= batch.rows
         if batch.brief:
-            remembered = self._slowest_seconds.get(batch.model, 0.0) * FADING
-            self._slowest_seconds[batch.model] = max(batch.finished - batch.started, remembered)
+            batch.pace.add(batch.finished - batch.started)
         if self._waiting:
             self._call_dispatch()
         for submission, outcome in batch.outcomes:
@@ -303,19 +319,14 @@ class Batcher:
                 submission.future.set_exception(outcome)
             else:
                 submission.future.set_result(outcome)
-        self._runs.append(_Run.of(batch))
-        if len(self._runs) >= BULK:
+        self._runs.add(batch)
+        if len(self._runs.rows) >= BULK:
             self.flush()
 
     def flush(self) -> None:
         """Tell the metrics of the runs since the last time."""
-        runs, self._runs = self._runs, []
-        metrics.BATCH_ROWS.observe_all([len(run.waits) for run in runs])
-        metrics.QUEUE_DURATION.observe_all([wait for run in runs for wait in run.waits])
-        for path, rows in Counter(path for run in runs for path in run.paths if path).items():
-            metrics.RETRIEVAL_ROWS.labels(path).inc(rows)
-        for labels in {run.labels for run in runs}:
-            metrics.INFERENCE_DURATION.labels(*labels).observe_all([run.seconds for run in runs if run.labels == labels])
+        runs, self._runs = self._runs, _Runs()
+        runs.tell()
 
     def _expire(self) -> None:
         """Fail everything whose time is up, and set the alarm for the next deadline."""
