@@ -285,7 +285,13 @@ class Batcher:
 
     def _next_batch(self) -> _Batch:
         """The oldest submission's model decides; of a large submission no more is taken than leaves room for the others."""
-        model = next(iter(self._waiting)).model
+        oldest = next(iter(self._waiting))
+        model = oldest.model
+        pace = self._paces.get(model) or self._paces.setdefault(model, _Pace())
+        if len(self._waiting) == len(oldest.queries) == 1:  # the shortest way, for a row that comes alone
+            self._waiting.clear()
+            oldest.taken = 1
+            return _Batch(model, pace, [(oldest, oldest.queries)], 1, oldest.brief)
         room = min(self._max_batch_rows, model.most_rows)
         found = [one for one in self._waiting if one.model is model][:room]
         pieces, rows, brief = [], 0, True
@@ -296,7 +302,6 @@ class Batcher:
             brief = brief and submission.brief
             if submission.taken == len(submission.queries):
                 del self._waiting[submission]
-        pace = self._paces.get(model) or self._paces.setdefault(model, _Pace())
         return _Batch(model, pace, pieces, rows, brief)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
