@@ -293,7 +293,7 @@ class Batcher:
             oldest.taken = 1
             return _Batch(model, pace, [(oldest, oldest.queries)], 1, oldest.brief)
         room = min(self._max_batch_rows, model.most_rows)
-        found = [one for one in self._waiting if one.model is model][:room]
+        found = list(islice((one for one in self._waiting if one.model is model), room))
         pieces, rows, brief = [], 0, True
         for submission, count in zip(found, shares([len(one.queries) - one.taken for one in found], room), strict=True):
             pieces.append((submission, submission.queries[submission.taken : submission.taken + count]))
