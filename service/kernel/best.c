@@ -7,7 +7,6 @@
 
 enum {
     PARTS = 16, /* sums side by side */
-    LINE = 64,  /* bytes of a line of the cache */
     AHEAD = 8,  /* items that are fetched early */
     FEW = 48,   /* items that are sorted without a call for each comparison */
 };

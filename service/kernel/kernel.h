@@ -9,6 +9,7 @@
 enum {
     BLOCK = 32,     /* items that share one bound */
     QUAD = 4,       /* dimensions that one instruction multiplies */
+    LINE = 64,   /* bytes of a line of the cache */
     MOST_DIM = 1024,
     MOST_QUERIES = 64, /* scanned together */
 };

@@ -85,6 +85,8 @@ enum {
     OPEN_SHARE = 2,           /* where more than one of so many pairs outlives them, they are left out for */
     WHOLE_TILES = 8192 / TILE, /* so many tiles */
     FEW_QUERIES = 4,          /* that are looked at one by one */
+    AHEAD = 4,                /* tiles that are fetched early */
+    NEAR = 8 << 20,           /* bytes that stay in a cache from one scan to the next; fetching them costs more than it gains */
     FARTHEST = 1 << 29,       /* beyond any product in steps */
     MARGIN = 4,
 };
@@ -371,6 +373,7 @@ typedef struct {
     float reached[MOST_QUERIES];
     const int32_t *words[MOST_QUERIES];
     bool choosy[MOST_QUERIES];       /* not every item is allowed */
+    bool heads_far, tails_far;       /* in memory, and worth fetching early */
 } Thread;
 
 /* `matters` for all queries at once, one vector of them after the other. */
@@ -496,6 +499,28 @@ static int32_t look_at(Thread *thread, const Span *span, int64_t number, bool he
     return count;
 }
 
+/* Ask for memory early. Inlined wherever it stands, since GCC takes calls of a function that does nothing else for nothing at all. */
+static inline __attribute__((always_inline)) void fetch(const void *from, int64_t bytes)
+{
+    for (int64_t byte = 0; byte < bytes; byte += LINE)
+        __builtin_prefetch((const char *)from + byte);
+}
+
+static inline __attribute__((always_inline)) void fetch_head(const Thread *thread, const Span *span, int64_t number)
+{
+    if (number >= span->to)
+        return;
+    Tile tile = head_at(thread->job->table, span, number);
+    fetch(tile.head, (int64_t)tile.head_quads * QUAD * TILE);
+    fetch(tile.rests, TILE * (int64_t)sizeof *tile.rests);
+}
+
+static inline __attribute__((always_inline)) void fetch_tail(const Thread *thread, const Span *span, int64_t number)
+{
+    Tile tile = whole_at(thread->job->table, span, number);
+    fetch(tile.tail, (int64_t)(tile.quads - tile.head_quads) * QUAD * TILE);
+}
+
 /* Scan one tile, its head first where that may do; returns how many queries were of interest after it. */
 static int32_t scan_tile(Thread *thread, const Span *span, int64_t number, bool head_first)
 {
@@ -539,11 +564,19 @@ static void scan_first(Thread *thread, const Span *span)
 /* Scan a span, heads first but for `whole` tiles; returns how many more are to go without. */
 static int64_t scan_span(Thread *thread, const Span *span, int64_t whole)
 {
+    bool open = false; /* what is behind one head was needed; of many queries one needs the next as well, nearly always */
     for (int64_t tile = span->from; tile < span->to;) {
         bool head_first = whole == 0;
         int64_t end = least(span->to, tile + (head_first ? PROBE_TILES : whole)), count = end - tile, outlived = 0;
-        for (; tile < end; tile++)
-            outlived += scan_tile(thread, span, tile, head_first);
+        for (; tile < end; tile++) {
+            if (thread->heads_far)
+                fetch_head(thread, span, tile + AHEAD);
+            if (thread->tails_far && open && head_first)
+                fetch_tail(thread, span, tile);
+            int32_t left = scan_tile(thread, span, tile, head_first);
+            open = left > 0;
+            outlived += left;
+        }
         if (!head_first)
             whole -= count;
         else if (outlived * OPEN_SHARE > count * thread->job->count)
@@ -562,6 +595,8 @@ void scan(Job *job, int32_t number)
         thread.choosy[n] = job->queries[n].wanted.mask || job->queries[n].wanted.excluded_count;
     }
     const Table *table = job->table;
+    thread.heads_far = table->items * table->head > NEAR;
+    thread.tails_far = table->items * table->dim > NEAR && job->count > FEW_QUERIES;
     bool first = true;
     int64_t whole = 0; /* tiles to go without heads */
     for (;;) {
