@@ -135,3 +135,16 @@ def test_an_item_is_found_wherever_it_stands(library, dimension):
     for threads in (1, 2):
         found = search(table.catalogue(library, threads), wanted)
         assert [one.rows.tolist() for one in found] == [[place] for place in places]
+
+
+@pytest.mark.parametrize("head", [384, 1024])
+def test_a_catalogue_that_no_cache_holds_is_searched_exactly(library, head):
+    """Heads of more than 8 MB are asked for before they are scanned."""
+    rng, sizes = np.random.default_rng(11), [4096, 10_016, 8192]
+    items = whole_numbers(rng, sum(sizes) - 11, 1024, head)
+    catalogue = made(items, sizes, head).catalogue(library)
+    assert catalogue.head == head
+    assert catalogue.head * len(items) > 8 << 20
+    wanted = mixture(rng, whole_numbers(rng, 9, 1024, head), items)
+    for some in (wanted, wanted[:2]):
+        assert_best(catalogue, items, some)
