@@ -157,11 +157,9 @@ static float most_of(float bound, float unit)
     return bound == 0 ? 0 : bound * unit + FLT_TRUE_MIN;
 }
 
-static void fetch(const Table *table, int64_t row)
+static inline __attribute__((always_inline)) void fetch_item(const Table *table, int64_t row)
 {
-    const char *at = (const char *)(table->rows + row * table->dim);
-    for (int64_t byte = 0; byte < table->dim * (int64_t)sizeof *table->rows; byte += LINE)
-        __builtin_prefetch(at + byte);
+    fetch(table->rows + row * table->dim, table->dim * (int64_t)sizeof *table->rows);
 }
 
 /* Score what waits and reaches what is known to be reached, the best bounds first, but no item that can't be one of the k. Bounds
@@ -178,12 +176,12 @@ static void settle(const Job *job, int32_t n, Found *found)
     }
     sort(found->waiting, left);
     for (int64_t i = 0; i < left && i < AHEAD; i++)
-        fetch(table, found->waiting[i].row);
+        fetch_item(table, found->waiting[i].row);
     for (int64_t i = 0; i < left; i++) {
         int64_t row = found->waiting[i].row;
         Item most = {most_of(found->waiting[i].bound, job->unit[n]), row};
         if (i + AHEAD < left)
-            fetch(table, found->waiting[i + AHEAD].row);
+            fetch_item(table, found->waiting[i + AHEAD].row);
         if (found->bests == query->wanted.k && worse(most, found->best[0]))
             continue;
         Item item = {product_of(query->vector, table->rows + row * table->dim, table->dim), row};

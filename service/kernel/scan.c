@@ -499,13 +499,7 @@ static int32_t look_at(Thread *thread, const Span *span, int64_t number, bool he
     return count;
 }
 
-/* Ask for memory early. Inlined wherever it stands, since GCC takes calls of a function that does nothing else for nothing at all. */
-static inline __attribute__((always_inline)) void fetch(const void *from, int64_t bytes)
-{
-    for (int64_t byte = 0; byte < bytes; byte += LINE)
-        __builtin_prefetch((const char *)from + byte);
-}
-
+/* `fetch` says why these are inlined. */
 static inline __attribute__((always_inline)) void fetch_head(const Thread *thread, const Span *span, int64_t number)
 {
     if (number >= span->to)
