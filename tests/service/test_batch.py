@@ -205,9 +205,13 @@ def test_killed_between_its_last_two_steps(many, whole, tmp_path):
 
 def test_ctrl_c_says_how_to_go_on(many, whole, tmp_path):
     output = tmp_path / "out.parquet"
-    process = slowly(many, output)
-    until(lambda: finished(output) > 20, 60)
-    code, errors = ended(process, signal.SIGINT)
+    for _ in range(3):
+        process = slowly(many, output)
+        until(lambda: finished(output) > 20, 60)
+        code, errors = ended(process, signal.SIGINT)
+        if code:
+            break
+        output.unlink()  # a busy machine was done before the signal came
 
     assert code == 130
     assert "the same command goes on" in errors and "Traceback" not in errors
