@@ -11,7 +11,6 @@ RUN /opt/build/bin/pip install --quiet --require-hashes -r requirements/build.tx
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY service service
 COPY model_export model_export
-COPY benchmarks benchmarks
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /opt/wheel . \
  && /opt/recoserve/bin/pip install --quiet --no-deps /opt/wheel/*.whl \
  && /opt/recoserve/bin/pip uninstall --quiet --yes pip \

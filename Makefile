@@ -33,13 +33,13 @@ smoke: ## Bring compose up, ask, scrape, take it down (needs docker)
 	bash deploy/smoke.sh
 
 peers: $(VENV)/bin/python ## Install the peers that `recoserve bench` can compare with, under build/peers
-	$(BIN)/python -m benchmarks.peers.install
+	$(BIN)/python -m recoserve_bench.peers.install
 
 demo-bundle: $(VENV)/test.stamp ## Make the demo's bundle again: data, training, export
-	rm -rf build/library service/demo/bundle
-	$(BIN)/python -m service.demo.library build/library
+	rm -rf build/library service/recoserve/demo/bundle
+	$(BIN)/python -m recoserve.demo.library build/library
 	$(BIN)/recoserve train --ratings build/library/ratings.csv --items build/library/books.csv \
-		--architecture torch-dot --dim 24 --temperature 0.3 --name library -o service/demo/bundle
+		--architecture torch-dot --dim 24 --temperature 0.3 --name library -o service/recoserve/demo/bundle
 
 requirements: COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-header --python-version 3.11 --upgrade
@@ -49,14 +49,14 @@ requirements: $(VENV)/test.stamp ## Pin the serving image's packages again, and 
 	printf 'hatchling\nziglang\n' | $(COMPILE) - -o requirements/build.txt
 
 clean: ## Remove the environment and what was built
-	rm -rf $(VENV) build dist service/kernel/*.so
+	rm -rf $(VENV) build dist service/recoserve/search/kernel/*.so
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "recoserve needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 # Serving needs the pinned packages alone: no torch, no keras.
-$(VENV)/serve.stamp: requirements/serve.txt pyproject.toml hatch_build.py $(wildcard service/kernel/*.[ch]) | $(VENV)/bin/python
+$(VENV)/serve.stamp: requirements/serve.txt pyproject.toml hatch_build.py $(wildcard service/recoserve/search/kernel/*.[ch]) | $(VENV)/bin/python
 	$(PIP) install --quiet --require-hashes -r requirements/serve.txt
 	$(PIP) install --quiet --no-deps --editable .
 	@touch $@

@@ -1,4 +1,4 @@
-"""The wheel's build: compiles the kernel, service/kernel/*.c, once for each instruction set of x86-64 that it is written for.
+"""The wheel's build: compiles the kernel's C files once for each x86-64 instruction set that they are written for.
 
 Anywhere but on Linux on x86-64, and with `RECOSERVE_NO_KERNEL=1`, there is none: retrieval is by the ONNX graphs then, as exact.
 """
@@ -17,7 +17,8 @@ from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import platform_tags
 
-FOLDER = "service/kernel"
+FOLDER = "service/recoserve/search/kernel"  # in the checkout
+PACKAGE = "recoserve/search/kernel"  # in the wheel
 LEAVE_OUT = "RECOSERVE_NO_KERNEL"
 COMPILERS = ("cc", "gcc", "clang")
 ZIGLANG = "ziglang>=0.17"  # a C compiler from the package registry, for machines that have none
@@ -126,7 +127,7 @@ class KernelHook(BuildHookInterface[BuilderConfig]):
         if version == "editable":
             put(libraries, sources)
         elif libraries:
-            build_data["force_include"].update({str(library): f"{FOLDER}/{library.name}" for library in libraries})
+            build_data["force_include"].update({str(library): f"{PACKAGE}/{library.name}" for library in libraries})
             build_data.update(pure_python=False, tag=f"py3-none-{platform}")
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002

@@ -89,7 +89,7 @@ found = [name for name in ("torch", "keras", "tensorflow", "onnx", "pip") if imp
 sys.exit(f"inside the image: {found}" if found else 0)' || fail "no frameworks inside"
 ok "no frameworks inside"
 inside python -c '
-from service.kernel import library
+from recoserve.search.kernel import library
 words = set(library.CPUINFO.read_text().split())
 able = [name for name, needed in library.INSTRUCTION_SETS.items() if needed <= words]
 loaded = [library.Library(name, path).name for name, path in library.libraries().items()]

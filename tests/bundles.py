@@ -3,8 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from model_export import export_model
-from service.bundle import archive, contract, manifest
+from recoserve.bundle import archive, contract, manifest
+from recoserve_export import export_model
 from tests.fakes import even_likes_even
 
 METADATA = [{"title": f"Item {row}", "genres": ["even" if row % 2 == 0 else "odd"]} for row in range(8)]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from service.bundle import contract
-from service.bundle.archive import Bundle
-from service.bundle.catalogue import Catalogue, Lines, SeenPairs, lines
-from service.bundle.golden import Golden
-from service.bundle.manifest import Manifest
-from service.bundle.vocabulary import RowNumbers
-from service.engine.model import Model
-from service.engine.query import Ranked
+from recoserve.bundle import contract
+from recoserve.bundle.archive import Bundle
+from recoserve.bundle.golden import Golden
+from recoserve.bundle.item_metadata import Catalogue, Lines, SeenPairs, lines
+from recoserve.bundle.manifest import Manifest
+from recoserve.bundle.vocabulary import RowNumbers
+from recoserve.search.model import Model
+from recoserve.search.query import Ranked
 
 
 class FakeSession:

@@ -50,7 +50,7 @@ class Server:
 @contextmanager
 def serving(bundle, *options, **environment):
     """Serve a bundle as a user would: `recoserve serve BUNDLE`."""
-    command = [sys.executable, "-m", "service", "serve", str(bundle), "--port", "0", *options]
+    command = [sys.executable, "-m", "recoserve", "serve", str(bundle), "--port", "0", *options]
     process = subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,

@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.demo import BUNDLE
-from service.engine.selection import OPERATORS
-from service.settings import Settings
-from service.web import routes, schemas
+from recoserve.demo import BUNDLE
+from recoserve.search.filters import OPERATORS
+from recoserve.settings import Settings
+from recoserve.web import routes, schemas
 from tests.server import serving
 
 ROOT = Path(__file__).parents[1]

@@ -15,71 +15,77 @@ MODULES = {
 
 # Left may import right, never back. A module belongs to the first prefix that it starts with.
 LEAVES = [
-    "service.durable",
-    "service.errors",
-    "service.heap",
-    "service.settings",
-    "service.metrics",
-    "service.strict_json",
-    "service.demo",
+    "recoserve.fsync",
+    "recoserve.errors",
+    "recoserve.malloc",
+    "recoserve.settings",
+    "recoserve.metrics",
+    "recoserve.strict_json",
+    "recoserve.demo",
 ]
 LAYERS = [
-    ["service.client"],  # a program of its own; nothing imports it
-    ["service.__main__"],
-    ["service.cli"],
-    ["service.web.server"],
-    ["service.web.app", "service.web.connection"],
+    ["recoserve.client"],  # a program of its own; nothing imports it
+    ["recoserve.__main__"],
+    ["recoserve.cli"],
+    ["recoserve.web.server"],
+    ["recoserve.web.app", "recoserve.web.connection"],
     [
-        "service.web.routes",
-        "service.web.answers",
-        "service.web.operations",
-        "service.web.json_route",
-        "service.web.limits",
-        "service.web.context",
-        "service.web.problems",
-        "service.web.requests",
-        "service.web.schemas",
-        "service.web.logs",
-        "service.web.journal",
-        "service.web.departures",
+        "recoserve.web.routes",
+        "recoserve.web.encoders",
+        "recoserve.web.operations",
+        "recoserve.web.json_route",
+        "recoserve.web.limits",
+        "recoserve.web.context",
+        "recoserve.web.problems",
+        "recoserve.recommend.requests",
+        "recoserve.web.schemas",
+        "recoserve.web.logs",
+        "recoserve.web.access_log",
+        "recoserve.web.disconnects",
     ],
-    ["service.engine.recommender"],
-    ["service.engine.answers", "service.engine.questions"],
-    ["service.batch"],
-    ["service.engine.slot", "service.engine.batcher"],
-    ["service.engine.loading"],
-    ["service.engine.model"],
-    ["service.engine.native"],
-    ["service.engine.retrieval", "service.engine.vectors", "service.engine.popularity"],
-    ["service.engine.ids", "service.engine.wanted"],
-    ["service.engine.ranking", "service.engine.session", "service.engine.cpu", "service.engine.query", "service.engine.selection"],
-    ["service.inspection"],
-    ["service.kernel"],
-    ["service.bundle"],
+    ["recoserve.recommend.recommender"],
+    ["recoserve.recommend.results", "recoserve.recommend.query_builder"],
+    ["recoserve.batch"],
+    ["recoserve.scheduling.registry", "recoserve.scheduling.batcher"],
+    ["recoserve.scheduling.loader"],
+    ["recoserve.search.model"],
+    ["recoserve.search.kernel_search"],
+    ["recoserve.search.bounded_search", "recoserve.search.vectors", "recoserve.search.popularity"],
+    ["recoserve.recommend.ids", "recoserve.recommend.wanted"],
+    [
+        "recoserve.search.ranking",
+        "recoserve.search.session",
+        "recoserve.search.cpu",
+        "recoserve.search.query",
+        "recoserve.search.filters",
+    ],
+    ["recoserve.inspection"],
+    ["recoserve.search.kernel"],
+    ["recoserve.bundle"],
     LEAVES,
 ]
 
 # Who may import a framework: modules, or rooms whose name the module's begins with.
 FRAMEWORKS = {
-    "onnxruntime": ("service.engine.session", "model_export.parity", "model_export.runtime"),
+    "onnxruntime": ("recoserve.search.session", "recoserve_export.verify.parity", "recoserve_export.graph.program"),
     "onnx": (
-        "model_export.columns",
-        "model_export.graphs",
-        "model_export.partial.",
-        "model_export.ranker",
-        "model_export.ranking_graphs",
-        "model_export.runtime",
-        "model_export.screen",
-        "model_export.sources.onnx",
+        "recoserve_export.write.transposed",
+        "recoserve_export.write.dot_graphs",
+        "recoserve_export.partial.",
+        "recoserve_export.write.item_tables",
+        "recoserve_export.write.ranking_graphs",
+        "recoserve_export.graph.program",
+        "recoserve_export.write.int8_index",
+        "recoserve_export.sources.onnx",
     ),
-    "keras": ("model_export.sources.keras", "model_export.sources.kmr", "model_export.zoo.keras_"),
-    "torch": ("model_export.sources.torch", "model_export.sources.keras_scorer", "model_export.zoo."),
-    "pyarrow": ("service.batch.table",),
-    "safetensors": ("model_export.sources.tables",),
-    "fastapi_offline": ("service.web.app",),
-    "httpx": ("service.client.",),
-    "uvicorn": ("service.web.server", "service.web.connection"),
-    "ctypes": ("service.kernel.", "service.heap"),
+    "keras": ("recoserve_export.sources.keras", "recoserve_export.sources.kmr", "recoserve_export.zoo.keras_"),
+    "torch": ("recoserve_export.sources.torch", "recoserve_export.sources.keras_scorer", "recoserve_export.zoo."),
+    "pyarrow": ("recoserve.batch.table",),
+    "safetensors": ("recoserve_export.sources.tables",),
+    "fastapi_offline": ("recoserve.web.app",),
+    "httpx": ("recoserve.client.",),
+    "uvicorn": ("recoserve.web.server", "recoserve.web.connection"),
+    "ctypes": ("recoserve.search.kernel.", "recoserve.malloc"),
 }
 STATUS_CODES = {"fastapi", "starlette", "pydantic", "uvicorn", "httpx", "http"}
 
@@ -115,12 +121,12 @@ def test_imports_go_inward_only(module):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_packages_meet_only_at_the_bundle(module):
-    """`model_export` knows `service.bundle` and the errors; `service` doesn't know `model_export`."""
+    """`model_export` knows `recoserve.bundle` and the errors; `service` doesn't know `model_export`."""
     found = {imported for imported, _ in imports(MODULES[module])}
     if module.startswith("service"):
         assert not {name for name in found if name.startswith("model_export")}
     else:
-        allowed = ("service.bundle", "service.errors", "service.strict_json")
+        allowed = ("recoserve.bundle", "recoserve.errors", "recoserve.strict_json")
         assert not {name for name in found if name.startswith("service") and not name.startswith(allowed)}
 
 
@@ -135,24 +141,24 @@ def test_each_framework_is_imported_in_its_own_files(module):
         assert module.startswith(FRAMEWORKS.get(imported.split(".")[0], module)), f"{module} imports {imported}"
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith(("service.engine", "service.bundle"))])
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith(("recoserve.search", "recoserve.bundle"))])
 def test_inward_of_the_web_nothing_knows_http(module):
     assert not {imported for imported, _ in imports(MODULES[module]) if imported.split(".")[0] in STATUS_CODES}
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("service.client")])
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("recoserve.client")])
 def test_the_client_knows_what_goes_over_the_wire_and_no_more(module):
     """A program that asks a service loads no engine and no server."""
     found = {imported for imported, _ in imports(MODULES[module])}
 
-    assert {name for name in found if name.startswith("service.") and not name.startswith("service.client.")} <= {
-        "service.errors",
-        "service.web.schemas",
+    assert {name for name in found if name.startswith("service.") and not name.startswith("recoserve.client.")} <= {
+        "recoserve.errors",
+        "recoserve.web.schemas",
     }
     assert not {name.split(".")[0] for name in found} & {"fastapi", "starlette", "uvicorn", "onnxruntime", "numpy"}
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("service.bundle")])
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("recoserve.bundle")])
 def test_the_bundle_room_needs_the_standard_library_and_numpy_alone(module):
     tops = {imported.split(".")[0] for imported, _ in imports(MODULES[module])}
 
@@ -160,7 +166,7 @@ def test_the_bundle_room_needs_the_standard_library_and_numpy_alone(module):
 
 
 @pytest.mark.parametrize(
-    "module", [name for name in MODULES if name.startswith("service.bundle") and not name.endswith(("archive", "shelf"))]
+    "module", [name for name in MODULES if name.startswith("recoserve.bundle") and not name.endswith(("archive", "shelf"))]
 )
 def test_only_the_archive_touches_the_disk(module):
     """`shelf` looks which folders there are; nothing else in the room knows a path."""
@@ -168,15 +174,15 @@ def test_only_the_archive_touches_the_disk(module):
 
 
 def test_settings_are_read_at_the_border():
-    readers = {module for module, path in MODULES.items() if "service.settings" in {imported for imported, _ in imports(path)}}
+    readers = {module for module, path in MODULES.items() if "recoserve.settings" in {imported for imported, _ in imports(path)}}
 
-    assert all(reader == "service.cli" or reader.startswith("service.web.") for reader in readers)
+    assert all(reader == "recoserve.cli" or reader.startswith("recoserve.web.") for reader in readers)
 
 
 def test_the_command_line_of_the_exporter_is_light():
     """`recoserve --help` must not wait for a framework."""
     heavy = {"torch", "keras", "onnx", "onnxruntime", "safetensors"}
-    reached, waiting = set(), ["model_export.cli", "model_export.zoo.command", "model_export.__init__"]
+    reached, waiting = set(), ["recoserve_export.cli", "recoserve_export.zoo.command", "model_export.__init__"]
     while waiting:
         module = waiting.pop()
         for imported, at_once in imports(MODULES[module]):

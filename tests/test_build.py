@@ -7,14 +7,14 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import hatch_build
 import pytest
 
-import hatch_build
-from service.kernel import library
+from recoserve.search.kernel import library
 
 ROOT = Path(__file__).parents[1]
 LINUX = hatch_build.target_platform() == "linux_x86_64"
-LIBRARIES = {f"service/kernel/kernel-{name}.so" for name in hatch_build.INSTRUCTION_SETS}
+LIBRARIES = {f"service/recoserve/search/kernel/kernel-{name}.so" for name in hatch_build.INSTRUCTION_SETS}
 
 
 def python(*arguments, **environment):
@@ -66,7 +66,7 @@ def test_a_wheel_holds_the_libraries_and_is_for_one_platform_and_any_python(whee
 
     assert wheel.name.endswith(f"-py3-none-{hatch_build.target_platform()}.whl" if LINUX else "-py3-none-any.whl")
     assert {name for name in names if name.endswith(".so")} == (LIBRARIES if LINUX else set())
-    assert "service/kernel/library.py" in names
+    assert "service/recoserve/search/kernel/library.py" in names
     assert not [name for name in names if name.endswith((".c", ".h")) or "hatch_build" in name]
 
 
@@ -83,8 +83,8 @@ def test_a_wheel_from_a_source_distribution_is_the_same(wheel, tmp_path):
 
     assert done.returncode == 0
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    assert [name for name in names if name.startswith("service/kernel/")] == [
-        name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("service/kernel/")
+    assert [name for name in names if name.startswith("service/recoserve/search/kernel/")] == [
+        name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("service/recoserve/search/kernel/")
     ]
 
 

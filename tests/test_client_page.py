@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.demo import BUNDLE
+from recoserve.demo import BUNDLE
 from tests.server import serving
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +38,7 @@ def test_the_page_prints_what_it_says(demo):
 
 
 def test_the_readmes_lines_print_three_books(demo):
-    (program,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "service.client" in block]
+    (program,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "recoserve.client" in block]
     lines = ran(program, demo).splitlines()
 
     assert len(lines) == 3
@@ -46,7 +46,7 @@ def test_the_readmes_lines_print_three_books(demo):
 
 
 def test_every_method_and_error_is_on_the_page():
-    from service.client import Client, errors
+    from recoserve.client import Client, errors
 
     methods = [name for name in vars(Client) if not name.startswith("_") and name != "ask"]
     assert len(methods) > 10

@@ -7,14 +7,14 @@ way of retrieval is asked alike; the catalogue is large enough for the graphs to
 import numpy as np
 import pytest
 
-from model_export import export_model
-from service.engine.loading import load_model
-from tests.model_export.models import keras_model, random_tables, torch_model
+from recoserve.scheduling.loader import load_model
+from recoserve_export import export_model
+from tests.export.models import keras_model, random_tables, torch_model
 from tests.oracle.compare import findings
 from tests.oracle.requests import ENDPOINTS, Requests
 from tests.oracle.world import MAX_K, MAX_LIST_IDS, Tables, World
-from tests.service.http import Application, assert_problem, item_ids
 from tests.ways import WAYS, found_by, takes
+from tests.web.http import Application, assert_problem, item_ids
 
 USERS, ITEMS = 40, 9000
 USER_IDS, ITEM_IDS = [100 + 3 * row for row in range(USERS)], [7 * row - 50 for row in range(ITEMS)]

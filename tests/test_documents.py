@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import typer
 
-from service import cli, metrics
-from service.bundle import contract
-from service.bundle.manifest import Manifest
-from service.settings import PREFIX, Settings
-from service.web import problems
+from recoserve import cli, metrics
+from recoserve.bundle import contract
+from recoserve.bundle.manifest import Manifest
+from recoserve.settings import PREFIX, Settings
+from recoserve.web import problems
 
 ROOT = Path(__file__).parents[1]
 DOCS = {
@@ -49,7 +49,7 @@ def test_every_problem_type_has_its_row_with_its_status():
 
 
 def test_every_route_is_in_the_api_page():
-    from service.web import operations, routes
+    from recoserve.web import operations, routes
 
     paths = {route.path for router in (routes.router, routes.json_router, operations.router) for route in router.routes}
     assert all(path in API for path in paths), paths
@@ -66,7 +66,7 @@ def test_every_command_and_option_is_described():
         if isinstance(command, typer.Typer):
             continue  # `tests/benchmarks` looks at its commands
         options = subprocess.run(
-            [sys.executable, "-m", "service", name, "--help"],
+            [sys.executable, "-m", "recoserve", name, "--help"],
             capture_output=True,
             text=True,
             env={"COLUMNS": "200", "PATH": ""},

@@ -18,7 +18,7 @@ def program(folder):
         lines += (
             [block]
             if language == "python"
-            else [f"subprocess.run([sys.executable, '-m', 'service', *{each}], check=True)" for each in commands]
+            else [f"subprocess.run([sys.executable, '-m', 'recoserve', *{each}], check=True)" for each in commands]
         )
     return "\n".join(lines)
 

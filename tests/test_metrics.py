@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from service import metrics
+from recoserve import metrics
 
 
 def samples(histogram):

@@ -2,15 +2,15 @@
 
 import pytest
 
-from benchmarks.oracle.run import run
-from service.engine.loading import load_model
+from recoserve.scheduling.loader import load_model
+from recoserve_bench.oracle.run import run
 from tests import movielens
 from tests.oracle import bundles
 from tests.oracle.compare import findings
 from tests.oracle.requests import Requests
 from tests.oracle.world import MAX_K, MAX_LIST_IDS
-from tests.service.http import Application
 from tests.ways import WAYS, found_by, takes
+from tests.web.http import Application
 
 NAMES = ["keras-dot", "torch-cosine", "torch-dot", "torch-biased", "torch-mlp", "bare", "padded-dot"]
 REQUESTS = 80  # to a bundle, for each way of retrieving

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.model_export.models import keras_model, random_tables
+from tests.export.models import keras_model, random_tables
 from tests.server import until
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ def recoserve(line, folder):
     arguments = shlex.split(line, comments=True)
     assert arguments[0] == "recoserve"
     return subprocess.run(
-        [sys.executable, "-m", "service", *arguments[1:]], capture_output=True, text=True, cwd=folder, timeout=300
+        [sys.executable, "-m", "recoserve", *arguments[1:]], capture_output=True, text=True, cwd=folder, timeout=300
     )
 
 
@@ -36,7 +36,7 @@ def demo():
     """`recoserve demo` on a free port, as `make demo` starts it; what it printed before it answered."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "service", "demo", "--port", str(port)]
+    command = [sys.executable, "-m", "recoserve", "demo", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     printed = []
     while "Ctrl-C" not in "".join(printed):
@@ -74,7 +74,7 @@ def test_a_keras_file_exports_and_is_served_as_the_lines_say(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "parity" in done.stdout
     process = subprocess.Popen(
-        [sys.executable, "-m", "service", *shlex.split(serve)[1:], "--port", "0"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "recoserve", *shlex.split(serve)[1:], "--port", "0"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
     try:
         assert "serving" in until(process.stderr.readline)
@@ -85,7 +85,7 @@ def test_a_keras_file_exports_and_is_served_as_the_lines_say(tmp_path):
 
 def test_training_and_recommending_as_the_lines_say(tmp_path):
     """On the demo library's own files, under the README's names."""
-    subprocess.run([sys.executable, "-m", "service.demo.library", tmp_path], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "recoserve.demo.library", tmp_path], check=True, capture_output=True)
     (tmp_path / "books.csv").rename(tmp_path / "movies.csv")
     lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("recoserve")]
     for command in ("train", "recommend"):

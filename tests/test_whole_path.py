@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.bundle.archive import open_bundle
+from recoserve.bundle.archive import open_bundle
 from tests import movielens
 from tests.server import serving
 
@@ -50,7 +50,7 @@ def python(*arguments):
 def files(dataset, folder):
     if dataset == "movielens":
         return movielens.FOLDER / "ratings.csv", movielens.FOLDER / "movies.csv"
-    python("-m", "service.demo.library", folder / "library")
+    python("-m", "recoserve.demo.library", folder / "library")
     return folder / "library" / "ratings.csv", folder / "library" / "books.csv"
 
 
@@ -66,7 +66,7 @@ def trained(request, dataset, tmp_path_factory):
     ratings, items = files(dataset, folder)
     bundle, model = folder / "models" / dataset / "1", folder / SUFFIX[architecture]
     options = ["--architecture", architecture, "-o", bundle, "--save-model", model]
-    python("-m", "service", "train", "--ratings", ratings, "--items", items, *options)
+    python("-m", "recoserve", "train", "--ratings", ratings, "--items", items, *options)
     python("-c", READ_TABLES[architecture], model, folder / "tables.npz")
     with np.load(folder / "tables.npz") as tables:
         unit = {

@@ -4,10 +4,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from service.engine import loading
-from service.engine.native import Native
-from service.engine.retrieval import Plain, Screened
-from service.kernel import library
+from recoserve.scheduling import loader
+from recoserve.search.bounded_search import Plain, Screened
+from recoserve.search.kernel import library
+from recoserve.search.kernel_search import Native
 
 WAYS = ("exact", "graphs", "plain")
 
@@ -19,7 +19,7 @@ def found_by(way):
     "exact" is the kernel where this processor has one, as it is in the service.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "WORTH_SCREENING", 0)  # the screen starts where it pays, which is later than tests can wait for
+        patch.setattr(loader, "WORTH_SCREENING", 0)  # the screen starts where it pays, which is later than tests can wait for
         if way == "graphs":
             patch.setattr(library, "best", lambda: None)
         yield "plain" if way == "plain" else "exact"

@@ -5,14 +5,14 @@ import shutil
 import numpy as np
 import pytest
 
-from benchmarks import batch
-from benchmarks.errors import SystemFailed
-from model_export import export_model
-from service.batch import parts, table
-from service.batch.plan import make_plan
-from service.engine.loading import load_model
-from service.engine.query import Query
-from tests.model_export.models import random_tables
+from recoserve.batch import parts, table
+from recoserve.batch.plan import make_plan
+from recoserve.scheduling.loader import load_model
+from recoserve.search.query import Query
+from recoserve_bench import batch
+from recoserve_bench.errors import SystemFailed
+from recoserve_export import export_model
+from tests.export.models import random_tables
 
 USERS, ITEMS, K = 12, 30, 4
 

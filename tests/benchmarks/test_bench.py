@@ -9,13 +9,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks import growth
-from benchmarks.command import bench
-from benchmarks.errors import SystemFailed
-from benchmarks.http.bench import SERVERS
-from benchmarks.peers.install import HERE, PEERS, interpreter
-from benchmarks.retrieval.bench import SYSTEMS
-from benchmarks.retrieval.parent import Process, System
+from recoserve_bench import growth
+from recoserve_bench.command import bench
+from recoserve_bench.errors import SystemFailed
+from recoserve_bench.http.bench import SERVERS
+from recoserve_bench.peers.install import HERE, PEERS, interpreter
+from recoserve_bench.retrieval.bench import SYSTEMS
+from recoserve_bench.retrieval.parent import Process, System
 
 ROOT = Path(__file__).parents[2]
 JOB = {"users": "", "items": "", "user_rows": 1, "k": 1, "threads": 1}

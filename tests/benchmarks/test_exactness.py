@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.retrieval.exactness import best_scores, check
+from recoserve_bench.retrieval.exactness import best_scores, check
 
 K = 5
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.exclusions import faulty
+from recoserve_bench.exclusions import faulty
 
 ALLOWED = np.array([True, True, False, True])
 

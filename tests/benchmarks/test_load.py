@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from benchmarks.http.load import CLOSED, closed_loop, complete, open_loop, poisson
-from benchmarks.http.server import http_request
+from recoserve_bench.http.load import CLOSED, closed_loop, complete, open_loop, poisson
+from recoserve_bench.http.server import http_request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"

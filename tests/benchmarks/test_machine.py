@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks import machine
+from recoserve_bench import machine
 
 
 @pytest.mark.parametrize("words", [["bench", "http", "--against", ""], ["bench", "soak", "--folder", "a folder"]])

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from benchmarks.errors import SystemFailed
-from benchmarks.seeds.comparison import by_vectors, compare
-from benchmarks.seeds.data import GENRES, MARKS, MOVIES, USERS, Data, read
-from benchmarks.seeds.rows import ROWS, SEEDS, Seed
-from benchmarks.seeds.run import Task, run
+from recoserve_bench.errors import SystemFailed
+from recoserve_bench.seeds.comparison import by_vectors, compare
+from recoserve_bench.seeds.data import GENRES, MARKS, MOVIES, USERS, Data, read
+from recoserve_bench.seeds.rows import ROWS, SEEDS, Seed
+from recoserve_bench.seeds.run import Task, run
 from tests import movielens
 
 FEW = [

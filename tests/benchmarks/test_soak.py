@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.command import bench
-from benchmarks.soak import mixture, slope_of
+from recoserve_bench.command import bench
+from recoserve_bench.soak import mixture, slope_of
 
 X = np.arange(1.0, 401)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.tables import PIECE, write_tables
+from recoserve_bench.tables import PIECE, write_tables
 
 
 @pytest.mark.parametrize("kind", ["clustered", "random"])

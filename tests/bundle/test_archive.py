@@ -10,15 +10,15 @@ import numpy as np
 import onnx
 import pytest
 
-from model_export import export_model
-from service.bundle import contract, manifest
-from service.bundle.archive import Draft, open_bundle, read_manifest
-from service.bundle.shelf import find_bundle
-from service.engine.loading import load_model
-from service.engine.query import Query
-from service.errors import BundleInvalid, ExportRefused
+from recoserve.bundle import contract, manifest
+from recoserve.bundle.archive import Draft, open_bundle, read_manifest
+from recoserve.bundle.repository import find_bundle
+from recoserve.errors import BundleInvalid, ExportRefused
+from recoserve.scheduling.loader import load_model
+from recoserve.search.query import Query
+from recoserve_export import export_model
 from tests.bundles import METADATA, make_bundle, reseal
-from tests.model_export.models import random_tables, torch_model
+from tests.export.models import random_tables, torch_model
 from tests.server import until
 
 GRAPHS = ["model.onnx", "recommend_query.onnx", "rescore.onnx", "score.onnx", "score_query.onnx", "screen.onnx", "user.onnx"]
@@ -208,7 +208,7 @@ def test_zero_rows_are_accepted_and_score_nothing(tmp_path):
 
 
 def make_bundle_of(folder, users, items):
-    from model_export import export_model
+    from recoserve_export import export_model
 
     export_model((users, items), folder)
     return folder
@@ -312,7 +312,7 @@ def test_the_manifest_of_a_bundle_names_its_origin_and_its_proof(bundle):
 WRITE_MANY = """
 import shutil, sys
 from pathlib import Path
-from service.bundle import archive
+from recoserve.bundle import archive
 source, models = map(Path, sys.argv[1:])
 found = archive.read_manifest(source)
 members = {name: getattr(found, name) for name in found.__dataclass_fields__ if name != "files"}

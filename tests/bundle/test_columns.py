@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export import export_model
-from service.bundle import column_files, contract
-from service.bundle.archive import open_bundle, read_manifest
-from service.bundle.columns import Columns
-from service.errors import BundleInvalid
+from recoserve.bundle import column_files, contract
+from recoserve.bundle.archive import open_bundle, read_manifest
+from recoserve.bundle.columns import Columns
+from recoserve.errors import BundleInvalid
+from recoserve_export import export_model
 from tests.bundles import METADATA, make_bundle, reseal
 from tests.fakes import even_likes_even
 

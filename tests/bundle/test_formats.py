@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.loading import load_model
-from service.engine.recommender import recommend_now
-from service.web.requests import RecommendRequest
+from recoserve.recommend.recommender import recommend_now
+from recoserve.recommend.requests import RecommendRequest
+from recoserve.scheduling.loader import load_model
 
 FORMATS = sorted((Path(__file__).parents[1] / "data").glob("format-*"))
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.bundle import graph_file
+from recoserve.bundle import graph_file
 
 
 def test_it_reads_what_the_onnx_package_wrote(bundle):

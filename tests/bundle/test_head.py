@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from service.bundle.head import LARGEST, QUAD, SHARE, SMALLEST, head_of
+from recoserve.bundle.head import LARGEST, QUAD, SHARE, SMALLEST, head_of
 
 
 @pytest.mark.parametrize(

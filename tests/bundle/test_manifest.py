@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.bundle import contract, manifest
-from service.errors import BundleInvalid
+from recoserve.bundle import contract, manifest
+from recoserve.errors import BundleInvalid
 
 ENTRY = {"path": "model.onnx", "bytes": 3, "sha256": "1" * 64}
 GOOD = {

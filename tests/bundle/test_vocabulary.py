@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.bundle.vocabulary import IntegerIds, RowNumbers, StringIds
-from service.errors import BundleInvalid
+from recoserve.bundle.vocabulary import IntegerIds, RowNumbers, StringIds
+from recoserve.errors import BundleInvalid
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 

@@ -4,8 +4,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from service.bundle import archive
-from service.demo import BUNDLE, library
+from recoserve.bundle import archive
+from recoserve.demo import BUNDLE, library
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.demo import library
-from service.demo.words import SHELVES
+from recoserve.demo import library
+from recoserve.demo.words import SHELVES
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,7 +79,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
 
 
 def test_the_module_writes_both_files_and_says_how_much(tmp_path):
-    command = [sys.executable, "-m", "service.demo.library", str(tmp_path / "a/b")]
+    command = [sys.executable, "-m", "recoserve.demo.library", str(tmp_path / "a/b")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout.startswith("300 books, 200 readers, ")
@@ -91,6 +91,6 @@ def test_the_module_writes_both_files_and_says_how_much(tmp_path):
 
 @pytest.mark.parametrize("arguments", [[], ["a", "b"], ["--help"]], ids=["none", "two", "option"])
 def test_wrong_arguments_are_wrong_usage(arguments):
-    command = [sys.executable, "-m", "service.demo.library", *arguments]
+    command = [sys.executable, "-m", "recoserve.demo.library", *arguments]
 
     assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 2

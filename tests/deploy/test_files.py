@@ -6,11 +6,10 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import hatch_build
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-
-import hatch_build
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = {"keras", "onnx", "tensorflow", "torch"}

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from model_export import export_model
-from model_export.zoo import architectures
-from model_export.zoo.dataset import Dataset, read_dataset
-from model_export.zoo.recipe import usual
-from model_export.zoo.training import train_model
+from recoserve_export import export_model
+from recoserve_export.zoo.architectures import catalog
+from recoserve_export.zoo.data.dataset import Dataset, read_dataset
+from recoserve_export.zoo.training.recipe import usual
+from recoserve_export.zoo.training.run import train_model
 from tests.movielens import FOLDER
 from tests.oracle.world import Id, Rows, Scores, Tables, World
 
@@ -133,8 +133,8 @@ def stand_in(folder: Path, users: int = 610, items: int = 9742, ratings: int = 3
 def _train(architecture: str, data: Dataset, folder: Path, epochs: int | None) -> tuple[Any, Path]:
     recipe = replace(usual(architecture), **CHEAP[architecture])
     trained = train_model(architecture, data, replace(recipe, epochs=epochs or recipe.epochs), 0.2, 10)
-    saved = folder / f"{architecture}{architectures.SUFFIXES[architecture]}"
-    architectures.load_kit(architecture).save(trained.model, saved)
+    saved = folder / f"{architecture}{catalog.SUFFIXES[architecture]}"
+    catalog.load_kit(architecture).save(trained.model, saved)
     return trained.model, saved
 
 
@@ -193,7 +193,7 @@ def _torch_mlp(saved: Path, kind: Kind) -> dict[str, Any]:
     """The framework's own forward in float64, one user with all items at a time."""
     weights = {name: torch.from_numpy(value) for name, value in _state(saved).items()}
     (users, dim), items = weights["user_embedding.weight"].shape, len(weights["item_embedding.weight"])
-    model = architectures.load_scorer("torch-mlp").build(users, items, dim).double().eval()
+    model = catalog.load_scorer("torch-mlp").build(users, items, dim).double().eval()
     model.load_state_dict(weights)
 
     @cache

@@ -1,5 +1,0 @@
-"""Trained models to bundles; `export_model` is the one public function. Importing it imports no framework."""
-
-from model_export.publish import export_model
-
-__all__ = ["export_model"]

@@ -1,0 +1,1 @@
+"""The reference architectures, one file each, in Keras and in PyTorch."""

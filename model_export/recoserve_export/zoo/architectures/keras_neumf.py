@@ -1,0 +1,19 @@
+"""NeuMF in Keras (He et al., 2017): a weighted dot product and an MLP, each over embeddings of its own, in one last layer."""
+
+from recoserve_export.zoo.architectures.keras_kit import dense, keras, rows_input, squashed, vector
+from recoserve_export.zoo.architectures.widths import HIDDEN
+
+
+def build(users: int, items: int, dim: int, *, hidden: int = HIDDEN, seed: int = 0) -> keras.Model:
+    """A fresh functional model: inputs `user` and `item`, int64 [B, 1] rows -> `score`, float32 [B, 1], drawn by `seed` alone.
+
+    Raises ExportRefused where Keras runs on another backend.
+    """
+    user, item = rows_input("user"), rows_input("item")
+    draws = iter(range(7 * seed, 7 * seed + 7))
+    gmf = [vector(*side, dim, next(draws)) for side in ((user, "user_gmf", users), (item, "item_gmf", items))]
+    deep = [vector(*side, dim, next(draws)) for side in ((user, "user_mlp", users), (item, "item_mlp", items))]
+    inner = dense(hidden, "hidden", next(draws), "relu")(keras.layers.Concatenate(name="vectors")(deep))
+    ends = [keras.layers.Multiply(name="product")(gmf), dense(hidden // 2, "inner", next(draws), "relu")(inner)]
+    score = squashed(keras.layers.Concatenate(name="both")(ends), next(draws))
+    return keras.Model(inputs=[user, item], outputs=score, name="keras_neumf")

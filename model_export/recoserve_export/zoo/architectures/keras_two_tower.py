@@ -1,0 +1,23 @@
+"""Two towers in Keras: each side's embedding through two dense layers of its own, then a dot product."""
+
+from typing import Any
+
+from recoserve_export.zoo.architectures.keras_kit import dense, keras, rows_input, vector
+from recoserve_export.zoo.architectures.widths import HIDDEN
+
+
+def build(users: int, items: int, dim: int, *, hidden: int = HIDDEN, seed: int = 0) -> keras.Model:
+    """A fresh functional model: inputs `user` and `item`, int64 [B, 1] rows -> `score`, float32 [B, 1], drawn by `seed` alone.
+
+    Raises ExportRefused where Keras runs on another backend.
+    """
+    user, left = _tower("user", users, dim, hidden, 6 * seed)
+    item, right = _tower("item", items, dim, hidden, 6 * seed + 3)
+    score = keras.layers.Dot(axes=1, name="score")([left, right])
+    return keras.Model(inputs=[user, item], outputs=score, name="keras_two_tower")
+
+
+def _tower(name: str, rows: int, dim: int, hidden: int, seed: int) -> tuple[Any, Any]:
+    rows_in = rows_input(name)
+    inner = dense(hidden, f"{name}_hidden", seed + 1, "relu")(vector(rows_in, f"{name}_embedding", rows, dim, seed))
+    return rows_in, dense(dim, f"{name}_tower", seed + 2)(inner)

@@ -1,0 +1,57 @@
+"""Embeddings side by side into an MLP, in PyTorch, with the item's genre as a third one or without it."""
+
+import torch
+from torch import Tensor, nn
+
+from recoserve_export.zoo.architectures.torch_kit import made
+from recoserve_export.zoo.architectures.widths import HIDDEN, genre_width
+
+
+class MLP(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """Linear → relu → Linear → sigmoid over the vectors of user and item, of equal width."""
+
+    def __init__(self, users: int, items: int, dim: int, hidden: int = HIDDEN, beside: int = 0) -> None:
+        super().__init__()
+        self.user_embedding = nn.Embedding(users, dim)
+        self.item_embedding = nn.Embedding(items, dim)
+        self.hidden = nn.Linear(2 * dim + beside, hidden)
+        self.output = nn.Linear(hidden, 1)
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        """int64 [B] user rows and int64 [B] item rows -> float32 [B], between 0 and 1."""
+        return torch.sigmoid(self.logits(user, item))
+
+    def logits(self, user: Tensor, item: Tensor) -> Tensor:
+        """The same before the sigmoid."""
+        return self._head(self.user_embedding(user), self.item_embedding(item))
+
+    def _head(self, *vectors: Tensor) -> Tensor:
+        return self.output(torch.relu(self.hidden(torch.cat(vectors, dim=-1)))).squeeze(-1)
+
+
+class GenreMLP(MLP):
+    """The same over three vectors: user, item and the item's genre, which is 2/5 as wide."""
+
+    def __init__(self, users: int, items: int, genres: int, dim: int, hidden: int = HIDDEN // 2) -> None:
+        super().__init__(users, items, dim, hidden, beside=genre_width(dim))
+        self.genre_embedding = nn.Embedding(genres, genre_width(dim))
+
+    def forward(self, user: Tensor, item: Tensor, genre: Tensor) -> Tensor:  # type: ignore[override]  # one input more
+        """int64 [B] rows of user, item and the item's genre -> float32 [B], between 0 and 1."""
+        return torch.sigmoid(self.logits(user, item, genre))
+
+    def logits(self, user: Tensor, item: Tensor, genre: Tensor) -> Tensor:  # type: ignore[override]
+        """The same before the sigmoid."""
+        return self._head(self.user_embedding(user), self.item_embedding(item), self.genre_embedding(genre))
+
+
+def build(
+    users: int, items: int, dim: int, *, genres: int | None = None, hidden: int | None = None, seed: int = 0
+) -> MLP | GenreMLP:
+    """A fresh model, drawn by `seed` alone; a `GenreMLP` where `genres` says how many there are.
+
+    `hidden` is the width between the two Linears: 64, or 32 with a genre.
+    """
+    if genres is None:
+        return made(lambda: MLP(users, items, dim, hidden or HIDDEN), seed)
+    return made(lambda: GenreMLP(users, items, genres, dim, hidden or HIDDEN // 2), seed)

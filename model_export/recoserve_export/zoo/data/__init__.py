@@ -1,0 +1,1 @@
+"""A ratings file and an items file, as rows."""

@@ -1,0 +1,39 @@
+"""One genre per item: the first that the items file lists, as a row of a table in alphabetical order."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recoserve.errors import ExportRefused
+from recoserve_export.inputs.feature_file import LISTED, as_numbers, read_values
+from recoserve_export.inputs.metadata import read_ids
+from recoserve_export.zoo.data.dataset import ExternalIds, Rows
+
+COLUMN = "genres"
+
+
+@dataclass(frozen=True)
+class Genres:
+    """`names` in alphabetical order, and `rows` int64 [items]: the place of each item's genre among them."""
+
+    names: tuple[str, ...]
+    rows: Rows
+
+
+def read_genres(items: Path, item_ids: ExternalIds, column: str = COLUMN) -> Genres:
+    """The first of the names, apart by "|", in `column` of the items file; the exporter reads the same file the same way.
+
+    Raises ExportRefused where there is no such column, an item lacks a genre, or the column holds numbers.
+    """
+    source, cells = read_values("genre", f"{items}:{column}", read_ids("item", item_ids, len(item_ids)))
+    if not isinstance(cells, list) or as_numbers(cells) is not None:
+        raise ExportRefused(f"{source} holds numbers; name a column of genre names: --genre-column NAME")
+    first = [_first(cell) for cell in cells]
+    names = sorted(set(first))
+    place = {name: row for row, name in enumerate(names)}
+    return Genres(tuple(names), np.array([place[name] for name in first], np.int64))
+
+
+def _first(cell: str) -> str:
+    return next((name for part in cell.split(LISTED) if (name := part.strip())), cell)

@@ -1,0 +1,1 @@
+"""One run of the reference trainer: fit, measure, sweep."""

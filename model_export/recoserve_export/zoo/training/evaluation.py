@@ -1,0 +1,103 @@
+"""How well a ranking foresees what was held out. NumPy alone; every figure is a mean over the users who have held-out items.
+
+With T the user's held-out items, R the k best items among those that the user didn't touch in training, and hit(i) = 1 where
+the i-th of R, counted from 1, is in T:
+
+    recall@k   = Σ hit(i) / min(k, |T|)
+    NDCG@k     = Σ hit(i)/log2(i + 1)  /  Σ over i ≤ min(k, |T|) of 1/log2(i + 1)
+    coverage@k = items that stand in at least one user's R / items in the catalogue
+
+Recall is normalised by the most hits that k places can hold (Liang et al., 2018), so that 1 can be reached. NDCG is that of binary
+relevance (Järvelin & Kekäläinen, 2002).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recoserve_export.graph.dot_score import unit_rows
+from recoserve_export.zoo.data.dataset import Pairs, Rows, Split
+
+Scores = NDArray[np.float32]
+CHUNK = 1 << 22  # scores held at a time: 16 MiB of float32
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Means over users, each between 0 and 1, and the k that they belong to."""
+
+    k: int
+    recall: float
+    ndcg: float
+    coverage: float
+
+    def named(self) -> dict[str, float]:
+        """As the manifest writes them: `recall@10` and so on."""
+        values = {"recall": self.recall, "ndcg": self.ndcg, "coverage": self.coverage}
+        return {f"{name}@{self.k}": round(value, 6) for name, value in values.items()}
+
+
+def evaluate_tables(users: Scores, items: Scores, split: Split, k: int, similarity: str = "cosine") -> Metrics:
+    """Metrics of a model that is two tables: float32 [U, d] and [N, d], joined by `cosine` or `dot`."""
+    if similarity == "cosine":
+        users, items = (unit_rows(table.astype(np.float64)).astype(np.float32) for table in (users, items))
+    return evaluate(lambda rows: users[rows] @ items.T, split, len(items), k)
+
+
+def evaluate_popularity(split: Split, items: int, k: int) -> Metrics:
+    """Metrics of the baseline that shows everyone the items with the most training interactions."""
+    popularity = np.bincount(split.train.item, minlength=items).astype(np.float32)
+    return evaluate(lambda rows: np.broadcast_to(popularity, (len(rows), items)), split, items, k)
+
+
+def evaluate(scores_of: Callable[[Rows], Scores], split: Split, items: int, k: int) -> Metrics:
+    """Metrics of any scorer: `scores_of` takes user rows int64 [B] and gives scores [B, items]; equal scores rank by row."""
+    train, held_out = _Grouped(split.train), _Grouped(split.held_out)
+    users = np.unique(split.held_out.user)
+    shown = np.zeros(items, bool)
+    recall, ndcg = np.zeros(len(users)), np.zeros(len(users))
+    for place, user, scores in _each(scores_of, users, max(1, CHUNK // items)):
+        best = top(scores, train.of(user), k)
+        truth = held_out.of(user)
+        hits = np.isin(best, truth)
+        recall[place] = hits.sum() / min(k, len(truth))
+        ndcg[place] = (hits * _discounts(len(best))).sum() / _discounts(min(k, len(truth))).sum()
+        shown[best] = True
+    return Metrics(k, float(recall.mean()), float(ndcg.mean()), float(shown.mean()))
+
+
+def top(scores: Scores, left_out: Rows, k: int) -> Rows:
+    """The k item rows with the highest of `scores` [N], best first, equal ones by row, without those in `left_out`."""
+    open_scores = scores.astype(np.float32)
+    open_scores[left_out] = -np.inf
+    k = min(k, int(np.isfinite(open_scores).sum()))
+    if not k:
+        return np.empty(0, np.int64)
+    bar = np.partition(open_scores, len(scores) - k)[len(scores) - k]
+    best = np.flatnonzero(open_scores >= bar)
+    return best[np.argsort(-open_scores[best], kind="stable")][:k]
+
+
+def _each(scores_of: Callable[[Rows], Scores], users: Rows, size: int) -> Iterator[tuple[int, int, Scores]]:
+    for start in range(0, len(users), size):
+        rows = users[start : start + size]
+        for offset, scores in enumerate(scores_of(rows)):
+            yield start + offset, int(rows[offset]), scores
+
+
+def _discounts(count: int) -> NDArray[np.float64]:
+    return 1 / np.log2(np.arange(2, count + 2))
+
+
+class _Grouped:
+    """Pairs by user."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        order = np.argsort(pairs.user, kind="stable")
+        self._users, self._items = pairs.user[order], pairs.item[order]
+
+    def of(self, user: int) -> Rows:
+        start, stop = np.searchsorted(self._users, [user, user + 1])
+        return self._items[start:stop]

@@ -1,0 +1,77 @@
+"""A sweep as a plot: what each dimension foresees, and what it costs."""
+
+from pathlib import Path
+from typing import Any
+
+from recoserve.errors import ExportRefused
+from recoserve_export.zoo.training.sweep import Sweep
+
+SUFFIXES = (".svg", ".png")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by every eye (Okabe & Ito, 2008)
+MARKERS = "osD^vP"
+
+
+def check() -> None:
+    """Raises ExportRefused where matplotlib is not installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise ExportRefused("the plot needs matplotlib: pip install 'recoserve[train]', or leave --plot out") from None
+
+
+def write(sweep: Sweep, to: Path) -> None:
+    """Four panels over the dimension, a line for each regularisation: recall, NDCG, seconds, bytes; as an SVG or a PNG."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    mpl.rcParams["svg.hashsalt"] = "recoserve"  # the same figures give the same file
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(2, 2, figsize=(9, 6.4), sharex=True, layout="constrained")
+    (recall, ndcg), (seconds, weights) = panels
+    k, baseline = sweep.best.metrics.k, sweep.best.popularity
+    _draw(recall, sweep, f"recall@{k}", lambda run: run.metrics.recall)
+    _draw(ndcg, sweep, f"NDCG@{k}", lambda run: run.metrics.ndcg)
+    _draw(seconds, sweep, "training, seconds", lambda run: run.seconds)
+    _draw(weights, sweep, "weights, MB", lambda run: run.bytes / 1e6)
+    for panel, value in ((recall, baseline.recall), (ndcg, baseline.ndcg)):
+        panel.axhline(value, color="#555555", linestyle=":", label="popularity")
+        _mark_rules(panel, sweep)
+    for panel in panels.flat:
+        panel.set_ylim(0, None)
+    for panel in (seconds, weights):
+        panel.set_xlabel("dimension")
+    handles, labels = recall.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.suptitle(f"{sweep.architecture}: what a dimension buys, and what it costs")
+    figure.savefig(to, dpi=130, metadata={"Date": None} if to.suffix == ".svg" else None)
+    plt.close(figure)
+
+
+def _draw(panel: Any, sweep: Sweep, title: str, value: Any) -> None:
+    """One line for each regularisation."""
+    weights = list(dict.fromkeys(run.recipe.l2 for run in sweep.runs))
+    for place, l2 in enumerate(weights):
+        runs = sorted((run for run in sweep.runs if run.recipe.l2 == l2), key=lambda run: run.recipe.dim)
+        style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+        panel.plot([run.recipe.dim for run in runs], [value(run) for run in runs], label=f"l2 = {l2:g}", **style)
+    dims = sorted({run.recipe.dim for run in sweep.runs})
+    panel.set_xscale("log", base=2)
+    panel.set_xticks(dims, [str(dim) for dim in dims])
+    panel.minorticks_off()
+    panel.set_ylabel(title)
+    panel.grid(alpha=0.3)
+
+
+def _mark_rules(panel: Any, sweep: Sweep) -> None:
+    """A line at each dimension that a rule of thumb advises, where the plot reaches that far."""
+    named: dict[int, list[str]] = {}
+    for side, advice in sweep.advice.items():
+        for rule, dim in advice.items():
+            named.setdefault(dim, []).append(f"{rule} = {dim}, {side}")
+    low, high = panel.get_xlim()
+    for dim, rules in named.items():
+        if low <= dim <= high:
+            panel.axvline(dim, color="#999999", linestyle="--", linewidth=1)
+            said = "\n".join(rules)
+            panel.annotate(said, (dim, 0.03), xycoords=("data", "axes fraction"), rotation=90, ha="right", va="bottom", fontsize=7)

@@ -1,1 +1,0 @@
-"""The recommendation service: a bundle on disk in, ranked items over HTTP out."""

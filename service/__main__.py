@@ -1,5 +1,0 @@
-"""`python -m service` is `recoserve`."""
-
-from service.cli import main
-
-main()

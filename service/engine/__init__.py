@@ -1,1 +1,0 @@
-"""The engine: int64 rows in, float32 arrays out. It knows no JSON and no HTTP."""

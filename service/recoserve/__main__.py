@@ -1,0 +1,5 @@
+"""`python -m recoserve` is `recoserve`."""
+
+from recoserve.cli import main
+
+main()

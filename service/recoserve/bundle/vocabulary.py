@@ -1,0 +1,117 @@
+"""External id <-> row. An id maps to a row; nothing inward of the recommender sees an id."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recoserve.errors import BundleInvalid
+
+ExternalId = int | str
+Rows = NDArray[np.int64]
+
+
+class Vocabulary(Protocol):
+    """A bijection between the external ids of one side and its rows 0 … len-1."""
+
+    kind: str  # row | integer | string
+    id_type: type
+
+    def __len__(self) -> int: ...
+
+    def find(self, external: ExternalId) -> int | None:
+        """The row of an id of type `id_type`; None where the bundle doesn't know it."""
+
+    def external(self, rows: Iterable[int]) -> list[ExternalId]:
+        """The ids of rows that are known to be in range, in the order given."""
+
+    def bounds(self) -> tuple[int, int] | None:
+        """Smallest and largest id where every integer between them is one; otherwise None."""
+
+
+class RowNumbers:
+    """Ids that are the row numbers themselves."""
+
+    kind = "row"
+    id_type: type = int
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def find(self, external: ExternalId) -> int | None:
+        return external if isinstance(external, int) and 0 <= external < self._count else None
+
+    def external(self, rows: Iterable[int]) -> list[ExternalId]:
+        return list(rows)
+
+    def bounds(self) -> tuple[int, int] | None:
+        return 0, self._count - 1
+
+
+class IntegerIds:
+    """Ids that are any distinct int64 numbers, one per row.
+
+    Raises BundleInvalid for another shape or dtype, and for an id that stands twice.
+    """
+
+    kind = "integer"
+    id_type: type = int
+
+    def __init__(self, ids: NDArray[np.int64]) -> None:
+        if ids.ndim != 1 or ids.dtype != np.int64 or not len(ids):
+            raise BundleInvalid(["integer ids must be a non-empty int64 array of one dimension"])
+        self._ids = ids
+        self._order = np.argsort(ids, kind="stable")
+        self._sorted = ids[self._order]
+        twice = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
+        if len(twice):
+            raise BundleInvalid([f"id {self._sorted[twice[0]]} stands for two rows; every row needs an id of its own"])
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def find(self, external: ExternalId) -> int | None:
+        if not isinstance(external, int) or not self._sorted[0] <= external <= self._sorted[-1]:
+            return None
+        place = int(np.searchsorted(self._sorted, external))
+        return int(self._order[place]) if self._sorted[place] == external else None
+
+    def external(self, rows: Iterable[int]) -> list[ExternalId]:
+        return [int(self._ids[row]) for row in rows]
+
+    def bounds(self) -> tuple[int, int] | None:
+        low, high = int(self._sorted[0]), int(self._sorted[-1])
+        return (low, high) if high - low == len(self) - 1 else None
+
+
+class StringIds:
+    """Ids that are any distinct strings, one per row.
+
+    Raises BundleInvalid for an id that stands twice.
+    """
+
+    kind = "string"
+    id_type: type = str
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self._ids = list(ids)
+        self._rows = {external: row for row, external in enumerate(self._ids)}
+        if len(self._rows) != len(self._ids):
+            twice = next(external for row, external in enumerate(self._ids) if self._rows[external] != row)
+            raise BundleInvalid([f"id {twice!r} stands for two rows; every row needs an id of its own"])
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def find(self, external: ExternalId) -> int | None:
+        return self._rows.get(external) if isinstance(external, str) else None
+
+    def external(self, rows: Iterable[int]) -> list[ExternalId]:
+        return [self._ids[row] for row in rows]
+
+    def bounds(self) -> tuple[int, int] | None:
+        return None

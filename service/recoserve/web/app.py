@@ -1,0 +1,93 @@
+"""The application: rooms wired together, nothing decided here."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.types import ASGIApp
+
+from recoserve.recommend.recommender import Recommender
+from recoserve.scheduling.batcher import Batcher
+from recoserve.scheduling.registry import Slot
+from recoserve.search.model import Model
+from recoserve.settings import Settings
+from recoserve.web import operations, problems, routes
+from recoserve.web.access_log import Journal
+from recoserve.web.context import RequestContext, Service
+from recoserve.web.json_route import lane
+
+DESCRIPTION = """Exact top-k recommendations from a trained user-item embedding model.
+
+Every error, of every route, is `application/problem+json` (RFC 9457)."""
+
+
+Loaders = Sequence[Callable[[], Model]]
+
+
+class Application(NamedTuple):
+    """`asgi` is what a server runs: FastAPI's `api` with what is around every request, over the models in `slot`."""
+
+    asgi: ASGIApp
+    api: FastAPI
+    slot: Slot
+
+
+def create_app(settings: Settings, loaders: Loaders, loaded: Callable[[Slot], None] | None = None) -> Application:
+    """An application that loads its models, the default one first, when it starts serving, and calls `loaded` when that has ended.
+
+    Until then `/livez` says 200 and `/readyz` 503. FastAPI's reference page is served from the package, not from a CDN.
+    """
+    slot = Slot()
+    batcher = Batcher(settings.max_queue_rows, settings.max_batch_rows)
+    journal = Journal(settings.log_format)
+
+    @asynccontextmanager
+    async def lifespan(_api: FastAPI) -> AsyncIterator[None]:
+        loading = asyncio.create_task(_load(slot, loaders, loaded))
+        yield
+        await loading
+        await batcher.close()
+        journal.flush()
+
+    api: FastAPI = FastAPIOffline(
+        title="recoserve",
+        version=version("recoserve"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    api.include_router(routes.json_router)
+    api.include_router(routes.router)
+    api.include_router(operations.router)
+    problems.install(api)
+    _document_problems(api)
+    service = Service(settings, Recommender(slot, batcher))
+    return Application(RequestContext(api, lane(routes.json_router.routes), service, journal), api, slot)
+
+
+async def _load(slot: Slot, loaders: Loaders, loaded: Callable[[Slot], None] | None) -> None:
+    await asyncio.to_thread(slot.load, loaders)
+    if loaded:
+        loaded(slot)
+
+
+def _document_problems(api: FastAPI) -> None:
+    """Put the problem document's schema into OpenAPI, and take out FastAPI's own 422, which never occurs."""
+    plain = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            schemas = plain().setdefault("components", {}).setdefault("schemas", {})
+            definitions = dict(problems.PROBLEM_SCHEMA)
+            schemas.update(definitions.pop("$defs", {}))
+            schemas["Problem"] = definitions
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+        assert api.openapi_schema is not None  # noqa: S101  # `plain` sets it
+        return api.openapi_schema
+
+    api.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend its schema

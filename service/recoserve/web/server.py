@@ -1,0 +1,147 @@
+"""uvicorn, with an end that loses no request.
+
+uvicorn closes its listeners as soon as a signal comes, while a load balancer still sends. So the first SIGTERM only turns
+`/readyz` to 503; listeners close `drain_seconds` later, requests in flight finish, and the exit code is 0. SIGINT (a
+person at a terminal) and a second signal skip the wait.
+"""
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from recoserve import malloc
+from recoserve.errors import BundleInvalid, SettingsInvalid
+from recoserve.scheduling.loader import load_model
+from recoserve.scheduling.registry import Slot, State
+from recoserve.search.model import Model
+from recoserve.search.session import resolve_provider
+from recoserve.settings import Settings
+from recoserve.web import logs
+from recoserve.web.app import create_app
+from recoserve.web.connection import Connection
+
+SHUTDOWN_SECONDS = 30  # for requests in flight once the listeners are closed
+KEEP_ALIVE_SECONDS = 5
+BACKLOG = 2048
+YOUNG_OBJECTS = 20_000  # new containers that are worth a look for cycles; about 500 requests in flight
+SWITCH_SECONDS = 5e-4  # how long the event loop or the inference thread may hold the interpreter while the other waits for it
+
+log = logging.getLogger("recoserve.server")
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that drains its slot before it stops."""
+
+    def __init__(self, config: uvicorn.Config, slot: Slot, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._slot = slot
+        self._drain_seconds = drain_seconds
+
+    def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
+        first = self._slot.state is not State.DRAINING
+        if first:
+            self._slot.drain()
+        if not first or sig == signal.SIGINT or not self._drain_seconds or not self._slot.started:
+            self.should_exit = True
+            return
+        # Only that here: where the signal interrupts the log's stream, a line can't be written.
+        self._loop.call_soon_threadsafe(self._serve_on)
+
+    def _serve_on(self) -> None:
+        log.info("draining for %g s", self._drain_seconds)
+        self._loop.call_later(self._drain_seconds, self.stop)
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+
+def serve(settings: Settings, bundles: Sequence[Path], announce: Callable[[str], None] | None = None) -> None:
+    """Serve the models in `bundles`, the default one first, until a signal; `announce` is called with the address once they answer.
+
+    Raises ProviderUnavailable and SettingsInvalid at once, and BundleInvalid after the server has stopped.
+    """
+    malloc.settle()
+    logs.configure(settings.log_format)
+    # At Python's 5 ms a short run in the thread looks long, stays there, and under load is never seen to be short again.
+    sys.setswitchinterval(SWITCH_SECONDS)
+    resolve_provider(settings.provider)
+    listener = _listen(settings.host, settings.port)
+
+    def loaded(slot: Slot) -> None:
+        if not slot.started:
+            server.stop()
+            return
+        _spare_the_collector()
+        url = _address(listener)
+        _log_serving(slot, url, chosen=settings.default_model is not None)
+        if announce:
+            announce(url)
+
+    loaders = [partial(_load, bundle, settings) for bundle in bundles]
+    app = create_app(settings, loaders, loaded)
+    config = uvicorn.Config(
+        app.asgi,
+        http=Connection,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    server = Server(config, app.slot, settings.drain_seconds)
+    server.run([listener])
+    if app.slot.failure:
+        raise app.slot.failure
+
+
+def _load(bundle: Path, settings: Settings) -> Model:
+    """What is wrong is told with the folder: it may be one of several."""
+    try:
+        return load_model(bundle, settings.provider, settings.threads, settings.retrieval)
+    except BundleInvalid as error:
+        raise error.within(bundle) from None
+
+
+def _log_serving(slot: Slot, url: str, chosen: bool) -> None:
+    """The line that says what is served and where; `chosen`: the settings name the default model."""
+    infos = [model.manifest for model in slot.models]
+    default, others = infos[0], [f"{info.name} {info.version}" for info in infos[1:]]
+    if others:
+        why = "as set" if chosen else "the first in alphabetical order; --default-model chooses another"
+        log.info("the default model is %s (%s); also served: %s", default.name, why, ", ".join(others))
+    seconds = sum(slot.loaded(info.name).seconds for info in infos)
+    log.info("serving", extra={"model": default.name, "version": default.version, "url": url, "load_seconds": seconds})
+
+
+def _spare_the_collector() -> None:
+    """Keep the garbage collector from looking again and again at what stays, and at requests, which leave no cycles behind."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Before the model loads, so that a taken port is told at once and the address is known."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG)
+    except OSError as error:
+        raise SettingsInvalid(f"can't listen on {host} port {port}: {error.strerror}; choose another --host or --port") from None
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,111 @@
+"""How the items are turned before they are rounded, and that their head is found again in what was rounded."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from recoserve.bundle import contract
+from recoserve.bundle.archive import int8_copy
+from recoserve.bundle.head import SHARE, head_of
+from recoserve_export.graph.dot_score import Formula, Table
+from recoserve_export.write import int8_index, tensors
+from recoserve_export.write.rotation import MARGIN, even_mix, random_rotation, rotation_of
+
+COSINE, DOT = Formula(cosine=True), Formula(cosine=False)
+ITEMS = 3_000
+
+
+def along(energy, scale=1.0):
+    """Makes rows that have this `energy` [d] along axes that are no coordinates."""
+    axes = np.sqrt(energy)[:, None] * random_rotation(len(energy)).T * scale
+    return lambda rng: rng.standard_normal((ITEMS, len(energy))) @ axes
+
+
+def one_huge_row(rng):
+    items = rng.standard_normal((ITEMS, 32))
+    items[77] *= 1e30
+    return items
+
+
+FALLING = np.arange(1.0, 65) ** -0.85  # 28 axes hold 0.78 of it, 24 hold 0.74
+# Items, and how many dimensions their head has; None where it is a matter of rounding.
+TABLES = {
+    "falling": (along(FALLING), 28),
+    "falling slowly": (along(np.arange(1.0, 65) ** -0.1), 64),
+    "falling fast": (along(np.arange(1.0, 65) ** -3), 24),
+    "steps": (along(np.repeat([9.0, 1.0], [20, 32])), 20),
+    "hardly a head": (along(np.repeat([0.78 / 20, 0.22 / 20], 20)), 20),
+    "hardly none": (along(np.repeat([0.73 / 24, 0.27 / 20], [24, 20])), 44),
+    "spike": (along(np.array([100.0] + [1e-6] * 31)), 12),
+    "a direction and noise": (lambda rng: np.ones(48) + 0.3 * rng.standard_normal((ITEMS, 48)), 16),
+    "33 dimensions": (along(np.repeat([9.0, 1.0], [15, 18])), 16),
+    "50 dimensions": (along(np.arange(1.0, 51) ** -0.8), 24),
+    "random": (lambda rng: rng.standard_normal((ITEMS, 64)), 64),
+    "zeros": (lambda _: np.zeros((ITEMS, 16)), 16),
+    "one row": (lambda rng: rng.standard_normal((1, 16)), 8),
+    "fewer rows than dimensions": (lambda _: np.eye(40, 64), 32),
+    "three rows many times": (lambda rng: rng.standard_normal((3, 32))[rng.integers(0, 3, ITEMS)], 12),
+    "one huge row": (one_huge_row, 12),
+    "tiny": (along(FALLING, 1e-25), 28),
+    "denormals": (along(FALLING, 1e-40), None),
+    "very large": (along(FALLING, 1e35), 28),
+    **{f"{dim} of them": (along(np.array([100.0, *[1.0] * (dim - 1)])), dim if dim < 7 else 4) for dim in range(1, 8)},
+}
+
+
+def written(folder, items, formula):
+    """The int8 copy that an export writes, and the energy of each of its dimensions."""
+    table = Table("i", np.asarray(items, np.float32))
+    int8_index.write(folder, *tensors.write(folder / contract.TENSORS, table, table, formula), table, formula)
+    copy = int8_copy(folder / contract.SCREEN_GRAPHS[contract.SCREEN], *items.shape)
+    steps = np.repeat(copy.step.astype(np.float64), contract.BLOCK)
+    return copy, ((np.concatenate(copy.pieces, axis=1) * steps) ** 2).sum(axis=1)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_head_is_found_again_in_the_int8_copy(name, tmp_path):
+    """By what it holds: no file tells it."""
+    make, head = TABLES[name]
+    _, energy = written(tmp_path, make(np.random.default_rng(5)), DOT)
+
+    assert np.isfinite(energy).all()
+    assert head in (None, head_of(energy))
+
+
+@pytest.mark.parametrize("formula", [COSINE, DOT], ids=str)
+@pytest.mark.parametrize("name", TABLES)
+def test_every_turn_is_orthogonal_and_even(name, formula, tmp_path):
+    """No product changes, whatever the table holds, and no dimension of a head or of the rest has more energy than another."""
+    items = TABLES[name][0](np.random.default_rng(6))
+    read = formula.vectors(np.asarray(items, np.float32)).astype(np.float32).astype(np.float64)
+    dim, apart = items.shape[1], 1e-9 * (read**2).sum()
+
+    turn = rotation_of(np.array_split(read, 3), dim)
+    energy = ((read @ turn) ** 2).sum(axis=0)
+    heads = [n for n in range(1, dim + 1) if all(not len(part) or np.ptp(part) <= apart for part in np.split(energy, [n]))]
+    assert np.allclose(turn @ turn.T, np.eye(dim), rtol=0, atol=1e-12)
+    assert heads
+    kept = written(tmp_path, items, formula)[0].rotation
+    assert np.allclose(kept @ kept.T, np.eye(dim), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_an_export_takes_for_the_head_is_what_is_measured(seed, tmp_path):
+    """Law: for any falling spectrum of any width; what rounding takes from a head's share, its margin has."""
+    rng = np.random.default_rng(seed)
+    dim = int(rng.integers(8, 129))
+    items = along(np.arange(1.0, dim + 1) ** -rng.uniform(0.2, 1.5))(rng)
+    axes = np.linalg.eigvalsh(items.T @ items)[::-1]
+
+    assert head_of(written(tmp_path, items, DOT)[1]) in {head_of(axes, SHARE + MARGIN), head_of(axes)}
+
+
+@given(arrays(np.float64, st.integers(1, 40), elements=st.floats(0, 1e3) | st.floats(0, 1e80)))
+def test_a_mix_is_orthogonal_and_leaves_every_dimension_the_mean(energy):
+    """Law: for any energies, zeros among them."""
+    mix = even_mix(energy)
+
+    assert np.allclose(mix @ mix.T, np.eye(len(energy)), rtol=0, atol=1e-12)
+    assert np.allclose(energy @ mix**2, energy.mean(), rtol=1e-9, atol=0)

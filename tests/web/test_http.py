@@ -1,0 +1,369 @@
+"""Around the endpoints: media types, sizes, paths, request ids, deadlines, overload, health, metrics, defects."""
+
+import asyncio
+import json
+import re
+import threading
+
+import pytest
+from prometheus_client import REGISTRY
+
+from recoserve import errors
+from recoserve.errors import AnswerError, BundleInvalid
+from recoserve.scheduling.registry import State
+from recoserve.web import problems
+from tests.fakes import fake_model
+from tests.web.http import Application, assert_problem, item_ids
+
+BODY = b'{"user_id": 1, "k": 1}'
+
+
+@pytest.fixture(scope="module")
+def service():
+    with Application(fake_model, max_body_bytes=1000, request_timeout_ms=2000) as application:
+        yield application.wait_ready()
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/jsonp",
+        "application/json; charset=utf-16",
+        "application/json; charset=latin-1",
+    ],
+)
+def test_another_media_type_is_a_415(service, content_type):
+    """Cases 12 and 16."""
+    assert_problem(service.send(BODY, content_type), 415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "Application/JSON", "application/json; charset=UTF-8", 'application/json;charset="utf-8"']
+)
+def test_json_is_taken_however_it_is_spelt(service, content_type):
+    assert item_ids(service.send(BODY, content_type)) == [1]
+
+
+def test_a_compressed_body_is_a_415(service):
+    """Case 13."""
+    assert_problem(service.send(BODY, **{"Content-Encoding": "gzip"}), 415, "unsupported-media-type")
+
+
+def test_a_body_declared_too_large_is_a_413(service):
+    """Case 1."""
+    assert_problem(service.send(b" " * 1001), 413, "body-too-large")
+    assert item_ids(service.send(BODY + b" " * (1000 - len(BODY)))) == [1]
+
+
+def test_a_body_that_grows_too_large_is_a_413_midway(service):
+    """Case 2: the sender has more than the service takes."""
+    taken = []
+
+    async def chunks():
+        for place in range(1000):
+            taken.append(place)
+            yield b" " * 100
+
+    response = service.request("POST", "/recommend", content=chunks(), headers={"Content-Type": "application/json"})
+
+    assert_problem(response, 413, "body-too-large")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/nope"), ("POST", "/recommend/"), ("GET", "/model/1"), ("GET", "/%2e%2e/etc"), ("GET", "/%1b%5b31m%0a")],
+)
+def test_an_unknown_path_is_a_404_problem(service, method, path):
+    """Case 14."""
+    assert_problem(service.request(method, path), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/recommend"), ("DELETE", "/model"), ("POST", "/livez"), ("BREW", "/recommend")]
+)
+def test_a_wrong_method_is_a_405_problem_with_allow(service, method, path):
+    response = service.request(method, path)
+
+    assert_problem(response, 405, "method-not-allowed")
+    assert response.headers["allow"]
+
+
+@pytest.mark.parametrize("sent", ["abc", "A-b_c.9", "x" * 128])
+def test_a_request_id_is_taken_and_returned(service, sent):
+    assert sent == service.get("/model", headers={"X-Request-ID": sent}).headers["x-request-id"]
+
+
+@pytest.mark.parametrize("sent", ["", "x" * 129, "a b", "a\tb", "é".encode().decode("latin-1"), "<script>"])
+def test_another_request_id_is_replaced(service, sent):
+    """Case 15: nothing that could break a log line comes back."""
+    found = service.get("/model", headers={"X-Request-ID": sent.encode("latin-1")}).headers["x-request-id"]
+
+    assert re.fullmatch(r"[0-9a-f]{32}", found)
+
+
+def test_every_answer_tells_where_its_time_went(service):
+    for response in (service.recommend(user_id=1), service.recommend(user_id=-1), service.get("/nope")):
+        assert re.fullmatch(r"queue;dur=[\d.]+, inference;dur=[\d.]+", response.headers["server-timing"])
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def access_lines(capsys, log_format, *requests):
+    """What an application writes about some requests until its orderly end."""
+    with Application(fake_model, log_format=log_format) as application:
+        application.wait_ready()
+        for method, path, headers in requests:
+            application.request(method, path, headers=headers)
+    return capsys.readouterr().err.splitlines()
+
+
+def test_one_log_line_a_request_with_route_and_ids_but_no_path(capsys):
+    """Case 15: the line holds the route's template, never what the client typed; health is not logged."""
+    named = {"X-Request-ID": "mine", "traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+    (line,) = access_lines(capsys, "json", ("GET", "/evil%0apath", named), ("GET", "/livez", {}))
+
+    record = json.loads(line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", record.pop("time"))
+    assert record.pop("duration_ms") > 0
+    names = {"level": "INFO", "logger": "recoserve.access", "message": "request"}
+    assert record == {**names, "method": "GET", "route": "unmatched", "status": 404, "request_id": "mine", "trace_id": TRACE}
+
+
+def test_a_log_line_for_people_has_the_same_fields(capsys):
+    (line,) = access_lines(capsys, "text", ("DELETE", "/model", {"X-Request-ID": "mine"}))
+
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d INFO    request method=DELETE route=/model status=405 duration_ms=[\d.]+ request_id=mine", line
+    )
+
+
+def test_more_lines_than_are_written_at_once_all_come_in_order(capsys):
+    lines = access_lines(capsys, "json", *[("GET", "/model", {"X-Request-ID": f"r-{place}"}) for place in range(250)])
+
+    assert [f"r-{place}" for place in range(250)] == [json.loads(line)["request_id"] for line in lines]
+
+
+def test_unknown_paths_share_one_label(service):
+    """Case 14: labels can't be made to grow."""
+    for place in range(5):
+        service.get(f"/nope/{place}")
+        service.request(f"M{place}", "/nope")
+    labels = {
+        sample.labels["route"]
+        for metric in REGISTRY.collect()
+        if metric.name == "recoserve_http_request_duration_seconds"
+        for sample in metric.samples
+    }
+
+    assert labels <= {"unmatched", "/docs", "/openapi.json", "/", *service.app.api.openapi()["paths"]}
+
+
+def test_a_spent_deadline_is_a_504_without_inference():
+    """Case 71."""
+    model = fake_model()
+    with Application(lambda: model) as application:
+        application.wait_ready()
+        response = application.send(BODY, **{"X-Request-Timeout-Ms": "0"})
+
+    assert_problem(response, 504, "deadline-exceeded")
+    assert not any(session.runs for session in model._sessions.values())
+
+
+def test_a_deadline_that_passes_in_the_queue_is_a_504():
+    with Application(lambda: fake_model(seconds=0.3), max_batch_rows=1) as application:
+        application.wait_ready()
+        first, second = application.together({"user_id": 1}, {"user_id": 1}, headers={"X-Request-Timeout-Ms": "450"})
+
+    assert first.status_code == 200
+    assert_problem(second, 504, "deadline-exceeded")
+
+
+@pytest.mark.parametrize("wish", ["-1", "1.5", "soon", "", "9" * 30])
+def test_a_deadline_that_is_no_number_is_refused(service, wish):
+    assert_problem(service.send(BODY, **{"X-Request-Timeout-Ms": wish}), 422, "invalid-request")
+
+
+def test_more_than_the_queue_holds_is_a_503_with_retry_after():
+    """Case 70: refused at once, the rest answered."""
+    with Application(lambda: fake_model(seconds=0.05), max_queue_rows=3) as application:
+        responses = application.wait_ready().together(*[{"user_id": 1}] * 8)
+
+    refused = [response for response in responses if response.status_code != 200]
+    assert len(refused) == 5
+    for response in refused:
+        assert_problem(response, 503, "overloaded")
+        assert response.headers["retry-after"]
+
+
+def test_before_the_model_is_loaded_only_livez_is_well():
+    """Not ready is a 503 with Retry-After; the process answers all the while."""
+    gate = threading.Event()
+
+    def loader():
+        gate.wait(10)
+        return fake_model()
+
+    with Application(loader) as application:
+        assert application.get("/livez").status_code == 200
+        for path in ("/readyz", "/startupz", "/health", "/model"):
+            response = application.get(path)
+            assert_problem(response, 503, "not-ready")
+            assert response.headers["retry-after"]
+        assert_problem(application.recommend(user_id=1), 503, "not-ready")
+        gate.set()
+        application.wait_ready()
+        assert [application.get(path).status_code for path in ("/livez", "/readyz", "/startupz", "/health")] == [200] * 4
+
+
+def test_while_draining_readyz_says_so_and_requests_are_answered():
+    with Application(fake_model) as application:
+        application.wait_ready().slot.drain()
+
+        assert_problem(application.get("/readyz"), 503, "not-ready")
+        assert_problem(application.get("/health"), 503, "not-ready")
+        assert application.get("/startupz").status_code == 200
+        assert item_ids(application.recommend(user_id=1, k=1)) == [1]
+
+
+def test_a_bundle_that_fails_leaves_the_service_not_ready():
+    def loader():
+        raise BundleInvalid(["model.onnx: missing"])
+
+    with Application(loader) as application:
+        while application.slot.state is not State.FAILED:
+            application.get("/livez")
+        assert_problem(application.get("/readyz"), 503, "not-ready")
+
+
+def test_a_defect_is_a_500_problem_and_its_cause_is_logged_with_the_request_id(caplog):
+    """No traceback reaches the client; the next request is answered."""
+
+    def broken(_queries):
+        raise ZeroDivisionError("secret detail")
+
+    model = fake_model()
+    with Application(lambda: model) as application:
+        application.wait_ready()
+        model.rank = broken
+        response = application.recommend(user_id=1)
+        del model.rank
+
+        document = assert_problem(response, 500, "internal")
+        assert "secret" not in response.text
+        assert item_ids(application.recommend(user_id=1, k=1)) == [1]
+    (record,) = [record for record in caplog.records if record.name == "recoserve.error"]
+    assert document["request_id"] == record.request_id
+
+
+def test_a_defect_in_a_route_of_the_framework_is_the_same_problem_and_is_logged_once(caplog):
+    """FastAPI's own last catch would answer in plain text."""
+    model = fake_model()
+    with Application(lambda: model) as application:
+        application.wait_ready()
+        del model.retrieval
+        document = assert_problem(application.get("/model"), 500, "internal")
+        assert application.get("/readyz").status_code == 200
+
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert (record.name, record.request_id) == ("recoserve.error", document["request_id"])
+
+
+@pytest.mark.parametrize("stage", ["taken", "refused"])
+def test_a_closed_connection_is_asked_for_once_while_draining(stage):
+    """Kept alive, a connection would be closed under its next request."""
+    with Application(fake_model) as application:
+        application.wait_ready().slot.drain()
+        response = application.recommend(user_id=1) if stage == "taken" else application.send(BODY, "text/plain")
+
+    assert [value for name, value in response.headers.multi_items() if name == "connection"] == ["close"]
+
+
+def test_requests_in_flight_leave_out_health_and_the_scrape_itself():
+    with Application(lambda: fake_model(seconds=0.2)) as application:
+        application.wait_ready()
+
+        async def scene():
+            asking = asyncio.create_task(application._client.post("/recommend", json={"user_id": 1}))
+            await asyncio.sleep(0.05)
+            during = await application._client.get("/metrics")
+            await asking
+            return during, await application._client.get("/metrics")
+
+        found = [
+            float(re.search(r"^recoserve_http_requests_in_flight (.+)$", scrape.text, re.MULTILINE)[1])
+            for scrape in application._runner.run(scene())
+        ]
+    assert found == [1, 0]
+
+
+def test_health_and_model_say_what_answers(service):
+    assert service.get("/health").json() == {"status": "ready", "model": {"name": "fake", "version": "1"}}
+    model = service.get("/model").json()
+    assert model["users"] == {"count": 6, "type": "row", "min": 0, "max": 5}
+    assert (model["similarity"], model["dim"], model["provider"], model["limits"]["max_k"]) == ("cosine", 2, "cpu", 1000)
+
+
+def test_metrics_are_prometheus_text_or_openmetrics_when_asked_for(service):
+    service.recommend(user_id=1)
+    plain = service.get("/metrics")
+    openmetrics = service.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+
+    assert plain.headers["content-type"].startswith("text/plain")
+    assert openmetrics.headers["content-type"].startswith("application/openmetrics-text")
+    assert openmetrics.text.rstrip().endswith("# EOF")
+    assert 'recoserve_model_info{name="fake",provider="cpu",similarity="cosine",version="1"} 1.0' in plain.text
+    assert 'le="0.0001"' in plain.text
+    for name in (
+        "http_request_duration_seconds_count",
+        "http_requests_in_flight",
+        "queue_duration_seconds_count",
+        "queue_depth",
+        "batch_rows_count",
+        "inference_duration_seconds_count",
+        "retrieval_rows_total",
+        "model_load_timestamp_seconds",
+    ):
+        assert f"\nrecoserve_{name}" in plain.text
+
+
+def test_every_answer_error_has_one_row_in_the_table():
+    """A class without a row would become a 500."""
+
+    def leaves(kind):
+        return {kind}.union(*map(leaves, kind.__subclasses__()))
+
+    assert leaves(AnswerError) - {AnswerError} == set(problems.KINDS)
+    assert {kind.type for kind in problems.KINDS.values()}.isdisjoint({kind.type for kind in problems.BY_STATUS.values()})
+
+
+def test_a_pointer_escapes_its_parts():
+    """RFC 6901."""
+    assert problems.pointer(("a/b", 0, "~")) == "/a~1b/0/~0"
+    assert problems.pointer(()) == ""
+
+
+def test_the_schema_is_documented_with_its_problems(service):
+    schema = service.get("/openapi.json").json()
+
+    operation = schema["paths"]["/recommend"]["post"]
+    assert {"200", "400", "404", "413", "415", "422", "500", "503", "504"} == set(operation["responses"])
+    assert operation["requestBody"]["content"]["application/json"]["schema"]["$ref"] == "#/components/schemas/RecommendRequest"
+    assert "Problem" in schema["components"]["schemas"] and "HTTPValidationError" not in json.dumps(schema)
+
+
+def test_the_reference_page_needs_nothing_from_elsewhere(service):
+    """It must work in a closed network."""
+    page = service.get("/docs").text
+
+    assert "swagger" in page and not re.search(r"(src|href)=[\"']?(https?:)?//", page)
+    for asset in re.findall(r"(?:src|href)=[\"'](/[^\"']+)", page):
+        assert service.get(asset).status_code == 200
+
+
+def test_answer_errors_are_named_by_the_domain_and_not_by_http():
+    assert not any(word in (errors.__doc__ or "") for word in ("404", "422", "503"))

@@ -1,0 +1,152 @@
+"""What is not one strict JSON document never gets further (cases 18 to 26)."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recoserve import strict_json
+from recoserve.errors import AnswerError, MalformedJson
+from recoserve.recommend.requests import RecommendRequest
+from recoserve.settings import Settings
+from recoserve.web.json_route import understood, validated
+from tests.fakes import fake_model
+from tests.web.http import Application, assert_problem, item_ids
+
+LIMITS = Settings(max_k=9, max_list_ids=2)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+BAD = {
+    "empty": b"",
+    "truncated": b'{"user_id": 1',
+    "trailing junk": b'{"user_id": 1} x',
+    "two documents": b'{"user_id": 1}{"user_id": 1}',
+    "deep": b"[" * 100_000,
+    "deep and closed": b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
+    "5,000 digits": b'{"user_id": ' + b"9" * 5000 + b"}",
+    "NaN": b'{"user_id": NaN}',
+    "Infinity": b'{"user_id": -Infinity}',
+    "lone surrogate": b'{"user_id": "\\ud800"}',
+    "lone surrogate in a key": b'{"\\udfff": 1}',
+    "duplicate keys": b'{"user_id": 1, "user_id": 2}',
+    "duplicate keys below": b'{"user_id": {"a": 1, "a": 1}}',
+    "byte order mark": b'\xef\xbb\xbf{"user_id": 1}',
+    "UTF-16": '{"user_id": 1}'.encode("utf-16"),
+    "UTF-16 without mark": '{"user_id": 1}'.encode("utf-16-le"),
+    "Latin-1": '{"user_id": "é"}'.encode("latin-1"),
+    "single quotes": b"{'user_id': 1}",
+    "comment": b'{"user_id": 1 /* me */}',
+    "control character": b'{"user_id": "\x01"}',
+}
+
+
+@pytest.fixture(scope="module")
+def service():
+    with Application(fake_model) as application:
+        yield application.wait_ready()
+
+
+@pytest.mark.parametrize("body", BAD.values(), ids=BAD.keys())
+def test_malformed_json_is_a_400_and_the_next_request_is_answered(service, body):
+    assert_problem(service.send(body), 400, "malformed-json")
+    assert item_ids(service.recommend(user_id=1, k=1)) == [1]
+
+
+def test_a_number_beyond_float_is_refused(service):
+    """Case 21: it parses to infinity, which no field takes."""
+    assert_problem(service.send(b'{"user_id": 1e400}'), 422, "invalid-request", "/user_id")
+
+
+def test_a_pair_of_surrogates_is_a_character():
+    assert strict_json.parse(b'{"a": "\\ud83d\\ude00"}') == {"a": "\U0001f600"}
+
+
+@given(JSON)
+def test_whatever_is_json_comes_through_unchanged(document):
+    """Law: parse(dump(x)) == x."""
+    assert document == strict_json.parse(json.dumps(document).encode())
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_but_malformed_json(body):
+    """Law: every byte string parses or is MalformedJson."""
+    try:
+        strict_json.parse(body)
+    except MalformedJson as error:
+        assert str(error)
+
+
+FIELDS = ["user_id", "k", "exclude_item_ids", "exclude_seen", "candidate_item_ids", "include", "surprise"]
+IDS = st.integers(-2, 10) | st.integers() | JSON
+NEARLY = st.fixed_dictionaries({"user_id": st.integers(0, 5)}) | st.dictionaries(
+    st.sampled_from(FIELDS), JSON | st.lists(IDS) | IDS
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(JSON | NEARLY)
+def test_no_json_document_gives_a_500(service, document):
+    """Law: whatever a client sends is answered with 200 or a problem of its own making."""
+    response = service.recommend(document)
+
+    assert response.status_code in (200, 422)
+    if response.status_code == 422:
+        assert_problem(response, 422, json.loads(response.content)["type"].rsplit("/", 1)[1])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=300))
+def test_no_bytes_give_a_500(service, body):
+    """The same law below JSON."""
+    assert service.send(body).status_code in (200, 400, 422)
+
+
+SPACE = st.sampled_from(["", " ", "\n", "\t "])
+NUMBERS = st.sampled_from(
+    ["1", "-1", "0", "01", "-0", "1.0", "1e2", "1e400", "NaN", "-Infinity", str(2**63), str(2**64), "9" * 40, "9" * 5000]
+)
+STRINGS = st.sampled_from(['"a"', '"a:b"', '"\\u0061"', '"\\ud800"', '"\\ud83d\\ude00"', '"é"', '"\\n"', '"\x01"', '""', '":"'])
+VALUES = st.recursive(
+    NUMBERS | STRINGS | st.sampled_from(["true", "false", "null", '"metadata"', "[]", "{}"]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda found: "[" + ",".join(found) + "]")
+        | st.tuples(STRINGS, inner).map(lambda pair: "{" + ":".join(pair) + "}")
+    ),
+    max_leaves=4,
+)
+KEYS = st.sampled_from([f'"{name}"' for name in FIELDS] + ['"user\\u005fid"', '"k:"', '"\\ud800"'])
+MEMBERS = st.lists(st.tuples(SPACE, KEYS, SPACE, VALUES, SPACE), max_size=4)
+OBJECTS = MEMBERS.map(lambda found: "{" + ",".join(f"{a}{key}{b}:{value}{c}" for a, key, b, value, c in found) + "}")
+PLAUSIBLE = st.tuples(SPACE, st.just('"user_id":7'), MEMBERS).map(
+    lambda found: "{" + ",".join([found[0] + found[1], *(f"{key}:{value}" for _, key, _, value, _ in found[2])]) + "}"
+)
+BODIES = (PLAUSIBLE | OBJECTS | VALUES).map(str.encode) | st.binary(max_size=50) | PLAUSIBLE.map(lambda text: text.encode("utf-16"))
+
+
+def outcome(understand, body):
+    """The request, or all that a client could see of its error."""
+    try:
+        return understand(body)
+    except AnswerError as error:
+        return type(error), str(error), error.fields
+
+
+@settings(max_examples=2000, deadline=None)
+@given(BODIES)
+def test_the_short_way_of_reading_never_differs_from_the_strict_one(body):
+    """Law: understood(body) == validated(strict_json.parse(body)), the request or the error, whatever the bytes are."""
+    found = outcome(lambda sent: understood(RecommendRequest, sent, LIMITS), body)
+
+    assert outcome(lambda sent: validated(RecommendRequest, strict_json.parse(sent), LIMITS), body) == found
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"user_id": 1, "user_id": 2}', b'{"user_id":1,"user\\u005fid":2}', b'{"user_id":1,"k":5,"k":5}']
+)
+def test_a_key_that_stands_twice_is_seen_however_it_is_written(body):
+    with pytest.raises(MalformedJson, match="twice"):
+        understood(RecommendRequest, body, LIMITS)
