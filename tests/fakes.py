@@ -9,11 +9,12 @@ import numpy as np
 from recoserve.bundle import contract
 from recoserve.bundle.archive import Bundle
 from recoserve.bundle.golden import Golden
-from recoserve.bundle.item_metadata import Catalogue, Lines, SeenPairs, lines
+from recoserve.bundle.interactions import Interactions
+from recoserve.bundle.item_metadata import ItemMetadata, Lines, lines
 from recoserve.bundle.manifest import Manifest
 from recoserve.bundle.vocabulary import RowNumbers
 from recoserve.search.model import Model
-from recoserve.search.query import Ranked
+from recoserve.search.query import Ranking
 
 
 class FakeSession:
@@ -72,7 +73,7 @@ class StubModel:
         time.sleep(self.seconds)
         if self.guilty.intersection(self.batches[-1]):
             raise ZeroDivisionError
-        return [Ranked(np.array([query.by]), np.ones(1, np.float32), "full_scan") for query in queries]
+        return [Ranking(np.array([query.by]), np.ones(1, np.float32), "full_scan") for query in queries]
 
 
 def even_likes_even(users=6, items=8):
@@ -93,8 +94,8 @@ def fake_model(users=6, items=8, user_ids=None, item_ids=None, seen=None, metada
         users=user_ids or RowNumbers(users),
         items=item_ids or RowNumbers(items),
         golden=_golden(user_table, item_table),
-        catalogue=Catalogue(Lines(np.frombuffer(b"".join(lines(metadata)), np.uint8))) if metadata else None,
-        seen=SeenPairs.from_pairs(*np.array(seen, np.int64).T, users, items) if seen else None,
+        item_metadata=ItemMetadata(Lines(np.frombuffer(b"".join(lines(metadata)), np.uint8))) if metadata else None,
+        interactions=Interactions.from_pairs(*np.array(seen, np.int64).T, users, items) if seen else None,
     )
     return Model(bundle, {role: FakeSession(role, user_table, item_table, seconds) for role in contract.GRAPHS})
 

@@ -170,7 +170,7 @@ def service(bundle, way):
 def test_it_is_the_retrieval_asked_for(service, world, way):
     """A model without vectors has but one way."""
     expected = way if world.tables else "plain"
-    assert takes(service.slot.current(), expected)
+    assert takes(service.registry.current(), expected)
     assert service.get("/model").json()["retrieval"] == ("plain" if expected == "plain" else "exact")
 
 

@@ -15,7 +15,7 @@ import sys
 from recoserve import malloc
 
 if sys.argv[1] == "settled":
-    malloc.settle()
+    malloc.configure()
 
 def memory_mib():
     with open("/proc/self/status") as status:

@@ -56,7 +56,7 @@ def test_the_answers_held_against_it_are_found_in_that_way(service, way):
     before = proved(service)
     service.recommend(user_id=7)
 
-    assert takes(service.slot.current(), way)
+    assert takes(service.registry.current(), way)
     assert proved(service) - before == (way != "plain")
 
 

@@ -105,7 +105,7 @@ def test_the_service_answers_as_a_brute_force_over_the_frameworks_tables(trained
                 items = client.post("/recommend", json=body).raise_for_status().json()["items"]
                 allowed = trained.scores[row].copy()
                 if exclude_seen:
-                    allowed[bundle.seen.of(row)] = -np.inf
+                    allowed[bundle.interactions.of(row)] = -np.inf
                 rows = [bundle.items.find(item["item_id"]) for item in items]
                 assert len(rows) == K and all(item["metadata"]["title"] for item in items)
                 assert_best(allowed, rows, [item["score"] for item in items])

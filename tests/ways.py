@@ -5,9 +5,9 @@ from contextlib import contextmanager
 import pytest
 
 from recoserve.scheduling import loader
-from recoserve.search.bounded_search import Plain, Screened
+from recoserve.search.bounded_search import BoundedSearch, FullScan
 from recoserve.search.kernel import library
-from recoserve.search.kernel_search import Native
+from recoserve.search.kernel_search import KernelSearch
 
 WAYS = ("exact", "graphs", "plain")
 
@@ -27,5 +27,5 @@ def found_by(way):
 
 def takes(model, way):
     """Whether a loaded model takes that way."""
-    kinds = {"exact": Native if library.libraries() else Screened, "graphs": Screened, "plain": Plain}
+    kinds = {"exact": KernelSearch if library.libraries() else BoundedSearch, "graphs": BoundedSearch, "plain": FullScan}
     return isinstance(model._retrieval, kinds[way])

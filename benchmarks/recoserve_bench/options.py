@@ -21,7 +21,7 @@ from recoserve.recommend.query_builder import of_user
 from recoserve.recommend.requests import RecommendRequest
 from recoserve.scheduling.loader import load_model
 from recoserve.search.model import Model
-from recoserve.search.query import Ranked
+from recoserve.search.query import Ranking
 from recoserve_bench import figures
 from recoserve_bench.bundle import bundle_of
 from recoserve_bench.figures import Figure
@@ -138,7 +138,7 @@ def print_figures(found: Sequence[Figure]) -> None:
     figures.print_table(["request", "median ms", "p99 ms", "to plain", "wrong", "ways"], rows)
 
 
-def _asked(model: Model, wanted: RecommendRequest) -> tuple[Ranked, float]:
+def _asked(model: Model, wanted: RecommendRequest) -> tuple[Ranking, float]:
     """From ids to ranked rows, as the service does it, but for the queue and HTTP."""
     began = perf_counter()
     (ranked,) = model.rank([of_user(model, wanted).query])
@@ -179,7 +179,7 @@ def _allowed(catalogue: Catalogue, wanted: RecommendRequest, scores: Doubles, be
     return np.where(passing, scores, -np.inf)
 
 
-def _exact(allowed: Doubles, wanted: RecommendRequest, ranked: Ranked) -> bool:
+def _exact(allowed: Doubles, wanted: RecommendRequest, ranked: Ranking) -> bool:
     """Whether an answer is the best that is allowed: ties aside, or the greedy choice of a diverse one among the best."""
     rows = ranked.item_rows
     if wanted.diversity:

@@ -13,7 +13,8 @@ import numpy as np
 from recoserve.bundle import contract
 from recoserve.bundle.archive import Draft
 from recoserve.bundle.golden import Golden
-from recoserve.bundle.item_metadata import SeenPairs, lines
+from recoserve.bundle.interactions import Interactions
+from recoserve.bundle.item_metadata import lines
 from recoserve.bundle.manifest import NAME, Manifest
 from recoserve.errors import ExportRefused
 from recoserve_export.graph.dot_score import DotSource
@@ -156,7 +157,7 @@ class Companions:
 
     ids: Mapping[str, Ids]
     catalogue: Sequence[Any] | None
-    seen: SeenPairs | None
+    seen: Interactions | None
     notes: tuple[str, ...]
 
 

@@ -1,9 +1,9 @@
 """Which rows and pairs are looked at where not all of them can be: seeded, the first and the last among them."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
+from recoserve.bundle.arrays import Rows
+
 PAIRS = 4096
 MANY_PAIRS = 2_000_000  # fewer are all compared
 USERS = 64  # ranked over the whole catalogue, where not all can be

@@ -25,7 +25,7 @@ from recoserve.inspection.drawing import svg
 from recoserve.inspection.items import readable
 from recoserve.inspection.page import html
 from recoserve.recommend.recommender import recommend_now
-from recoserve.recommend.requests import Ranking, RecommendRequest
+from recoserve.recommend.requests import RecommendRequest, SelectionOptions
 from recoserve.scheduling.loader import load_model
 from recoserve.settings import Settings, load_settings
 from recoserve.web import problems
@@ -180,7 +180,7 @@ def batch(
     try:
         model = load_model(find_bundle(bundle), settings.provider, settings.threads, settings.retrieval)
         excluded = [_external(model.bundle.items, item) for item in exclude_item or []]
-        clauses = validated(Ranking, {"filter": _filter(filter)}, settings).conditions
+        clauses = validated(SelectionOptions, {"filter": _filter(filter)}, settings).conditions
         plan = make_plan(model.bundle, k, exclude_seen, excluded, clauses)
         done = write_all(model, plan, output, batch_rows, part_seconds, restart)
     except KeyboardInterrupt:

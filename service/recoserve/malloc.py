@@ -13,7 +13,7 @@ SETTINGS = {
 }
 
 
-def settle() -> None:
+def configure() -> None:
     """From now on one heap for all threads, from which blocks of 256 KiB and more stay out; the environment's own wishes hold.
 
     Does nothing where the C library has no such settings.

@@ -20,7 +20,7 @@ from recoserve.batch.run import write_all
 from recoserve.bundle.archive import open_bundle
 from recoserve.bundle.vocabulary import RowNumbers
 from recoserve.scheduling.loader import load_model
-from recoserve.search.query import Query, Ranked
+from recoserve.search.query import Query, Ranking
 from recoserve_export import export_model
 from tests.bundles import make_bundle
 from tests.export.models import random_tables
@@ -103,7 +103,7 @@ def test_excluded_and_seen_items_are_in_no_list(bundle, tmp_path):
     )
 
     model = load_model(bundle)
-    excluded = [np.union1d([2], model.bundle.seen.of(user)) for user in range(6)]
+    excluded = [np.union1d([2], model.bundle.interactions.of(user)) for user in range(6)]
     assert_answers(tmp_path / "out.parquet", model, [Query(user, 8, rows) for user, rows in enumerate(excluded)])
 
 
@@ -318,7 +318,7 @@ def test_without_pyarrow_one_line_names_the_extra(bundle, tmp_path):
 def test_where_parts_end_leaves_no_trace_in_the_file(bundle, tmp_path):
     """Not even in a column of several pages and row groups: 3,000 users of 400 items, cut anywhere."""
     rng, opened = np.random.default_rng(3), replace(open_bundle(bundle), users=RowNumbers(3000))
-    answers = [Ranked(rng.integers(0, 8, 400), rng.random(400, np.float32)) for _ in range(3000)]
+    answers = [Ranking(rng.integers(0, 8, 400), rng.random(400, np.float32)) for _ in range(3000)]
     tables = table.Tables(opened, {"k": 400})
     written = set()
     for count in (0, 1, 7, 40):
@@ -334,7 +334,7 @@ def test_answers_out_of_turn_are_a_defect(bundle, tmp_path):
     """Were a run's answers lost, the next ones must not take their place."""
     opened = open_bundle(bundle)
     document = make_plan(opened, 1).document()
-    one = [Ranked(np.array([3]), np.ones(1, np.float32))]
+    one = [Ranking(np.array([3]), np.ones(1, np.float32))]
     with parts.opened(tmp_path / "out.parquet", document, table.Tables(opened, document), 0) as found:
         found.add(0, one)
         with pytest.raises(RuntimeError, match="1 is the next"):

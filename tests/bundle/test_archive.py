@@ -53,8 +53,8 @@ def test_a_whole_bundle_opens_with_all_that_was_put_in(bundle):
 
     assert sorted(opened.manifest.sizes) == FILES
     assert (len(opened.users), len(opened.items), opened.manifest.dim) == (6, 8, 2)
-    assert [opened.catalogue.metadata(row) for row in range(8)] == METADATA
-    assert [opened.seen.of(row).tolist() for row in range(3)] == [[0, 4], [], [6]]
+    assert [opened.item_metadata.metadata(row) for row in range(8)] == METADATA
+    assert [opened.interactions.of(row).tolist() for row in range(3)] == [[0, 4], [], [6]]
 
 
 @pytest.mark.parametrize("name", [*FILES, "manifest.json"])

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recoserve.bundle.item_metadata import Lines, SeenPairs, lines
+from recoserve.bundle.interactions import Interactions
+from recoserve.bundle.item_metadata import Lines, lines
 from recoserve.errors import BundleInvalid
 
 PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)))
@@ -28,7 +29,7 @@ def test_a_cut_off_line_is_refused():
 def test_a_user_has_seen_the_items_of_the_pairs_and_no_others(pairs):
     """Law: of(u) is the sorted set of u's items."""
     users, items = np.array([pair[0] for pair in pairs], np.int64), np.array([pair[1] for pair in pairs], np.int64)
-    seen = SeenPairs.from_pairs(users, items, 5, 7)
+    seen = Interactions.from_pairs(users, items, 5, 7)
 
     assert [sorted({item for user, item in pairs if user == row}) for row in range(5)] == [
         seen.of(row).tolist() for row in range(5)
@@ -41,4 +42,4 @@ def test_a_user_has_seen_the_items_of_the_pairs_and_no_others(pairs):
 )
 def test_arrays_that_do_not_fit_are_refused(offsets, items):
     with pytest.raises(BundleInvalid, match="seen pairs"):
-        SeenPairs(np.array(offsets, np.int64), np.array(items, np.int32), 7)
+        Interactions(np.array(offsets, np.int64), np.array(items, np.int32), 7)

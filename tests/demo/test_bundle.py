@@ -28,7 +28,7 @@ def test_it_was_made_from_the_library_that_the_script_generates(bundle, made):
         said = {"title": book.title, "author": book.author, "genres": list(book.genres), "year": book.year}
         assert bundle.catalogue.metadata(row) == said
     read = {(rating.user_id - 1, rating.book_id - 1) for rating in made.ratings}
-    assert {(user, int(item)) for user in range(200) for item in bundle.seen.of(user)} == read
+    assert {(user, int(item)) for user in range(200) for item in bundle.interactions.of(user)} == read
 
 
 def test_ids_run_from_1_upward(bundle):
@@ -42,7 +42,7 @@ def test_seven_of_ten_recommended_books_are_of_a_genre_that_the_reader_loves(uns
     ranked = session.run(None, {"user_id": np.arange(200), "k": np.array([300])})[0]
     shares = []
     for reader in made.readers:
-        seen = set(bundle.seen.of(reader.user_id - 1).tolist()) if unseen else set()
+        seen = set(bundle.interactions.of(reader.user_id - 1).tolist()) if unseen else set()
         best = [row for row in ranked[reader.user_id - 1].tolist() if row not in seen][:10]
         shares.append(sum(reader.loves(made.books[row]) for row in best) / 10)
 

@@ -16,7 +16,7 @@ from recoserve.recommend.requests import (
     SimilarItemsRequest,
 )
 from recoserve.scheduling.loader import load_model
-from recoserve.search.query import Nearest, Query
+from recoserve.search.query import NeighbourQuery, Query
 from tests.bundles import make_bundle
 
 SEEN = {0: [0, 4], 2: [6]}
@@ -87,7 +87,7 @@ def test_near_items_of_unit_vectors_are_searched_for_and_others_looked_through(m
 
     assert isinstance(searched, Query) and searched.excluded.tolist() == [3, 7]
     assert searched.by.tolist() == [0, 1]
-    assert looked_through == Nearest("item", 3, 2, looked_through.excluded)
+    assert looked_through == NeighbourQuery("item", 3, 2, looked_through.excluded)
     found = [each.rank([query])[0] for each, query in ((model, searched), (dot_model, looked_through))]
     assert [one.item_rows.tolist() for one in found] == [[1, 5], [1, 5]]
 

@@ -1,4 +1,4 @@
-"""The queue is bounded in rows, a batch is what waits, deadlines and departures cost nothing, and nobody gets another's answer."""
+"""The queue is bounded in rows, a batch is what waits, deadlines and disconnects cost nothing, and nobody gets another's answer."""
 
 import asyncio
 import threading
@@ -74,7 +74,7 @@ def test_queries_run_off_the_event_loop_and_their_times_are_told():
 
 
 def test_a_model_that_ranks_one_user_at_a_time_is_given_one_a_run():
-    """So that deadlines and departures are looked at in between, however many wait."""
+    """So that deadlines and disconnects are looked at in between, however many wait."""
 
     async def scene(model):
         async with batching() as batcher:

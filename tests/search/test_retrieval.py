@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from recoserve.bundle import contract
 from recoserve.bundle.archive import int8_copy
 from recoserve.scheduling.loader import load_model
-from recoserve.search.bounded_search import WORTH_SCREENING, Plain, Screened
+from recoserve.search.bounded_search import WORTH_SCREENING, BoundedSearch, FullScan
 from recoserve.search.cpu import query_levels
 from recoserve.search.filters import Mask
 from recoserve.search.kernel import library
-from recoserve.search.kernel.index import Catalogue
+from recoserve.search.kernel.index import Index
 from recoserve.search.kernel.library import Library, libraries
-from recoserve.search.kernel_search import Native
+from recoserve.search.kernel_search import KernelSearch
 from recoserve.search.query import Query
 from recoserve.search.session import OnnxSession
 from recoserve_export import export_model
@@ -39,12 +39,12 @@ def open_graphs(folder, users, items, formula):
     return {role: OnnxSession(folder / name, "cpu", 2, prepack=role == contract.SCREEN) for role, name in files.items()}
 
 
-def natives(folder, sessions, users, items, formula):
+def kernel_searches(folder, sessions, users, items, formula):
     """The compiled kernel, by each library that this processor can run, over the same files."""
     users, items = (formula.vectors(np.asarray(table, np.float32)).astype(np.float32) for table in (users, items))
     copy = int8_copy(folder / contract.SCREEN_GRAPHS[contract.SCREEN], *items.shape)
-    catalogues = [Catalogue(Library(*each), items, copy, 2) for each in libraries().items()]
-    return [Native(catalogue, users, len(items), sessions.get(contract.FINISH)) for catalogue in catalogues]
+    catalogues = [Index(Library(*each), items, copy, 2) for each in libraries().items()]
+    return [KernelSearch(catalogue, users, len(items), sessions.get(contract.FINISH)) for catalogue in catalogues]
 
 
 def test_this_processor_has_a_kernel():
@@ -124,11 +124,11 @@ def test_nasty_tables_are_ranked_exactly(name, formula, tmp_path):
     lengths = np.linalg.norm(formula.vectors(np.asarray(users, np.float32)), axis=1) * np.abs(items).max() * items.shape[1]
     ways = set()
     for retrieval in (
-        Screened(sessions, ITEMS),
-        Screened(sessions, ITEMS, first_blocks=2, kept_per_first=1),
-        Screened(sessions, ITEMS, first_blocks=4, kept_per_first=2, levels=63),
-        Plain(sessions, ITEMS),
-        *natives(tmp_path, sessions, users, items, formula),
+        BoundedSearch(sessions, ITEMS),
+        BoundedSearch(sessions, ITEMS, first_blocks=2, kept_per_first=1),
+        BoundedSearch(sessions, ITEMS, first_blocks=4, kept_per_first=2, levels=63),
+        FullScan(sessions, ITEMS),
+        *kernel_searches(tmp_path, sessions, users, items, formula),
     ):
         for query, ranked in zip(queries, retrieval.top(queries), strict=True):
             scale = 1.0 if formula.cosine else max(lengths[query.by] * 1e-2, np.abs(scores[query.by]).max())
@@ -172,8 +172,8 @@ def test_any_shape_and_any_selection_is_ranked_exactly(data):
             passing = rng.integers(0, items, data.draw(st.integers(0, items)))
             mask = Mask.of_rows(passing, items) if data.draw(st.booleans()) else None
             queries.append(Query(by, k, excluded, mask=mask))
-        compiled = natives(Path(folder), sessions, *tables, formula)
-        for retrieval in (Screened(sessions, items, first_blocks=1, kept_per_first=1), Plain(sessions, items), *compiled):
+        compiled = kernel_searches(Path(folder), sessions, *tables, formula)
+        for retrieval in (BoundedSearch(sessions, items, first_blocks=1, kept_per_first=1), FullScan(sessions, items), *compiled):
             for user, (query, ranked) in enumerate(zip(queries, retrieval.top(queries), strict=True)):
                 assert_exact(ranked, scores[user], query, max(1.0, np.abs(scores).max()))
 
@@ -183,7 +183,7 @@ def test_what_an_answer_may_not_hold_is_passed_over_however_good_it_is(tmp_path)
     rng = np.random.default_rng(5)
     users, items = clustered(rng, 4, 16), clustered(rng, 60_000, 16)
     sessions, scores = open_graphs(tmp_path, users, items, COSINE), oracle(users, items, COSINE)
-    for retrieval in (Screened(sessions, len(items)), *natives(tmp_path, sessions, users, items, COSINE)):
+    for retrieval in (BoundedSearch(sessions, len(items)), *kernel_searches(tmp_path, sessions, users, items, COSINE)):
         for user in range(4):
             best = np.argsort(-scores[user])
             masks = [Mask.of_rows(rows, len(items)) for rows in (best[100:], best[:100], np.sort(best)[: len(items) // 2])]
@@ -200,9 +200,9 @@ def test_batch_mates_change_nothing(kind, tmp_path):
     users, items = clustered(rng, 40, 16), clustered(rng, 20_000, 16)
     sessions = open_graphs(tmp_path, users, items, COSINE)
     if kind == "native":
-        retrieval = natives(tmp_path, sessions, users, items, COSINE)[0]
+        retrieval = kernel_searches(tmp_path, sessions, users, items, COSINE)[0]
     else:
-        retrieval = Screened(sessions, 20_000) if kind == "exact" else Plain(sessions, 20_000)
+        retrieval = BoundedSearch(sessions, 20_000) if kind == "exact" else FullScan(sessions, 20_000)
     queries = [Query(user, 5 + user % 3, np.arange(user % 4 * 7)) for user in range(40)]
     alone = [retrieval.top([query])[0] for query in queries]
     for size in (2, 7, 40):
@@ -217,7 +217,7 @@ def test_ties_across_blocks_go_to_the_lowest_rows(tmp_path):
     users, items = np.eye(2), np.tile([1.0, 0.0], (ITEMS, 1))
     items[7] = [0, 1]
     sessions = open_graphs(tmp_path, users, items, COSINE)
-    for retrieval in (Screened(sessions, ITEMS, first_blocks=2), *natives(tmp_path, sessions, users, items, COSINE)):
+    for retrieval in (BoundedSearch(sessions, ITEMS, first_blocks=2), *kernel_searches(tmp_path, sessions, users, items, COSINE)):
         (ranked,) = retrieval.top([Query(0, 10)])
         assert ranked.item_rows.tolist() == [0, 1, 2, 3, 4, 5, 6, 8, 9, 10]
 
@@ -229,13 +229,13 @@ def test_every_answer_tells_its_way_out(tmp_path):
     items[:8] = 10 * np.eye(16)[0]
     sessions = open_graphs(tmp_path, users, items, DOT)
 
-    retrieval = Screened(sessions, 20_000)
+    retrieval = BoundedSearch(sessions, 20_000)
     assert [ranked.path for ranked in retrieval.top([Query(0, 5), Query(0, 15_000)])] == ["proved", "full_scan"]
 
 
 def test_everything_excluded_is_an_empty_answer(tmp_path):
     users, items = np.eye(2), clustered(np.random.default_rng(2), ITEMS, 2)
-    retrieval = Screened(open_graphs(tmp_path, users, items, COSINE), ITEMS, first_blocks=2)
+    retrieval = BoundedSearch(open_graphs(tmp_path, users, items, COSINE), ITEMS, first_blocks=2)
 
     (ranked,) = retrieval.top([Query(0, 10, np.arange(ITEMS))])
     assert ranked.item_rows.tolist() == []

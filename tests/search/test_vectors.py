@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recoserve.search.filters import Mask
-from recoserve.search.query import Nearest
+from recoserve.search.query import NeighbourQuery
 from recoserve.search.vectors import Table, Vectors
 
 ROWS, WIDTH = 9, 3
@@ -26,7 +26,7 @@ def cosine(left, right):
 def test_the_nearest_are_those_of_largest_cosine_without_the_row_itself(table, row, k, excluded, candidates, passing):
     """Law: the brute force, under exclusions, candidates and a mask; equals to float32 in any order but by falling cosine."""
     mask = None if passing is None else Mask.of_rows(passing, ROWS)
-    found = Table(table, unit=False).nearest(Nearest("item", row, k, excluded, candidates), mask)
+    found = Table(table, unit=False).nearest(NeighbourQuery("item", row, k, excluded, candidates), mask)
 
     left = set(range(ROWS) if candidates is None else candidates.tolist()) - set(excluded.tolist()) - {row}
     left &= set(range(ROWS) if passing is None else passing.tolist())
@@ -39,7 +39,7 @@ def test_the_nearest_are_those_of_largest_cosine_without_the_row_itself(table, r
 @pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e20, 1e30])
 def test_cosines_are_right_where_products_of_two_rows_leave_float32(scale):
     table = (np.array([[1, 0], [1, 1], [0, 1], [-1, 0]]) * scale).astype(np.float32)
-    found = Table(table, unit=False).nearest(Nearest("item", 0, 3), None)
+    found = Table(table, unit=False).nearest(NeighbourQuery("item", 0, 3), None)
 
     assert found.item_rows.tolist() == [1, 2, 3]
     assert found.scores == pytest.approx([0.5**0.5, 0, -1], abs=1e-6)
@@ -48,9 +48,9 @@ def test_cosines_are_right_where_products_of_two_rows_leave_float32(scale):
 def test_equally_near_rows_come_in_row_order_and_zeros_are_near_nothing():
     table = np.array([[1, 0], [0, 0], [2, 0], [4, 0], [0, 3]], np.float32)
 
-    found = Table(table, unit=False).nearest(Nearest("user", 0, 4), None)
+    found = Table(table, unit=False).nearest(NeighbourQuery("user", 0, 4), None)
     assert (found.item_rows.tolist(), found.scores.tolist()) == ([2, 3, 1, 4], [1, 1, 0, 0])
-    zeros = Table(table, unit=False).nearest(Nearest("user", 1, 2), None)
+    zeros = Table(table, unit=False).nearest(NeighbourQuery("user", 1, 2), None)
     assert (zeros.item_rows.tolist(), zeros.scores.tolist()) == ([0, 2], [0, 0])
 
 
@@ -144,5 +144,5 @@ def test_a_lone_reason_carries_everything():
 def test_a_table_larger_than_is_read_at_once_is_read_whole():
     table = Table(np.array([[3, 4], [0, 0], [1, 0], [0, 2], [4, 3]], np.float32), unit=False, at_once=2)
 
-    assert table.nearest(Nearest("item", 0, 2), None).item_rows.tolist() == [4, 3]
+    assert table.nearest(NeighbourQuery("item", 0, 2), None).item_rows.tolist() == [4, 3]
     assert history(Vectors(table.rows, table.rows, unit=False), [2]) == pytest.approx([np.sqrt(11), 0])

@@ -14,7 +14,7 @@ class Application:
 
     def __init__(self, *loaders, **settings):
         self.app = create_app(Settings(**settings), loaders)
-        self.slot = self.app.slot
+        self.registry = self.app.registry
         self._runner = asyncio.Runner()
 
     def __enter__(self):
@@ -61,7 +61,7 @@ class Application:
 
     def wait_ready(self):
         async def wait():
-            while not self.slot.ready:
+            while not self.registry.ready:
                 await asyncio.sleep(0.001)
 
         self._runner.run(asyncio.wait_for(wait(), 5))

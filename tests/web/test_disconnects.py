@@ -13,7 +13,7 @@ import uvicorn
 from recoserve.bundle import contract
 from recoserve.settings import Settings
 from recoserve.web.app import create_app
-from recoserve.web.disconnects import Departures
+from recoserve.web.disconnects import DisconnectWatch
 from tests.fakes import fake_model
 from tests.server import until
 from tests.web.http import item_ids
@@ -35,7 +35,7 @@ class Served:
         thread = threading.Thread(target=server.run, args=([self.listener],))
         thread.start()
         try:
-            until(lambda: self.app.slot.ready)
+            until(lambda: self.app.registry.ready)
             yield self
         finally:
             self.session.gate.set()
@@ -100,10 +100,10 @@ def test_a_task_that_is_cancelled_for_another_reason_stays_cancelled():
         await asyncio.Event().wait()
 
     async def scene():
-        visits, departures = [], Departures()
+        visits, disconnects = [], DisconnectWatch()
 
         async def wait():
-            visits.append(departures.enter(never))
+            visits.append(disconnects.enter(never))
             await asyncio.Event().wait()
 
         task = asyncio.create_task(wait())

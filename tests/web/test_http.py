@@ -222,7 +222,7 @@ def test_before_the_model_is_loaded_only_livez_is_well():
 
 def test_while_draining_readyz_says_so_and_requests_are_answered():
     with Application(fake_model) as application:
-        application.wait_ready().slot.drain()
+        application.wait_ready().registry.drain()
 
         assert_problem(application.get("/readyz"), 503, "not-ready")
         assert_problem(application.get("/health"), 503, "not-ready")
@@ -235,7 +235,7 @@ def test_a_bundle_that_fails_leaves_the_service_not_ready():
         raise BundleInvalid(["model.onnx: missing"])
 
     with Application(loader) as application:
-        while application.slot.state is not State.FAILED:
+        while application.registry.state is not State.FAILED:
             application.get("/livez")
         assert_problem(application.get("/readyz"), 503, "not-ready")
 
@@ -277,7 +277,7 @@ def test_a_defect_in_a_route_of_the_framework_is_the_same_problem_and_is_logged_
 def test_a_closed_connection_is_asked_for_once_while_draining(stage):
     """Kept alive, a connection would be closed under its next request."""
     with Application(fake_model) as application:
-        application.wait_ready().slot.drain()
+        application.wait_ready().registry.drain()
         response = application.recommend(user_id=1) if stage == "taken" else application.send(BODY, "text/plain")
 
     assert [value for name, value in response.headers.multi_items() if name == "connection"] == ["close"]

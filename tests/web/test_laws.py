@@ -54,7 +54,7 @@ def tight(folder, way):
 
 
 def test_answers_are_found_in_that_way(service, tight, way):
-    assert all(takes(application.slot.current(), way) for application in (service, tight))
+    assert all(takes(application.registry.current(), way) for application in (service, tight))
 
 
 some_items = st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=30)

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recoserve.bundle.arrays import Float64Array, Rows
 from recoserve.bundle.golden import score_difference
 from recoserve.errors import ExportRefused
 from recoserve_export.graph import monotone_tail
 from recoserve_export.graph.monotone_tail import Tail
-from recoserve_export.sampling import Rows, sample_pairs
-
-Scores = NDArray[np.float64]
+from recoserve_export.sampling import sample_pairs
 
 CHUNK_ELEMENTS = 1 << 22  # 32 MiB of float64 at a time
 UNEXPLAINED = (
@@ -59,7 +58,7 @@ class DotSource:
     name: str
     users: Table
     items: Table
-    scores: Callable[[Rows, Rows], Scores] | None = None
+    scores: Callable[[Rows, Rows], Float64Array] | None = None
     structure: str | None = None
     digest: str | None = None
     own: "Formula | None" = None
@@ -77,12 +76,12 @@ class Formula:
     def __str__(self) -> str:
         return monotone_tail.written(self.tail, "cosine" if self.cosine else "dot")
 
-    def vectors(self, block: NDArray[np.floating[Any]]) -> Scores:
+    def vectors(self, block: NDArray[np.floating[Any]]) -> Float64Array:
         """Rows as this form multiplies them, float64: of length 1 for a cosine, where a zero row stays zero."""
         exact = np.asarray(block, np.float64)
         return unit_rows(exact) if self.cosine else exact
 
-    def finish(self, products: Scores) -> Scores:
+    def finish(self, products: Float64Array) -> Float64Array:
         """The score that belongs to each product."""
         return monotone_tail.finish(self.tail, products)
 
@@ -90,10 +89,10 @@ class Formula:
 FORMULAS = tuple(Formula(cosine, end) for end in ((), monotone_tail.SIGMOID) for cosine in (False, True))
 
 
-def unit_rows(rows: Scores) -> Scores:
+def unit_rows(rows: Float64Array) -> Float64Array:
     """Divide each row by its length; a zero row stays zero."""
     lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
-    found: Scores = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    found: Float64Array = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
     return found
 
 
@@ -146,7 +145,7 @@ def recognise(source: DotSource) -> tuple[Formula | None, int, float]:
     return form, len(users), gap
 
 
-def _own_misfit(source: DotSource, own: Formula, users: Rows, items: Rows, found: Scores) -> float:
+def _own_misfit(source: DotSource, own: Formula, users: Rows, items: Rows, found: Float64Array) -> float:
     """Largest difference from the form that a model was taken apart to, whose vectors a network of any depth may have made."""
     left, right = own.vectors(source.users.values[users]), own.vectors(source.items.values[items])
     gap, close = score_difference(found, own.finish(np.einsum("pd,pd->p", left, right)))
@@ -157,7 +156,7 @@ def _own_misfit(source: DotSource, own: Formula, users: Rows, items: Rows, found
     return gap
 
 
-def _misfit(source: DotSource, form: Formula, users: Rows, items: Rows, found: Scores) -> tuple[float, bool]:
+def _misfit(source: DotSource, form: Formula, users: Rows, items: Rows, found: Float64Array) -> tuple[float, bool]:
     """Largest difference from one form, and whether float32 rounding explains every difference."""
     left, right = form.vectors(source.users.values[users]), form.vectors(source.items.values[items])
     products, reach = np.einsum("pd,pd->p", left, right), np.einsum("pd,pd->p", np.abs(left), np.abs(right))

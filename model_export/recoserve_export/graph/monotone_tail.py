@@ -4,18 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Scores = NDArray[np.float64]
+from recoserve.bundle.arrays import Float64Array
 
 
-def sigmoid(values: Scores) -> Scores:
+def sigmoid(values: Float64Array) -> Float64Array:
     """1 / (1 + exp(-x)), without overflow."""
     small = np.exp(-np.abs(values))
     return np.where(values >= 0, 1.0, small) / (1.0 + small)
 
 
-FUNCTIONS: dict[str, Callable[[Scores], Scores]] = {"Sigmoid": sigmoid, "Tanh": np.tanh, "Exp": np.exp}
+FUNCTIONS: dict[str, Callable[[Float64Array], Float64Array]] = {"Sigmoid": sigmoid, "Tanh": np.tanh, "Exp": np.exp}
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Step:
         """Whether it changes nothing."""
         return (self.operator, self.constant) in (("Add", 0.0), ("Mul", 1.0))
 
-    def apply(self, values: Scores) -> Scores:
+    def apply(self, values: Float64Array) -> Float64Array:
         """Float64 in, float64 out."""
         if self.operator == "Mul":
             return values * self.constant
@@ -47,7 +46,7 @@ Tail = tuple[Step, ...]
 SIGMOID: Tail = (Step("Sigmoid"),)
 
 
-def finish(tail: Tail, values: Scores) -> Scores:
+def finish(tail: Tail, values: Float64Array) -> Float64Array:
     """The scores that belong to the numbers in front of the tail."""
     for step in tail:
         values = step.apply(values)

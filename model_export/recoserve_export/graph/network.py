@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recoserve_export.graph.dot_score import Scores
+from recoserve.bundle.arrays import Float64Array
 
 Arrays = Mapping[str, NDArray[Any]]
 Node = Any  # an onnx.NodeProto; naming it would load onnx with the command line
@@ -56,7 +56,7 @@ class GraphSource:
     network: Network
     user: str
     item: str
-    scores: Callable[[Arrays], Scores]
+    scores: Callable[[Arrays], Float64Array]
     digest: str | None = None
     notes: tuple[str, ...] = field(default=())
 

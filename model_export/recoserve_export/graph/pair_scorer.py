@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recoserve.bundle.arrays import Float64Array, Rows
 from recoserve.errors import ExportRefused
-from recoserve_export.graph.dot_score import Scores
 from recoserve_export.graph.network import Arrays, GraphSource, Network, Node
-from recoserve_export.sampling import Rows
 
 BATCH = 1 << 14  # pairs in one run of a framework's forward
 LOOKUPS = ("Gather", "GatherND")
@@ -47,7 +46,7 @@ class Pairs:
         """What the item's side alone takes, for some rows of the catalogue."""
         return self._batched(self._of_item(rows))
 
-    def scores(self, user_rows: Rows, item_rows: Rows) -> Scores:
+    def scores(self, user_rows: Rows, item_rows: Rows) -> Float64Array:
         """The framework's own score of each pair, float64 [P]; raises ExportRefused where one is no number."""
         parts = [self.source.scores(self.values(user_rows[part], item_rows[part])) for part in batches(len(user_rows), BATCH)]
         found = np.concatenate([np.asarray(part, np.float64).reshape(-1) for part in parts])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recoserve.bundle.item_metadata import SeenPairs
+from recoserve.bundle.interactions import Interactions
 from recoserve.errors import ExportRefused
 from recoserve_export.inputs.csv_file import (
     DELIMITERS,
@@ -77,7 +77,7 @@ def _listed(cell: str) -> list[str]:
     return [] if cell == NO_GENRES else [part for part in cell.split("|") if part]
 
 
-def read_interactions(given: str | Path | tuple[Any, Any], users: Ids, items: Ids) -> tuple[SeenPairs, list[str]]:
+def read_interactions(given: str | Path | tuple[Any, Any], users: Ids, items: Ids) -> tuple[Interactions, list[str]]:
     """The pairs already seen, from a CSV file of external ids or from two arrays of rows, and warnings; raises ExportRefused."""
     if isinstance(given, str | Path):
         user_rows, item_rows, total = _seen_file(Path(given), users, items)
@@ -87,7 +87,7 @@ def read_interactions(given: str | Path | tuple[Any, Any], users: Ids, items: Id
         (user_rows, item_rows), warnings = (_row_array(side, rows) for side, rows in zip((users, items), given, strict=True)), []
         if len(user_rows) != len(item_rows):
             raise ExportRefused(f"interactions: {len(user_rows)} user rows for {len(item_rows)} item rows")
-    return SeenPairs.from_pairs(user_rows, item_rows, users.count, items.count), warnings
+    return Interactions.from_pairs(user_rows, item_rows, users.count, items.count), warnings
 
 
 def _row_array(ids: Ids, rows: Any) -> NDArray[np.int64]:

@@ -5,10 +5,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recoserve.bundle.arrays import Float64Array, Rows
 from recoserve.errors import ExportRefused
-from recoserve_export.graph.dot_score import DotSource, Scores, Table, check_tables
+from recoserve_export.graph.dot_score import DotSource, Table, check_tables
 from recoserve_export.graph.network import GraphSource
-from recoserve_export.sampling import Rows
 from recoserve_export.sources import keras_dot, keras_file, keras_scorer, kmr_model
 from recoserve_export.sources.keras_dot import KerasDot
 from recoserve_export.sources.tables import file_digest, float_table, pick_sides
@@ -68,7 +68,7 @@ def _dot_source(keras: Any, model: "keras.Model", sides: tuple[str, str], found:
     check_tables(users, items)
     forward = keras_scorer.forward(keras, model)
 
-    def scores(user_rows: Rows, item_rows: Rows) -> Scores:
+    def scores(user_rows: Rows, item_rows: Rows) -> Float64Array:
         return forward(dict(zip(sides, (user_rows, item_rows), strict=True)))
 
     for side, table in zip(sides, (users, items), strict=True):

@@ -55,9 +55,7 @@ def _reason(error: Exception) -> str:
 def _way_out(path: Path) -> str:
     if path.suffix == ".keras" and _keras_version(path).startswith("2."):
         return "It was saved by Keras 2: load it there and save it as .h5, which Keras 3 reads, with model.save('model.h5')"
-    return (
-        "Is it whole, and of this version or an older one? Where it still runs, export the live model with export_model"
-    )
+    return "Is it whole, and of this version or an older one? Where it still runs, export the live model with export_model"
 
 
 def _keras_version(path: Path) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recoserve.bundle.arrays import Float64Array
 from recoserve.errors import ExportRefused
-from recoserve_export.graph.dot_score import Scores
 from recoserve_export.graph.network import Arrays, Input, Network
 
 Model = Any  # a keras.Model; only the files that load Keras name its classes
@@ -94,10 +94,10 @@ def _check_precision(model: Model) -> None:
                 )
 
 
-def forward(keras: Any, model: Model) -> Callable[[Arrays], Scores]:
+def forward(keras: Any, model: Model) -> Callable[[Arrays], Float64Array]:
     """The model's own score of each row, in inference mode: each input's values by name, [P] or [P, *shape] -> float64 [P]."""
 
-    def scores(values: Arrays) -> Scores:
+    def scores(values: Arrays) -> Float64Array:
         count = len(next(iter(values.values())))
         with _no_gradients(keras):
             found = keras.ops.convert_to_numpy(

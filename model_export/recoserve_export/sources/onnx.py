@@ -10,9 +10,9 @@ import onnx
 from onnx import helper
 
 from recoserve.bundle import contract
+from recoserve.bundle.arrays import Float64Array
 from recoserve.bundle.graph_file import STANDARD_DOMAINS
 from recoserve.errors import ExportRefused
-from recoserve_export.graph.dot_score import Scores
 from recoserve_export.graph.network import Arrays, GraphSource, Input, Network
 from recoserve_export.graph.program import Program
 from recoserve_export.sources import onnx_tensors, onnx_tidy
@@ -57,14 +57,14 @@ def _source(
     return GraphSource("onnx", versions, path.stem, opened, *sides, scores, digest)
 
 
-def _own_scores(model: onnx.ModelProto, mapped: Arrays, opened: Network) -> Callable[[Arrays], Scores]:
+def _own_scores(model: onnx.ModelProto, mapped: Arrays, opened: Network) -> Callable[[Arrays], Float64Array]:
     """ONNX Runtime on every node of the file, at the operator set that it was written for."""
     graph = _inlined(model).graph
     constants = {**onnx_tensors.initializers(graph, mapped), **mapped}
     dtypes = {name: each.dtype for name, each in opened.inputs.items()}
     program = Program(list(graph.node), constants, dtypes, [_output(graph)], _opset(model))
 
-    def scores(values: Arrays) -> Scores:
+    def scores(values: Arrays) -> Float64Array:
         (found,) = program.run({name: each.batch(values[name]) for name, each in opened.inputs.items()})
         count = len(next(iter(values.values())))
         if found.size != count:

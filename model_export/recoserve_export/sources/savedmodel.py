@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from recoserve.bundle.arrays import Float64Array
 from recoserve.errors import ExportRefused
-from recoserve_export.graph.dot_score import Scores
 from recoserve_export.graph.network import Arrays, GraphSource, Network
 from recoserve_export.sources import onnx
 from recoserve_export.sources.tables import file_digest
@@ -138,7 +138,7 @@ class _Worker:
         weakref.finalize(self, _end, self._process, kept)
         self.version = self._answer()
 
-    def scores(self, values: Arrays) -> Scores:
+    def scores(self, values: Arrays) -> Float64Array:
         """The signature's own scores, float64 [P]; raises ExportRefused where it fails."""
         given, wanted = self._folder / "given.npz", self._folder / "wanted.npy"
         np.savez(given, allow_pickle=False, **{name: each.batch(values[name]) for name, each in self._inputs.items()})
@@ -147,7 +147,7 @@ class _Worker:
         answer = self._answer()
         if answer != "done":
             raise ExportRefused(f"the SavedModel's own signature fails: {answer.removeprefix('failed: ')}")
-        found: Scores = np.load(wanted, allow_pickle=False).astype(np.float64).reshape(-1)
+        found: Float64Array = np.load(wanted, allow_pickle=False).astype(np.float64).reshape(-1)
         return found
 
     def _ask(self, line: str) -> None:

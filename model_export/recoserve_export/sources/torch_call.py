@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from recoserve.bundle.arrays import Float64Array
 from recoserve.errors import ExportRefused
-from recoserve_export.graph.dot_score import Scores
 from recoserve_export.graph.network import Arrays, Input
 from recoserve_export.sources.tables import pick_sides
 
@@ -34,7 +34,7 @@ class Call:
     item: str
     inputs: Inputs
 
-    def scores(self, values: Arrays) -> Scores:
+    def scores(self, values: Arrays) -> Float64Array:
         """The module's own scores, float64 [P], of each input's values by name; raises ExportRefused where forward fails."""
         device = next((part.device for part in self.model.parameters()), "cpu")
         batches = {name: each.batch(values[name]) for name, each in self.inputs.items()}
@@ -50,7 +50,7 @@ class Call:
             raise ExportRefused(f"forward gives {_described(answer)}; it must give one tensor, with one score per pair")
         if answer.numel() != count:
             raise ExportRefused(f"forward gives {list(answer.shape)} for {count} pairs; it must give one score per pair")
-        flat: Scores = answer.detach().cpu().double().numpy().reshape(-1)
+        flat: Float64Array = answer.detach().cpu().double().numpy().reshape(-1)
         return flat
 
     def examples(self) -> dict[str, Any]:

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recoserve.bundle import contract
+from recoserve.bundle.arrays import Rows
 from recoserve.bundle.golden import ABSOLUTE, OF_LARGEST, RELATIVE, Golden, same_top, score_difference
 from recoserve.errors import ExportRefused
-from recoserve_export.sampling import MANY_PAIRS, Rows, sample_rows
+from recoserve_export.sampling import MANY_PAIRS, sample_rows
 from recoserve_export.verify.reference import Reference
 
 ITEMS, TOP = 8192, 100

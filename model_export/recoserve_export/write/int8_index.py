@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from recoserve.bundle import contract
-from recoserve_export.graph.dot_score import Formula, Scores, Table
+from recoserve.bundle.arrays import Float64Array
+from recoserve_export.graph.dot_score import Formula, Table
 from recoserve_export.write import dot_graphs
 from recoserve_export.write.rotation import rotation_of
 from recoserve_export.write.tensors import Span, padded
@@ -80,7 +81,7 @@ def _write_pieces(path: Path, table: Table, formula: Formula) -> Screen:
     return Screen(pieces, np.concatenate(steps), *bounds, rotation.astype(np.float32))
 
 
-def _chunks(table: Table, formula: Formula) -> Iterator[Scores]:
+def _chunks(table: Table, formula: Formula) -> Iterator[Float64Array]:
     """The items as the graphs read them, a piece at a time, in whole blocks, zeros behind the last."""
     chunk = CHUNK if table.rows < MANY_ITEMS else LARGE_CHUNK
     for at in range(0, table.rows, chunk):
@@ -88,16 +89,16 @@ def _chunks(table: Table, formula: Formula) -> Iterator[Scores]:
         yield np.pad(rows, ((0, padded(len(rows)) - len(rows)), (0, 0)))
 
 
-def _rows(table: Table, formula: Formula) -> Iterator[Scores]:
+def _rows(table: Table, formula: Formula) -> Iterator[Float64Array]:
     return (_as_read(block, formula) for _, block in table.blocks())
 
 
-def _as_read(block: NDArray[np.float32], formula: Formula) -> Scores:
+def _as_read(block: NDArray[np.float32], formula: Formula) -> Float64Array:
     """Items as the graphs read them: float64 of float32 values."""
     return formula.vectors(block).astype(np.float32).astype(np.float64)
 
 
-def _steps(turned: Scores) -> NDArray[np.float32]:
+def _steps(turned: Float64Array) -> NDArray[np.float32]:
     """The size of each block's steps, exactly as the graph has it; where a float32 has no digits left, rows round to nothing."""
     peaks = np.abs(turned).reshape(-1, contract.BLOCK * turned.shape[1]).max(axis=1)
     steps = (peaks / LEVELS).astype(np.float32)
@@ -109,13 +110,13 @@ def _slack(dim: int) -> float:
     return 2 * (dim + 16) * EPSILON
 
 
-def _largest(rows: Scores) -> Scores:
+def _largest(rows: Float64Array) -> Float64Array:
     """The largest length in each block: [n * BLOCK, d] -> [n]."""
-    lengths: Scores = np.linalg.norm(rows, axis=1).reshape(-1, contract.BLOCK).max(axis=1)
+    lengths: Float64Array = np.linalg.norm(rows, axis=1).reshape(-1, contract.BLOCK).max(axis=1)
     return lengths
 
 
-def _round_up(values: Scores) -> NDArray[np.float32]:
+def _round_up(values: Float64Array) -> NDArray[np.float32]:
     return np.nextafter(values.astype(np.float32), np.float32(np.inf))
 
 

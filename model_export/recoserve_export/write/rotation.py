@@ -9,14 +9,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from recoserve.bundle.arrays import Float64Array
 from recoserve.bundle.head import SHARE, head_of
-from recoserve_export.graph.dot_score import Scores
 
 MARGIN = 0.01  # of the energy: rounding to int8 moves some, and the head has to be found in what is rounded
 EVEN = 1e-12  # of the largest energy: what a dimension may have above the mean
 
 
-def rotation_of(chunks: Iterable[Scores], dim: int) -> Scores:
+def rotation_of(chunks: Iterable[Float64Array], dim: int) -> Float64Array:
     """The orthogonal matrix that the items are multiplied by: their rows, float64 [n, d] in chunks -> float64 [d, d]."""
     moments = np.zeros((dim, dim))
     for rows in chunks:
@@ -28,7 +28,7 @@ def rotation_of(chunks: Iterable[Scores], dim: int) -> Scores:
     return np.hstack([axes[:, part] @ even_mix(energy[part]) for part in parts])
 
 
-def even_mix(energy: Scores) -> Scores:
+def even_mix(energy: Float64Array) -> Float64Array:
     """An orthogonal matrix [n, n] after which axes of this `energy` [n] have the mean of it each; the same for the same energies.
 
     A random one comes near. Then, again and again, the two dimensions with the least and the most are turned in their plane until
@@ -50,6 +50,6 @@ def even_mix(energy: Scores) -> Scores:
     return mix
 
 
-def random_rotation(dim: int) -> Scores:
+def random_rotation(dim: int) -> Float64Array:
     """A random orthogonal matrix, the same for every bundle of one dimension; float64 [d, d]."""
     return np.linalg.qr(np.random.default_rng(dim).standard_normal((dim, dim)))[0]

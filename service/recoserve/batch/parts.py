@@ -23,7 +23,7 @@ from recoserve.batch import table
 from recoserve.batch.plan import differences
 from recoserve.errors import OperatorError
 from recoserve.fsync import sync
-from recoserve.search.query import Ranked
+from recoserve.search.query import Ranking
 
 PLAN, LOCK, UNFINISHED = "plan.json", "lock", ".unfinished"
 PART_VALUES = 1 << 20  # items in a part, at most about
@@ -44,7 +44,7 @@ class Parts:
         self._values = 0
         self._began = time.monotonic()
 
-    def add(self, first_user: int, answers: Sequence[Ranked]) -> None:
+    def add(self, first_user: int, answers: Sequence[Ranking]) -> None:
         """The next users' answers; raises OSError where they can't be written, and then they are written with the next ones."""
         if first_user != self._next:
             raise RuntimeError(f"users from {first_user} were added where {self._next} is the next one")

@@ -80,7 +80,7 @@ class Questions:
         self._k = plan.k
         rows = [bundle.items.find(external) for external in plan.exclude_item_ids]
         self._excluded = np.array(rows, np.int64)
-        self._seen = bundle.seen if plan.exclude_seen else None
+        self._seen = bundle.interactions if plan.exclude_seen else None
         self._conditions = conditions(bundle.columns, plan.filter)
 
     def of(self, user_row: int) -> Query:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from recoserve.bundle.archive import Bundle
 from recoserve.bundle.vocabulary import Vocabulary
 from recoserve.errors import OperatorError
-from recoserve.search.query import Ranked
+from recoserve.search.query import Ranking
 
 Table: TypeAlias = pa.Table
 
@@ -38,7 +38,7 @@ class Tables:
         fields = [pa.field(name, kind, nullable=False) for name, kind in columns]
         self._schema = pa.schema(fields, {KEY: json.dumps(document, ensure_ascii=False).encode()})
 
-    def of(self, first_user: int, answers: Sequence[Ranked]) -> Table:
+    def of(self, first_user: int, answers: Sequence[Ranking]) -> Table:
         """The rows of users `first_user` … of answers in their order."""
         offsets = np.concatenate([[0], np.cumsum([len(answer.item_rows) for answer in answers])]).astype(np.int32)
         ids = self._items.of(np.concatenate([answer.item_rows for answer in answers]))

@@ -22,7 +22,8 @@ from recoserve.bundle import column_files, contract, graph_file, manifest
 from recoserve.bundle.columns import Columns
 from recoserve.bundle.golden import Golden
 from recoserve.bundle.int8_items import Int8Copy
-from recoserve.bundle.item_metadata import Catalogue, Lines, SeenPairs
+from recoserve.bundle.interactions import Interactions
+from recoserve.bundle.item_metadata import ItemMetadata, Lines
 from recoserve.bundle.manifest import FileEntry, Manifest
 from recoserve.bundle.vocabulary import IntegerIds, RowNumbers, StringIds, Vocabulary
 from recoserve.errors import BundleInvalid, ExportRefused
@@ -93,8 +94,8 @@ class Bundle:
     users: Vocabulary
     items: Vocabulary
     golden: Golden
-    catalogue: Catalogue | None
-    seen: SeenPairs | None
+    item_metadata: ItemMetadata | None
+    interactions: Interactions | None
     columns: Columns | None = None
 
     def graph(self, role: str) -> Path:
@@ -165,8 +166,8 @@ def _open_checked(folder: Path, found: Manifest) -> Bundle:
         users=_vocabulary(folder, "user", found.ids["user"], found.users),
         items=_vocabulary(folder, "item", found.ids["item"], found.items),
         golden=_golden(folder, found),
-        catalogue=_catalogue(folder, found),
-        seen=_seen(folder, found),
+        item_metadata=_item_metadata(folder, found),
+        interactions=_interactions(folder, found),
         columns=_columns(folder, found),
     )
 
@@ -272,13 +273,13 @@ def _strings(folder: Path, name: str) -> list[str]:
     return ids
 
 
-def _catalogue(folder: Path, found: Manifest) -> Catalogue | None:
+def _item_metadata(folder: Path, found: Manifest) -> ItemMetadata | None:
     if contract.CATALOGUE not in found.sizes:
         return None
-    catalogue = Catalogue(_lines(folder, contract.CATALOGUE))
-    if len(catalogue) != found.items:
-        raise BundleInvalid([f"{contract.CATALOGUE}: {len(catalogue)} lines for {found.items} items"])
-    return catalogue
+    metadata = ItemMetadata(_lines(folder, contract.CATALOGUE))
+    if len(metadata) != found.items:
+        raise BundleInvalid([f"{contract.CATALOGUE}: {len(metadata)} lines for {found.items} items"])
+    return metadata
 
 
 def _columns(folder: Path, found: Manifest) -> Columns | None:
@@ -300,15 +301,18 @@ def _bytes(folder: Path, name: str) -> NDArray[np.uint8]:
     return np.memmap(folder / name, np.uint8, mode="r") if (folder / name).stat().st_size else np.zeros(0, np.uint8)
 
 
-def _seen(folder: Path, found: Manifest) -> SeenPairs | None:
+def _interactions(folder: Path, found: Manifest) -> Interactions | None:
     if not found.interactions:
         return None
-    seen = SeenPairs(_array(folder, contract.SEEN_OFFSETS), _array(folder, contract.SEEN_ITEMS), found.items)
-    if seen.users != found.users or len(seen) != found.interactions:
+    interactions = Interactions(_array(folder, contract.SEEN_OFFSETS), _array(folder, contract.SEEN_ITEMS), found.items)
+    if interactions.users != found.users or len(interactions) != found.interactions:
         raise BundleInvalid(
-            [f"seen pairs: {len(seen)} of {seen.users} users; the manifest says {found.interactions} of {found.users}"]
+            [
+                f"interactions: {len(interactions)} of {interactions.users} users; "
+                f"the manifest says {found.interactions} of {found.users}"
+            ]
         )
-    return seen
+    return interactions
 
 
 def _golden(folder: Path, found: Manifest) -> Golden:

@@ -22,7 +22,7 @@ REASONS = {
     WIDE: "64 bits don't hold its numbers exactly",
 }
 
-Rows = NDArray[np.integer[Any]]
+IntegerArray = NDArray[np.integer[Any]]
 
 
 class Plain:
@@ -68,23 +68,23 @@ class Column:
     type: str
     values: Plain | Texts
     offsets: NDArray[np.int64]
-    rows: Rows
+    rows: IntegerArray
 
-    def having(self, value: Any) -> Rows:
+    def having(self, value: Any) -> IntegerArray:
         """The rows of the items that have a value, ascending."""
         place = bisect_left(self.values, value)
         found = place < len(self.values) and self.values[place] == value
         return self._slice(place, place + found)
 
-    def at_least(self, value: Any) -> Rows:
+    def at_least(self, value: Any) -> IntegerArray:
         """The rows of the items that have a value of at least this; an item stands once for each of its values."""
         return self._slice(bisect_left(self.values, value), len(self.values))
 
-    def at_most(self, value: Any) -> Rows:
+    def at_most(self, value: Any) -> IntegerArray:
         """The rows of the items that have a value of at most this; an item stands once for each of its values."""
         return self._slice(0, bisect_right(self.values, value))
 
-    def _slice(self, start: int, stop: int) -> Rows:
+    def _slice(self, start: int, stop: int) -> IntegerArray:
         return self.rows[self.offsets[start] : self.offsets[stop]]
 
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from recoserve.errors import BundleInvalid
 
 ExternalId = int | str
-Rows = NDArray[np.int64]
 
 
 class Vocabulary(Protocol):

@@ -16,7 +16,7 @@ class Items:
     """The items of one bundle, for people to read."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self._ids, self._catalogue = bundle.items, bundle.catalogue
+        self._ids, self._catalogue = bundle.items, bundle.item_metadata
 
     def id_of(self, row: int) -> ExternalId:
         """The external id of a row."""

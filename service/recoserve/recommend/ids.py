@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from recoserve.bundle.arrays import Rows
 from recoserve.bundle.vocabulary import ExternalId, Vocabulary
 from recoserve.errors import AnswerError, FieldError, IdOutOfRange, InvalidRequest, UnknownId
-from recoserve.search.query import NO_ROWS, Rows
+from recoserve.search.query import NO_ROWS
 
 
 def row_of(vocabulary: Vocabulary, external: ExternalId, field: str) -> int:

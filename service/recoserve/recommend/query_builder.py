@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recoserve.bundle.arrays import Float32Array, Rows
 from recoserve.bundle.vocabulary import ExternalId, Vocabulary
 from recoserve.errors import FieldError, InvalidRequest
 from recoserve.recommend.ids import fault, known_rows, row_of, rows_of
@@ -23,7 +24,7 @@ from recoserve.recommend.wanted import (
 )
 from recoserve.search.filters import conditions
 from recoserve.search.model import Model
-from recoserve.search.query import NO_ROWS, Asked, Floats, Nearest, Query, Rows, among
+from recoserve.search.query import NO_ROWS, AnyQuery, NeighbourQuery, Query, among
 from recoserve.search.vectors import Vectors
 
 LONGEST = 1e18  # vector whose products with such others are finite
@@ -33,7 +34,7 @@ NO_INTERACTIONS = "needs interactions, and this model's bundle has none; export 
 class Question(NamedTuple):
     """A query, the asker's own items (rows, ascending), and whether the asker is unknown and gets what is popular."""
 
-    query: Asked
+    query: AnyQuery
     own: Rows = NO_ROWS
     popular: bool = False
 
@@ -89,7 +90,7 @@ def near_item(model: Model, wanted: NearItem) -> Question:
     vectors = _vectors(model, "nearness")
     row, choice = row_of(model.bundle.items, wanted.item_id, "item_id"), _choice(model, wanted)
     if not (vectors.unit and model.takes_queries):
-        return Question(Nearest("item", row, **choice))
+        return Question(NeighbourQuery("item", row, **choice))
     choice["excluded"] = _joined(choice["excluded"], np.array([row]))
     # a product of unit vectors is their cosine, and searched for faster
     return Question(Query(np.array(vectors.items.rows[row]), **choice))
@@ -98,7 +99,7 @@ def near_item(model: Model, wanted: NearItem) -> Question:
 def near_user(model: Model, wanted: NearUser) -> Question:
     """Raises InvalidRequest, IdOutOfRange or UnknownId."""
     _vectors(model, "nearness")
-    return Question(Nearest("user", row_of(model.bundle.users, wanted.user_id, "user_id"), wanted.k))
+    return Question(NeighbourQuery("user", row_of(model.bundle.users, wanted.user_id, "user_id"), wanted.k))
 
 
 def of_items(model: Model, wanted: Scoring) -> tuple[Question, list[int | None]]:
@@ -112,18 +113,18 @@ def of_items(model: Model, wanted: Scoring) -> tuple[Question, list[int | None]]
 def explained(model: Model, wanted: Explaining) -> tuple[Question, int]:
     """A question for the score, with the user's own items, and the item's row."""
     _vectors(model, "an explanation")
-    if not model.bundle.seen:
+    if not model.bundle.interactions:
         raise InvalidRequest(f"an explanation {NO_INTERACTIONS}")
     user_row = row_of(model.bundle.users, wanted.user_id, "user_id")
     item_row = row_of(model.bundle.items, wanted.item_id, "item_id")
-    return Question(Query(user_row, 1, candidates=np.array([item_row])), model.bundle.seen.of(user_row)), item_row
+    return Question(Query(user_row, 1, candidates=np.array([item_row])), model.bundle.interactions.of(user_row)), item_row
 
 
 def _of_row(model: Model, row: int | None, wanted: WithFallback, options: dict[str, Any]) -> Question:
     """A known user's question, or that of somebody who gets what is popular."""
     if row is None:
         return Question(Query(None, **options), popular=True)
-    seen = model.bundle.seen
+    seen = model.bundle.interactions
     own = seen.of(row) if seen and (wanted.exclude_seen or "explanation" in wanted.include) else NO_ROWS
     if wanted.exclude_seen:
         options = {**options, "excluded": _joined(options["excluded"], own)}
@@ -132,9 +133,9 @@ def _of_row(model: Model, row: int | None, wanted: WithFallback, options: dict[s
 
 def _need_interactions(model: Model, wanted: WithFallback, stranger: bool) -> None:
     """Raises InvalidRequest where the bundle has none, and they are what an answer is made of."""
-    if "explanation" in wanted.include and not model.bundle.seen:
+    if "explanation" in wanted.include and not model.bundle.interactions:
         raise _refused("include", f"an explanation {NO_INTERACTIONS}")
-    if stranger and not model.bundle.seen:
+    if stranger and not model.bundle.interactions:
         raise _refused("fallback", f"what is popular {NO_INTERACTIONS}")
 
 
@@ -170,7 +171,7 @@ def _distinct(vocabulary: Vocabulary, ids: Sequence[ExternalId], field: str) -> 
     return np.unique(rows_of(vocabulary, ids, field)) if ids else NO_ROWS
 
 
-def _given(vectors: Vectors, numbers: Sequence[float]) -> Floats:
+def _given(vectors: Vectors, numbers: Sequence[float]) -> Float32Array:
     """A vector as a query: float32 [d], at length 1 where all are."""
     vector, width = np.array(numbers, np.float32), vectors.items.rows.shape[1]
     if len(vector) != width:

@@ -9,9 +9,9 @@ from recoserve.recommend.query_builder import Question
 from recoserve.recommend.results import Explanation, Items, Near, Recommendation, Scores, in_order_asked, reasons
 from recoserve.recommend.wanted import Explaining, NearItem, NearUser, OfHistory, OfUser, OfUsers, Scoring
 from recoserve.scheduling.batcher import Batcher, Done
-from recoserve.scheduling.registry import Slot
+from recoserve.scheduling.registry import ModelRegistry
 from recoserve.search.model import Model
-from recoserve.search.query import Asked, Ranked
+from recoserve.search.query import AnyQuery, Ranking
 
 T = TypeVar("T")
 DEAR_ITEMS = 1 << 12  # made diverse, explained or told with their metadata in one run: up to 80 µs each
@@ -27,19 +27,19 @@ class Results(NamedTuple):
 
 
 class Recommender:
-    """Answers requests with the models that the slot holds, in the batcher's turn.
+    """Answers requests with the models that the registry holds, in the batcher's turn.
 
     `finish` makes of an answer what the caller wants, in the inference thread; `deadline` is on the clock of `time.monotonic`.
     Every method raises NotReady, UnknownModel, InvalidRequest, IdOutOfRange, UnknownId, Overloaded, DeadlineExceeded.
     """
 
-    def __init__(self, slot: Slot, batcher: Batcher) -> None:
-        self.slot = slot
+    def __init__(self, registry: ModelRegistry, batcher: Batcher) -> None:
+        self.registry = registry
         self._batcher = batcher
 
     def recommend(self, wanted: OfUser, deadline: float, finish: Callable[[Recommendation], T]) -> Awaitable[Done[T]]:
         """One user's top-k."""
-        model = self.slot.current(wanted.model)
+        model = self.registry.current(wanted.model)
         question = query_builder.of_user(model, wanted)
         brief = _brief(wanted, question.query)
         return self._run(model, question, lambda ranked: finish(recommended(model, question, ranked)), deadline, brief)
@@ -48,7 +48,7 @@ class Recommender:
         self, wanted: OfUsers, deadline: float, finish: Callable[[ExternalId, Recommendation], bytes]
     ) -> Done[Results]:
         """Many users' top-k, no more of them at once than one run takes, so that others have their turn between."""
-        model = self.slot.current(wanted.model)
+        model = self.registry.current(wanted.model)
         asked = list(zip(wanted.user_ids, query_builder.of_users(model, wanted), strict=True))
         known = [(external, question) for external, question in asked if question]
         results = Results(model, [], [external for external, question in asked if question is None])
@@ -56,7 +56,7 @@ class Recommender:
         for users in _parts(known, step):
             part = [(external, question()) for external, question in users]
 
-            def finished(ranked: list[Ranked], part: Sequence[tuple[ExternalId, Question]] = part) -> list[bytes]:
+            def finished(ranked: list[Ranking], part: Sequence[tuple[ExternalId, Question]] = part) -> list[bytes]:
                 pairs = zip(part, ranked, strict=True)
                 return [finish(external, recommended(model, question, one)) for (external, question), one in pairs]
 
@@ -67,43 +67,43 @@ class Recommender:
 
     def recommend_by_history(self, wanted: OfHistory, deadline: float, finish: Callable[[Recommendation], T]) -> Awaitable[Done[T]]:
         """The top-k of somebody without a row."""
-        model = self.slot.current(wanted.model)
+        model = self.registry.current(wanted.model)
         question = query_builder.of_history(model, wanted)
         return self._run(model, question, lambda ranked: finish(recommended(model, question, ranked)), deadline)
 
     def similar_items(self, wanted: NearItem, deadline: float, finish: Callable[[Items], T]) -> Awaitable[Done[T]]:
         """The items of largest cosine to one."""
-        model = self.slot.current(wanted.model)
+        model = self.registry.current(wanted.model)
         question = query_builder.near_item(model, wanted)
         return self._run(model, question, lambda ranked: finish(Items(model, ranked.item_rows, ranked.scores)), deadline)
 
     def similar_users(self, wanted: NearUser, deadline: float, finish: Callable[[Near], T]) -> Awaitable[Done[T]]:
         """The users of largest cosine to one."""
-        model = self.slot.current(wanted.model)
+        model = self.registry.current(wanted.model)
 
-        def near(ranked: Ranked) -> Near:
+        def near(ranked: Ranking) -> Near:
             return Near(model, model.bundle.users.external(ranked.item_rows.tolist()), ranked.scores)
 
         return self._run(model, query_builder.near_user(model, wanted), lambda ranked: finish(near(ranked)), deadline)
 
     def score(self, wanted: Scoring, deadline: float, finish: Callable[[Scores], T]) -> Awaitable[Done[T]]:
         """One user's scores of some items."""
-        model = self.slot.current(wanted.model)
+        model = self.registry.current(wanted.model)
         question, asked = query_builder.of_items(model, wanted)
         return self._run(model, question, lambda ranked: finish(in_order_asked(model, asked, ranked)), deadline)
 
     def explain(self, wanted: Explaining, deadline: float, finish: Callable[[Explanation], T]) -> Awaitable[Done[T]]:
         """One score, and which of the user's own items carry it."""
-        model = self.slot.current(wanted.model)
+        model = self.registry.current(wanted.model)
         question, item_row = query_builder.explained(model, wanted)
 
-        def explained(ranked: Ranked) -> Explanation:
+        def explained(ranked: Ranking) -> Explanation:
             return Explanation(ranked.scores[0], next(reasons(model, [item_row], question.own, wanted.k)))
 
         return self._run(model, question, lambda ranked: finish(explained(ranked)), deadline)
 
     def _run(
-        self, model: Model, question: Question, finish: Callable[[Ranked], T], deadline: float, brief: bool = False
+        self, model: Model, question: Question, finish: Callable[[Ranking], T], deadline: float, brief: bool = False
     ) -> Awaitable[Done[T]]:
         return self._batcher.run(model, [question.query], lambda ranked: finish(ranked[0]), deadline, brief)
 
@@ -114,12 +114,12 @@ def recommend_now(model: Model, wanted: OfUser) -> Recommendation:
     return recommended(model, question, model.rank([question.query])[0])
 
 
-def recommended(model: Model, question: Question, ranked: Ranked) -> Recommendation:
+def recommended(model: Model, question: Question, ranked: Ranking) -> Recommendation:
     """Rows to ids."""
     return Recommendation(Items(model, ranked.item_rows, ranked.scores), question.own, question.popular)
 
 
-def _brief(wanted: OfUser, query: Asked) -> bool:
+def _brief(wanted: OfUser, query: AnyQuery) -> bool:
     """Whether a request is of the simple kind, as long as its model's runs are short."""
     dear = wanted.diversity or query.conditions or "explanation" in wanted.include
     return not dear and max(wanted.k, len(query.excluded), len(wanted.candidate_item_ids or ())) <= BRIEF_ITEMS

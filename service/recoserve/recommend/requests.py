@@ -136,7 +136,7 @@ def _few_values(filters: dict[str, Clauses], info: ValidationInfo) -> dict[str, 
 Filter = Annotated[dict[str, Clauses], Field(max_length=MOST_COLUMNS), AfterValidator(_few_values)]
 
 
-class Ranking(Request):
+class SelectionOptions(Request):
     """Which items may be in an answer, and how many."""
 
     k: K = Field(10, description="How many items; more than the catalogue holds gives all of it. The limit is in `GET /model`.")
@@ -154,7 +154,7 @@ class Ranking(Request):
         return {column: clauses.model_dump(exclude_unset=True, by_alias=True) for column, clauses in self.filter.items()}
 
 
-class Options(Ranking):
+class Options(SelectionOptions):
     """What every way of recommending takes."""
 
     exclude_seen: bool = Field(False, description="Leave out the user's own interactions in the bundle.")
@@ -228,7 +228,7 @@ class HistoryRequest(Options):
         return self
 
 
-class SimilarItemsRequest(Ranking):
+class SimilarItemsRequest(SelectionOptions):
     """The items nearest to one of them."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"item_id": 85, "k": 5, "include": ["metadata"]}]})

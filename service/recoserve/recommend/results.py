@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recoserve.bundle.arrays import Float32Array, Rows
 from recoserve.bundle.vocabulary import ExternalId
 from recoserve.recommend.wanted import REASONS
 from recoserve.search.model import Model
-from recoserve.search.query import Floats, Ranked, Rows
+from recoserve.search.query import Ranking
 
 
 class Items(NamedTuple):
@@ -16,7 +17,7 @@ class Items(NamedTuple):
 
     model: Model
     rows: Rows
-    scores: Floats
+    scores: Float32Array
 
     @property
     def ids(self) -> list[ExternalId]:
@@ -24,7 +25,7 @@ class Items(NamedTuple):
 
     def metadata(self) -> list[dict[str, Any]]:
         """The items' metadata, place by place; empty objects where the bundle has none."""
-        catalogue = self.model.bundle.catalogue
+        catalogue = self.model.bundle.item_metadata
         return [catalogue.metadata(int(row)) if catalogue else {} for row in self.rows]
 
 
@@ -32,7 +33,7 @@ class Reasons(NamedTuple):
     """Somebody's own items that carry a score, those with the largest cosine first."""
 
     items: Items
-    shares: Floats
+    shares: Float32Array
 
 
 class Recommendation(NamedTuple):
@@ -52,7 +53,7 @@ class Near(NamedTuple):
 
     model: Model
     ids: list[ExternalId]
-    cosines: Floats
+    cosines: Float32Array
 
 
 class Scores(NamedTuple):
@@ -61,7 +62,7 @@ class Scores(NamedTuple):
     model: Model
     known: list[int]
     missing: list[int]
-    scores: Floats
+    scores: Float32Array
 
 
 class Explanation(NamedTuple):
@@ -78,7 +79,7 @@ def reasons(model: Model, item_rows: Sequence[int], own: Rows, most: int) -> Ite
     return (Reasons(Items(model, rows, cosines), shares) for rows, cosines, shares in found)
 
 
-def in_order_asked(model: Model, asked: list[int | None], ranked: Ranked) -> Scores:
+def in_order_asked(model: Model, asked: list[int | None], ranked: Ranking) -> Scores:
     """The scores of items that were ranked among themselves, one for each time an item was asked for."""
     known = [place for place, row in enumerate(asked) if row is not None]
     missing = [place for place, row in enumerate(asked) if row is None]

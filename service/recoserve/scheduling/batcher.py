@@ -27,7 +27,7 @@ from weakref import WeakKeyDictionary
 from recoserve import metrics
 from recoserve.errors import DeadlineExceeded, NotReady, Overloaded
 from recoserve.search.model import Model
-from recoserve.search.query import Asked, Ranked
+from recoserve.search.query import AnyQuery, Ranking
 
 T = TypeVar("T")
 SHORTEST_ALARM = 1e-3  # seconds; event loops count in milliseconds
@@ -51,19 +51,19 @@ class _Submission:
     """Some queries of one caller; `taken` of them have been given to the thread, which collects their answers."""
 
     model: Model
-    queries: Sequence[Asked]
-    finish: Callable[[list[Ranked]], Any]
+    queries: Sequence[AnyQuery]
+    finish: Callable[[list[Ranking]], Any]
     deadline: float
     submitted_at: float
     future: asyncio.Future[Done[Any]]
     brief: bool
     taken: int = 0
     run_seconds: float = 0.0
-    answers: list[Ranked | Exception] = field(default_factory=list)
+    answers: list[Ranking | Exception] = field(default_factory=list)
 
     def outcome(self, ended: float) -> Done[Any] | Exception:
         """What the caller gets once every query is answered: one that failed fails them all."""
-        ranked = [answer for answer in self.answers if isinstance(answer, Ranked)]
+        ranked = [answer for answer in self.answers if isinstance(answer, Ranking)]
         if len(ranked) < len(self.answers):
             return next(answer for answer in self.answers if isinstance(answer, Exception))
         try:
@@ -88,13 +88,13 @@ class _Batch:
 
     model: Model
     pace: _Pace
-    pieces: list[tuple[_Submission, Sequence[Asked]]]
+    pieces: list[tuple[_Submission, Sequence[AnyQuery]]]
     rows: int
     brief: bool
     started: float = 0.0
     ended: float = 0.0
     finished: float = 0.0
-    answers: list[Ranked | Exception] = field(default_factory=list)
+    answers: list[Ranking | Exception] = field(default_factory=list)
     outcomes: list[tuple[_Submission, Done[Any] | Exception]] = field(default_factory=list)
 
     def run(self) -> None:
@@ -125,7 +125,7 @@ class _Runs:
         self.rows.append(batch.rows)
         self.seconds.setdefault((info.name, info.version, batch.model.provider), []).append(batch.ended - started)
         self.waits += [started - submission.submitted_at for submission, queries in batch.pieces for _ in queries]
-        self.paths += [answer.path for answer in batch.answers if isinstance(answer, Ranked)]
+        self.paths += [answer.path for answer in batch.answers if isinstance(answer, Ranking)]
 
     def tell(self) -> None:
         metrics.BATCH_ROWS.observe_all(self.rows)
@@ -166,7 +166,7 @@ class Batcher:
         metrics.KEPT.by(self)
 
     async def run(
-        self, model: Model, queries: Sequence[Asked], finish: Callable[[list[Ranked]], T], deadline: float, brief: bool = True
+        self, model: Model, queries: Sequence[AnyQuery], finish: Callable[[list[Ranking]], T], deadline: float, brief: bool = True
     ) -> Done[T]:
         """Rank one or more queries with `model`, each as if it were alone, and give what `finish` makes of their answers.
 
@@ -194,7 +194,7 @@ class Batcher:
         self.flush()
 
     def _admit(
-        self, model: Model, queries: Sequence[Asked], finish: Callable[[list[Ranked]], Any], deadline: float, brief: bool
+        self, model: Model, queries: Sequence[AnyQuery], finish: Callable[[list[Ranking]], Any], deadline: float, brief: bool
     ) -> _Submission:
         if self._closing:
             metrics.REJECTED.labels("not_ready").inc()
@@ -368,7 +368,7 @@ def shares(wanted: Sequence[int], room: int) -> list[int]:
     return given
 
 
-def _rank(model: Model, queries: Sequence[Asked]) -> list[Ranked | Exception]:
+def _rank(model: Model, queries: Sequence[AnyQuery]) -> list[Ranking | Exception]:
     """Each query's answer, or what it raises: where a batch fails, its queries run one by one, and only the guilty fails."""
     try:
         return list(model.rank(queries))

@@ -10,7 +10,7 @@ from recoserve.errors import BundleInvalid
 from recoserve.search.bounded_search import WORTH_SCREENING
 from recoserve.search.cpu import cpu_limit
 from recoserve.search.kernel import library as kernel
-from recoserve.search.kernel.index import Catalogue
+from recoserve.search.kernel.index import Index
 from recoserve.search.model import Model
 from recoserve.search.query import Query
 from recoserve.search.session import OnnxSession, Session, resolve_provider
@@ -34,14 +34,14 @@ def load_model(folder: Path, provider: str = "auto", threads: int = 0, retrieval
         return OnnxSession(bundle.graph(role), chosen, threads, role in packed)
 
     sessions = {role: start(role) for role in (*contract.GRAPHS, *_query_graphs(bundle))}
-    vectors, catalogue = _vectors(bundle), None
+    vectors, index = _vectors(bundle), None
     if retrieval == "exact" and chosen == "cpu":
-        catalogue = _catalogue(bundle, sessions, vectors, threads)
-        sessions |= {role: start(role) for role in _exact_graphs(bundle, catalogue)}
+        index = _index(bundle, sessions, vectors, threads)
+        sessions |= {role: start(role) for role in _exact_graphs(bundle, index)}
     problems = list(contract_problems(sessions))
     if problems:
         raise BundleInvalid(problems)
-    model = Model(bundle, sessions, vectors, catalogue)
+    model = Model(bundle, sessions, vectors, index)
     problems = list(golden_problems(model, bundle.golden))
     if problems:
         raise BundleInvalid(problems)
@@ -58,7 +58,7 @@ def _vectors(bundle: Bundle) -> Vectors | None:
     return Vectors(*found, unit=bundle.manifest.similarity == "cosine") if found else None
 
 
-def _catalogue(bundle: Bundle, sessions: Mapping[str, Session], vectors: Vectors | None, threads: int) -> Catalogue | None:
+def _index(bundle: Bundle, sessions: Mapping[str, Session], vectors: Vectors | None, threads: int) -> Index | None:
     """The items laid out for the kernel, where there is one and the bundle tells all that it needs."""
     graphs, library = bundle.manifest.graphs, kernel.best()
     # Bundles from before there were graphs for queries don't tell whether their scores have tails.
@@ -67,12 +67,12 @@ def _catalogue(bundle: Bundle, sessions: Mapping[str, Session], vectors: Vectors
         return None
     rows = vectors.items.rows
     copy = int8_copy(bundle.graph(contract.SCREEN), *rows.shape)
-    return Catalogue(library, rows, copy, threads) if copy and rows.shape[1] <= kernel.MOST_DIM else None
+    return Index(library, rows, copy, threads) if copy and rows.shape[1] <= kernel.MOST_DIM else None
 
 
-def _exact_graphs(bundle: Bundle, catalogue: Catalogue | None) -> Iterable[str]:
-    """What exact retrieval needs beside the catalogue, or in its place."""
-    if catalogue:
+def _exact_graphs(bundle: Bundle, index: Index | None) -> Iterable[str]:
+    """What exact retrieval needs beside the index, or in its place."""
+    if index:
         return contract.FINISH_GRAPHS.keys() & bundle.manifest.graphs.keys()
     worth = bundle.manifest.items >= WORTH_SCREENING
     return contract.SCREEN_GRAPHS if worth and contract.SCREEN_GRAPHS.keys() <= bundle.manifest.graphs.keys() else ()

@@ -36,7 +36,7 @@ class Loaded(NamedTuple):
     seconds: float
 
 
-class Slot:
+class ModelRegistry:
     """Holds the models by name, the default one first; reading them is one attribute access, so a request never sees half of a
     change.
     """

@@ -1,6 +1,6 @@
 """The k best of the whole catalogue, without what is excluded: exactly, whichever way they are found.
 
-`Plain` scans every item in float32. `Screened` scans an int8 copy for upper bounds of blocks of items, scores the most promising
+`FullScan` scans every item in float32. `BoundedSearch` scans an int8 copy for upper bounds of blocks of items, scores the most promising
 blocks in float32, and returns an answer only with a proof:
 
     proved      the k-th score beats every bound that was left out
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from recoserve.bundle import contract
 from recoserve.search.cpu import query_levels
-from recoserve.search.query import Query, Ranked
+from recoserve.search.query import Query, Ranking
 from recoserve.search.session import Session, int64
 
 WORTH_SCREENING = 1 << 15  # items; fewer are scanned faster than screened
@@ -42,13 +42,13 @@ N = TypeVar("N", bound=Hashable)
 PROVED, WIDENED, FULL_SCAN = "proved", "widened", "full_scan"
 
 
-class Retrieval(Protocol):
+class CatalogueSearch(Protocol):
     """Ranks whole-catalogue queries, each as if it were alone, in the order asked."""
 
-    def top(self, queries: Sequence[Query]) -> list[Ranked]: ...
+    def top(self, queries: Sequence[Query]) -> list[Ranking]: ...
 
 
-class Plain:
+class FullScan:
     """One float32 scan for all of a batch, deep enough that what may not be in the answer leaves k behind.
 
     `together` tells that the scan is one product for all of them; else each user is a run of its own, which holds one user's
@@ -60,7 +60,7 @@ class Plain:
         self._items = items
         self._together = together
 
-    def top(self, queries: Sequence[Query]) -> list[Ranked]:
+    def top(self, queries: Sequence[Query]) -> list[Ranking]:
         if self._together:
             return _in_groups(queries, self._need, self._scanned)
         return [self._scanned([query], self._need(query))[0] for query in queries]
@@ -70,7 +70,7 @@ class Plain:
         depth = math.ceil(query.k / _share(query, self._items)) + len(query.excluded)
         return _Need(max(SHALLOW, 1 << (depth - 1).bit_length()), not isinstance(query.by, np.ndarray))
 
-    def _scanned(self, queries: Sequence[Query], need: "_Need") -> list[Ranked]:
+    def _scanned(self, queries: Sequence[Query], need: "_Need") -> list[Ranking]:
         depth = min(need.depth, self._items)
         found = zip(queries, *self._ask(queries, depth, need.by_row), strict=False)
         answers = [_allowed(*each) for each in found]
@@ -109,28 +109,28 @@ def _share(query: Query, items: int) -> float:
     return max(query.mask.count, 1) / items if query.mask else 1.0
 
 
-def _allowed(query: Query, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> Ranked:
+def _allowed(query: Query, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> Ranking:
     """The first k of an ordered list that may be in the answer, in their order."""
     if query.mask or len(query.excluded):
         kept = query.allows(rows)
         rows, scores = rows[kept], scores[kept]
-    return Ranked(rows[: query.k], scores[: query.k], FULL_SCAN)
+    return Ranking(rows[: query.k], scores[: query.k], FULL_SCAN)
 
 
 def _in_groups(
-    queries: Sequence[Query], need: Callable[[Query], N], answer: Callable[[Sequence[Query], N], list[Ranked]]
-) -> list[Ranked]:
+    queries: Sequence[Query], need: Callable[[Query], N], answer: Callable[[Sequence[Query], N], list[Ranking]]
+) -> list[Ranking]:
     """Queries of equal need are answered together, so that a greedy one doesn't slow its neighbours; answers in the order asked."""
     groups: dict[N, list[int]] = defaultdict(list)
     for place, query in enumerate(queries):
         groups[need(query)].append(place)
-    answers: dict[int, Ranked] = {}
+    answers: dict[int, Ranking] = {}
     for needed, places in groups.items():
         answers |= zip(places, answer([queries[place] for place in places], needed), strict=True)
     return [answers[place] for place in range(len(queries))]
 
 
-class Screened:
+class BoundedSearch:
     """Bounds first, float32 where they matter, and a proof before anything is returned.
 
     The blocks with the best bounds are scored in two steps: a few, which give a score that k items reach, and then those of the
@@ -146,14 +146,14 @@ class Screened:
         levels: int | None = None,
     ) -> None:
         self._user, self._screen, self._rescore = (sessions[role] for role in contract.SCREEN_GRAPHS)
-        self._plain = Plain(sessions, items)
+        self._plain = FullScan(sessions, items)
         self._items = items
         self._blocks = -(-items // contract.BLOCK)
         self._first_blocks = first_blocks
         self._kept_per_first = kept_per_first * (1 if self._blocks < MANY_BLOCKS else 2)
         self._levels = np.array([levels or query_levels()], np.float32)
 
-    def top(self, queries: Sequence[Query]) -> list[Ranked]:
+    def top(self, queries: Sequence[Query]) -> list[Ranking]:
         return _in_groups(queries, self._way, self._group)
 
     def _way(self, query: Query) -> "_Way":
@@ -162,7 +162,7 @@ class Screened:
         first: int = 1 << (needed - 1).bit_length()
         return _Way(first if first * FIRST_SHARE <= self._blocks else 0, hunted)
 
-    def _group(self, queries: Sequence[Query], way: "_Way") -> list[Ranked]:
+    def _group(self, queries: Sequence[Query], way: "_Way") -> list[Ranking]:
         if not way.first:
             return self._plain.top(queries)
         vectors = self._vectors(queries)
@@ -177,7 +177,7 @@ class Screened:
     def _feeds(self, vectors: NDArray[np.float32], blocks: int = 1) -> dict[str, NDArray[Any]]:
         return {contract.QUERY: vectors, contract.LEVELS: self._levels, contract.BLOCKS: int64([blocks])}
 
-    def _screened(self, queries: Sequence[Query], vectors: NDArray[np.float32], first: int) -> list[Ranked]:
+    def _screened(self, queries: Sequence[Query], vectors: NDArray[np.float32], first: int) -> list[Ranking]:
         kept = min(first * self._kept_per_first, self._blocks - 1)
         outputs = (contract.BOUND, contract.UNIT, contract.BEST_BOUND, contract.BEST_BLOCK)
         bounds, units, best_bounds, best_blocks = self._screen.run(outputs, self._feeds(vectors, kept + 1))
@@ -192,12 +192,12 @@ class Screened:
             answers[place] = self._widened(queries[place], vectors[place : place + 1], bounds[place] * units[place], last[place])
         return answers
 
-    def _hunted(self, queries: Sequence[Query], vectors: NDArray[np.float32]) -> list[Ranked]:
+    def _hunted(self, queries: Sequence[Query], vectors: NDArray[np.float32]) -> list[Ranking]:
         bounds, units = self._screen.run((contract.BOUND, contract.UNIT), self._feeds(vectors))
         alone = zip(queries, np.split(vectors, len(vectors)), bounds * units, strict=True)
         return [self._hunt(query, vector, bound) for query, vector, bound in alone]
 
-    def _hunt(self, query: Query, vector: NDArray[np.float32], bounds: NDArray[np.float32]) -> Ranked:
+    def _hunt(self, query: Query, vector: NDArray[np.float32], bounds: NDArray[np.float32]) -> Ranking:
         """Score blocks in the order of their `bounds` [blocks] until no other can hold one of the k."""
         places = np.flatnonzero(query.mask.blocks()) if query.mask else np.arange(self._blocks)
         bounds, scored, reached, path = bounds[places], _NOTHING, UNSEEN, PROVED
@@ -215,7 +215,7 @@ class Screened:
                 step, path = HUNT_GROWTH * step, WIDENED
         return scored.ranked([query], np.array([reached]), path)[0][0]
 
-    def _widened(self, query: Query, vector: NDArray[np.float32], bounds: NDArray[np.float32], last: np.float32) -> Ranked:
+    def _widened(self, query: Query, vector: NDArray[np.float32], bounds: NDArray[np.float32], last: np.float32) -> Ranking:
         """Score every block that may hold one of the k; what is left out has a bound below a score that k items reach."""
         wanted = np.flatnonzero(bounds >= last)
         if len(wanted) * FULL_SCAN_SHARE > self._blocks:
@@ -258,7 +258,9 @@ class _Scored:
     def __add__(self, other: "_Scored") -> "_Scored":
         return _Scored(*(np.concatenate((getattr(self, one.name), getattr(other, one.name))) for one in fields(self)))
 
-    def ranked(self, queries: Sequence[Query], reached: NDArray[np.float32], path: str) -> tuple[list[Ranked], NDArray[np.float32]]:
+    def ranked(
+        self, queries: Sequence[Query], reached: NDArray[np.float32], path: str
+    ) -> tuple[list[Ranking], NDArray[np.float32]]:
         """The k best of each query's blocks, and the product of the last of them [B]; UNSEEN where there are fewer than k.
 
         `reached` float32 [B] is a product that k items of the query reach.
@@ -275,7 +277,7 @@ class _Scored:
             start, stop = starts[place], min(starts[place + 1], starts[place] + query.k)
             if stop - start == query.k:
                 last[place] = products[stop - 1]
-            answers.append(Ranked(rows[start:stop], scores[start:stop], path))
+            answers.append(Ranking(rows[start:stop], scores[start:stop], path))
         return answers, last
 
 

@@ -1,4 +1,4 @@
-"""The k best of the whole catalogue by the compiled kernel: the same proof as `retrieval.Screened`, in one call.
+"""The k best of the whole catalogue by the compiled kernel: the same proof as `bounded_search.BoundedSearch`, in one call.
 
 Items are scored in float32 in the order of their bounds, until no other can be one of the k. What may not be in an answer never
 counts toward the k.
@@ -10,42 +10,43 @@ from typing import Any
 import numpy as np
 
 from recoserve.bundle import contract
+from recoserve.bundle.arrays import Float32Array
 from recoserve.search.bounded_search import FULL_SCAN, FULL_SCAN_SHARE, PROVED, WIDENED
-from recoserve.search.kernel.index import Catalogue
-from recoserve.search.query import Floats, Query, Ranked
+from recoserve.search.kernel.index import Index
+from recoserve.search.query import Query, Ranking
 from recoserve.search.session import Session
 
 WHOLE = 16  # the runtime takes what is left behind whole vectors another way, which may round otherwise
 FEW_ITEMS, PER_WANTED = 512, 16  # scored for an answer that asked for no more than the usual
 
 
-class Native:
+class KernelSearch:
     """Ranks queries through a `catalogue`; `users` float32 [U, d] has their vectors, `finish` the tail of a score that has one."""
 
-    def __init__(self, catalogue: Catalogue, users: Floats, items: int, finish: Session | None = None) -> None:
-        self._catalogue = catalogue
+    def __init__(self, index: Index, users: Float32Array, items: int, finish: Session | None = None) -> None:
+        self._index = index
         self._users = np.asarray(users)
         self._items = items
         self._finish = finish
 
-    def top(self, queries: Sequence[Query]) -> list[Ranked]:
+    def top(self, queries: Sequence[Query]) -> list[Ranking]:
         if not queries:
             return []
-        found = self._catalogue.search(self._vectors(queries), queries)
+        found = self._index.search(self._vectors(queries), queries)
         scores, ranked, start = self._scores(found.products), [], 0
         for query, count, scored in zip(queries, found.counts, found.scored, strict=True):
             end = start + count
-            ranked.append(Ranked(found.rows[start:end], scores[start:end], self._path(query.k, scored)))
+            ranked.append(Ranking(found.rows[start:end], scores[start:end], self._path(query.k, scored)))
             start += query.k
         return ranked
 
-    def _vectors(self, queries: Sequence[Query]) -> Floats:
+    def _vectors(self, queries: Sequence[Query]) -> Float32Array:
         asked: list[Any] = [query.by for query in queries]
         if np.ndarray in map(type, asked):
             return np.stack([by if isinstance(by, np.ndarray) else self._users[by] for by in asked])
         return self._users.take(asked, axis=0)
 
-    def _scores(self, products: Floats) -> Floats:
+    def _scores(self, products: Float32Array) -> Float32Array:
         if self._finish is None:
             return products
         padded = np.zeros(-(-len(products) // WHOLE) * WHOLE, np.float32)

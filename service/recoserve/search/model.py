@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from recoserve.bundle import contract
 from recoserve.bundle.archive import Bundle
+from recoserve.bundle.arrays import Float32Array, Rows
 from recoserve.search import ranking
-from recoserve.search.bounded_search import Plain, Retrieval, Screened
+from recoserve.search.bounded_search import BoundedSearch, CatalogueSearch, FullScan
 from recoserve.search.filters import Mask, Masks
-from recoserve.search.kernel.index import Catalogue
-from recoserve.search.kernel_search import Native
+from recoserve.search.kernel.index import Index
+from recoserve.search.kernel_search import KernelSearch
 from recoserve.search.popularity import Popularity
-from recoserve.search.query import NO_ROWS, Asked, Floats, Nearest, Query, Ranked, Rows
+from recoserve.search.query import NO_ROWS, AnyQuery, NeighbourQuery, Query, Ranking
 from recoserve.search.session import Session, int64
 from recoserve.search.vectors import Vectors
 
@@ -28,7 +29,7 @@ class Model:
     """A checked bundle and its sessions. Immutable: a request keeps the one it started with.
 
     `most_rows` is how many users are worth ranking in one run: one, where a model runs for every item. `vectors` is None where the
-    score is no dot product; `catalogue` where the kernel searches.
+    score is no dot product; `index` where the kernel searches.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Model:
         bundle: Bundle,
         sessions: Mapping[str, Session],
         vectors: Vectors | None = None,
-        catalogue: Catalogue | None = None,
+        index: Index | None = None,
     ) -> None:
         self.bundle = bundle
         self.manifest = bundle.manifest
@@ -45,22 +46,22 @@ class Model:
         self._sessions = sessions
         items = bundle.manifest.items
         self.has_vectors = bundle.manifest.dim is not None
-        self.retrieval = "exact" if catalogue or contract.SCREEN in sessions else "plain"
-        self._retrieval: Retrieval = Plain(sessions, items, together=self.has_vectors)
-        if catalogue and vectors:
-            self._retrieval = Native(catalogue, vectors.users.rows, items, sessions.get(contract.FINISH))
+        self.retrieval = "exact" if index or contract.SCREEN in sessions else "plain"
+        self._retrieval: CatalogueSearch = FullScan(sessions, items, together=self.has_vectors)
+        if index and vectors:
+            self._retrieval = KernelSearch(index, vectors.users.rows, items, sessions.get(contract.FINISH))
         elif contract.SCREEN in sessions:
-            self._retrieval = Screened(sessions, items)
+            self._retrieval = BoundedSearch(sessions, items)
         self.most_rows = MOST_ROWS if self.has_vectors else 1
         self._masks = Masks(bundle.columns, items)
-        self._popularity = Popularity(bundle.seen, items) if bundle.seen else None
+        self._popularity = Popularity(bundle.interactions, items) if bundle.interactions else None
 
     @property
     def takes_queries(self) -> bool:
         """Whether a vector can be asked about in place of a user: every bundle with vectors has the graphs for it today."""
         return contract.RECOMMEND_QUERY in self._sessions
 
-    def rank(self, queries: Sequence[Asked]) -> list[Ranked]:
+    def rank(self, queries: Sequence[AnyQuery]) -> list[Ranking]:
         """Answer each query as if it were alone, in the order asked."""
         plain = [query for query in queries if _plain(query)]
         if len(plain) == len(queries):
@@ -73,11 +74,11 @@ class Model:
             ranked = [next(found) if _whole(search) else self._apart(search) for search in searches]
         return [self._arranged(query, one) for query, one in zip(queries, ranked, strict=True)]
 
-    def scores(self, user_rows: Rows, item_rows: Rows) -> Floats:
+    def scores(self, user_rows: Rows, item_rows: Rows) -> Float32Array:
         """Every given user with every given item: int64 [B] and int64 [M] -> float32 [B, M]."""
         return self._scored(contract.SCORE, {contract.USER_ID: int64(user_rows)}, item_rows)[1]
 
-    def _scored(self, role: str, asked: Mapping[str, NDArray[Any]], item_rows: Rows) -> tuple[Floats, Floats]:
+    def _scored(self, role: str, asked: Mapping[str, NDArray[Any]], item_rows: Rows) -> tuple[Float32Array, Float32Array]:
         """What ranks the items, and their scores, which a tail may have made equal; float32 [B, M] each.
 
         In pieces: a model may hold as much for each item as a layer is wide.
@@ -89,10 +90,10 @@ class Model:
         scores, *products = (np.concatenate(side, axis=1) for side in zip(*found, strict=True))
         return (products or [scores])[0], scores
 
-    def _search(self, query: Asked) -> Asked:
+    def _search(self, query: AnyQuery) -> AnyQuery:
         """What to look for: with the mask of its conditions, as many items as a diverse answer is chosen from, and selective
         filters as candidates."""
-        if isinstance(query, Nearest) or not (query.conditions or query.diversity):
+        if isinstance(query, NeighbourQuery) or not (query.conditions or query.diversity):
             return query
         mask = self._masks.of(query.conditions) if query.conditions else None
         k = ranking.pool_size(query.k) if query.diversity else query.k
@@ -104,47 +105,47 @@ class Model:
         """Whether to score what passes is cheaper than to search for it."""
         return not self.has_vectors or mask.count <= max(self.manifest.items // SELECTIVE, FEW, k)
 
-    def _apart(self, search: Asked) -> Ranked:
+    def _apart(self, search: AnyQuery) -> Ranking:
         """What needs no search of the whole catalogue, or one of its own."""
-        if isinstance(search, Nearest):
+        if isinstance(search, NeighbourQuery):
             return self._nearest(search)
         if search.by is None:
             return self._popular(search)
         rows = search.candidates if search.candidates is not None else NO_ROWS
         left = rows[search.allows(rows)]
         if not len(left):
-            return Ranked()
+            return Ranking()
         if isinstance(search.by, np.ndarray):
             products, scores = self._scored(contract.SCORE_QUERY, {contract.QUERY: search.by[None]}, left)
         else:
             products, scores = self._scored(contract.SCORE, {contract.USER_ID: int64([search.by])}, left)
         best = ranking.best_places(left, products[0], search.k)
-        return Ranked(left[best], scores[0][best])
+        return Ranking(left[best], scores[0][best])
 
-    def _nearest(self, query: Nearest) -> Ranked:
+    def _nearest(self, query: NeighbourQuery) -> Ranking:
         assert self.vectors  # noqa: S101  # the border asks no other model for neighbours
         mask = self._masks.of(query.conditions) if query.conditions else None
         return (self.vectors.users if query.side == "user" else self.vectors.items).nearest(query, mask)
 
-    def _popular(self, query: Query) -> Ranked:
+    def _popular(self, query: Query) -> Ranking:
         assert self._popularity  # noqa: S101  # nor one without interactions for what is popular
         return self._popularity.top(query)
 
-    def _arranged(self, query: Asked, found: Ranked) -> Ranked:
+    def _arranged(self, query: AnyQuery, found: Ranking) -> Ranking:
         """A pool made diverse, where that was asked for."""
-        if isinstance(query, Nearest) or not query.diversity:
+        if isinstance(query, NeighbourQuery) or not query.diversity:
             return found
         assert self.vectors  # noqa: S101  # see above
         vectors = self.vectors.items.rows[found.item_rows]
         chosen = ranking.diverse(found.scores, vectors, query.k, query.diversity)
-        return Ranked(found.item_rows[chosen], found.scores[chosen], found.path)
+        return Ranking(found.item_rows[chosen], found.scores[chosen], found.path)
 
 
-def _plain(query: Asked) -> TypeGuard[Query]:
+def _plain(query: AnyQuery) -> TypeGuard[Query]:
     """Whether nothing is wanted of the answer but the whole catalogue's best: most requests, whose batches take the short way."""
     return _whole(query) and not (query.conditions or query.diversity)
 
 
-def _whole(search: Asked) -> TypeGuard[Query]:
+def _whole(search: AnyQuery) -> TypeGuard[Query]:
     """Whether the whole catalogue is to be searched."""
     return isinstance(search, Query) and search.candidates is None and search.by is not None

@@ -5,13 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from recoserve.bundle.arrays import Float32Array, Rows
 from recoserve.search.filters import Condition, Mask
 
-Rows = NDArray[np.int64]
-Floats = NDArray[np.float32]
-
 NO_ROWS: Rows = np.empty(0, np.int64)
-NO_SCORES: Floats = np.empty(0, np.float32)
+NO_SCORES: Float32Array = np.empty(0, np.float32)
 
 
 class Query(NamedTuple):
@@ -21,7 +19,7 @@ class Query(NamedTuple):
     must hold for an item; the model finds the `mask` that they come to. `diversity` in [0, 1] is weighed against the score.
     """
 
-    by: int | Floats | None
+    by: int | Float32Array | None
     k: int
     excluded: Rows = NO_ROWS
     candidates: Rows | None = None
@@ -35,7 +33,7 @@ class Query(NamedTuple):
         return allowed & self.mask.has(rows) if self.mask else allowed
 
 
-class Nearest(NamedTuple):
+class NeighbourQuery(NamedTuple):
     """The `k` users or items (`side`) whose vectors have the largest cosine to that of `row`, itself left out."""
 
     side: str
@@ -46,10 +44,10 @@ class Nearest(NamedTuple):
     conditions: tuple[Condition, ...] = ()
 
 
-Asked = Query | Nearest
+AnyQuery = Query | NeighbourQuery
 
 
-class Ranked(NamedTuple):
+class Ranking(NamedTuple):
     """An answer, best first: `item_rows` int64 [n], `scores` float32 [n], n <= k; of users, where the nearest users were asked for.
 
     Equals stand by ascending row, as they are in front of a score's tail, whose rounding may make more of them equal.
@@ -57,7 +55,7 @@ class Ranked(NamedTuple):
     """
 
     item_rows: Rows = NO_ROWS
-    scores: Floats = NO_SCORES
+    scores: Float32Array = NO_SCORES
     path: str = ""
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from recoserve.bundle.arrays import Float32Array, Rows
 from recoserve.search import ranking
 from recoserve.search.filters import Mask
-from recoserve.search.query import Floats, Nearest, Query, Ranked, Rows
+from recoserve.search.query import NeighbourQuery, Query, Ranking
 
 ROUNDING = np.finfo(np.float32).eps  # of what vectors add up to, no more than this is left where they cancel out
 AT_ONCE = 1 << 16  # rows of a table looked at together
@@ -19,17 +20,17 @@ AT_ONCE = 1 << 16  # rows of a table looked at together
 class Table:
     """One side's vectors, float32 [rows, d], usually a memory map; `unit` where all are of length 1, or zero."""
 
-    def __init__(self, rows: Floats, unit: bool, at_once: int = AT_ONCE) -> None:
+    def __init__(self, rows: Float32Array, unit: bool, at_once: int = AT_ONCE) -> None:
         self.rows = rows
         self._at_once = at_once
         self._lengths = None if unit else self._measured()
 
-    def _measured(self) -> Floats:
+    def _measured(self) -> Float32Array:
         """Each row's length, 1 in place of 0: float32 [rows]."""
         found = np.concatenate([np.linalg.norm(part.astype(np.float64), axis=1) for part in self.parts()])
         return np.where(found > 0, found, 1).astype(np.float32)
 
-    def nearest(self, query: Nearest, mask: Mask | None) -> Ranked:
+    def nearest(self, query: NeighbourQuery, mask: Mask | None) -> Ranking:
         """The k rows of largest cosine to one of them, itself left out."""
         unit = self.rows[query.row]
         if self._lengths is not None:
@@ -44,9 +45,9 @@ class Table:
             cosines /= self._lengths[rows]
         excluded = np.union1d(query.excluded, [query.row])
         allowed = Query(None, query.k, excluded, mask=mask).allows(rows)
-        return Ranked(*ranking.best_first(rows[allowed], cosines[allowed], query.k))
+        return Ranking(*ranking.best_first(rows[allowed], cosines[allowed], query.k))
 
-    def parts(self) -> Iterator[Floats]:
+    def parts(self) -> Iterator[Float32Array]:
         """The rows, so many at once as fit in a cache."""
         return (self.rows[at : at + self._at_once] for at in range(0, len(self.rows), self._at_once))
 
@@ -54,12 +55,12 @@ class Table:
 class Vectors:
     """Both tables of a bundle, `users` float32 [U, d] and `items` float32 [N, d]; `unit` where all are of length 1."""
 
-    def __init__(self, users: Floats, items: Floats, unit: bool) -> None:
+    def __init__(self, users: Float32Array, items: Float32Array, unit: bool) -> None:
         self.users, self.items = Table(users, unit), Table(items, unit)
         self.unit = unit
         self._usual = None if unit else _usual(self.users)
 
-    def of_history(self, liked: Rows, weights: Floats | None, disliked: Rows) -> Floats | None:
+    def of_history(self, liked: Rows, weights: Float32Array | None, disliked: Rows) -> Float32Array | None:
         """The query of somebody who likes and dislikes some items, float32 [d]; None where no direction is left.
 
         Its direction is twice the mean of what is liked, by `weights`, less the mean of what is disliked (where anything is).
@@ -77,7 +78,7 @@ class Vectors:
             return None
         return np.where(varying, direction * (length / size), value).astype(np.float32)
 
-    def reasons(self, item_rows: Sequence[int], own: Rows, k: int) -> Iterator[tuple[Rows, Floats, Floats]]:
+    def reasons(self, item_rows: Sequence[int], own: Rows, k: int) -> Iterator[tuple[Rows, Float32Array, Float32Array]]:
         """For each of some items the k of somebody's own that carry its score most: rows, cosines, shares of all positive cosines.
 
         The item itself is left out, and so is what is at right angles to it but for rounding.

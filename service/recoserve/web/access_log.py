@@ -42,7 +42,7 @@ class Entry(NamedTuple):
         return found
 
 
-class Journal:
+class AccessLog:
     """Writes entries as lines like those of the other loggers, `json` or `text`, to standard error, and counts them.
 
     Belongs to the event loop. An entry is kept for `LONGEST_WAIT` at most; `flush` has to be called before the loop ends.

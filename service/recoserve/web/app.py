@@ -12,11 +12,11 @@ from starlette.types import ASGIApp
 
 from recoserve.recommend.recommender import Recommender
 from recoserve.scheduling.batcher import Batcher
-from recoserve.scheduling.registry import Slot
+from recoserve.scheduling.registry import ModelRegistry
 from recoserve.search.model import Model
 from recoserve.settings import Settings
 from recoserve.web import operations, problems, routes
-from recoserve.web.access_log import Journal
+from recoserve.web.access_log import AccessLog
 from recoserve.web.context import RequestContext, Service
 from recoserve.web.json_route import lane
 
@@ -29,29 +29,29 @@ Loaders = Sequence[Callable[[], Model]]
 
 
 class Application(NamedTuple):
-    """`asgi` is what a server runs: FastAPI's `api` with what is around every request, over the models in `slot`."""
+    """`asgi` is what a server runs: FastAPI's `api` with what is around every request, over the models in `registry`."""
 
     asgi: ASGIApp
     api: FastAPI
-    slot: Slot
+    registry: ModelRegistry
 
 
-def create_app(settings: Settings, loaders: Loaders, loaded: Callable[[Slot], None] | None = None) -> Application:
+def create_app(settings: Settings, loaders: Loaders, loaded: Callable[[ModelRegistry], None] | None = None) -> Application:
     """An application that loads its models, the default one first, when it starts serving, and calls `loaded` when that has ended.
 
     Until then `/livez` says 200 and `/readyz` 503. FastAPI's reference page is served from the package, not from a CDN.
     """
-    slot = Slot()
+    registry = ModelRegistry()
     batcher = Batcher(settings.max_queue_rows, settings.max_batch_rows)
-    journal = Journal(settings.log_format)
+    access_log = AccessLog(settings.log_format)
 
     @asynccontextmanager
     async def lifespan(_api: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(_load(slot, loaders, loaded))
+        loading = asyncio.create_task(_load(registry, loaders, loaded))
         yield
         await loading
         await batcher.close()
-        journal.flush()
+        access_log.flush()
 
     api: FastAPI = FastAPIOffline(
         title="recoserve",
@@ -65,14 +65,14 @@ def create_app(settings: Settings, loaders: Loaders, loaded: Callable[[Slot], No
     api.include_router(operations.router)
     problems.install(api)
     _document_problems(api)
-    service = Service(settings, Recommender(slot, batcher))
-    return Application(RequestContext(api, lane(routes.json_router.routes), service, journal), api, slot)
+    service = Service(settings, Recommender(registry, batcher))
+    return Application(RequestContext(api, lane(routes.json_router.routes), service, access_log), api, registry)
 
 
-async def _load(slot: Slot, loaders: Loaders, loaded: Callable[[Slot], None] | None) -> None:
-    await asyncio.to_thread(slot.load, loaders)
+async def _load(registry: ModelRegistry, loaders: Loaders, loaded: Callable[[ModelRegistry], None] | None) -> None:
+    await asyncio.to_thread(registry.load, loaders)
     if loaded:
-        loaded(slot)
+        loaded(registry)
 
 
 def _document_problems(api: FastAPI) -> None:

@@ -18,8 +18,8 @@ from recoserve.recommend.recommender import Recommender
 from recoserve.scheduling.registry import State
 from recoserve.settings import Settings
 from recoserve.web import problems
-from recoserve.web.access_log import Entry, Journal
-from recoserve.web.disconnects import Departures
+from recoserve.web.access_log import AccessLog, Entry
+from recoserve.web.disconnects import DisconnectWatch
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -38,7 +38,7 @@ class Service:
 
     settings: Settings
     recommender: Recommender
-    departures: Departures = field(default_factory=Departures)
+    disconnects: DisconnectWatch = field(default_factory=DisconnectWatch)
 
 
 @dataclass(slots=True)
@@ -75,12 +75,12 @@ Caller = Annotated[Context, Depends(of_request)]
 class RequestContext:
     """The outermost layer. What `lane` names is answered here, ahead of all that `app` has around its routes."""
 
-    def __init__(self, app: ASGIApp, lane: Lane, service: Service, journal: Journal) -> None:
+    def __init__(self, app: ASGIApp, lane: Lane, service: Service, access_log: AccessLog) -> None:
         self._app = app
         self._lane = lane
         self._service = service
-        self._slot = service.recommender.slot
-        self._journal = journal
+        self._registry = service.recommender.registry
+        self._access_log = access_log
         self._in_flight = 0
         metrics.HTTP_IN_FLIGHT.set_function(lambda: self._in_flight)
 
@@ -124,7 +124,7 @@ class RequestContext:
     async def _send_json(self, body: bytes, context: Context, send: Send, whole: SendWhole | None) -> None:
         context.status = 200
         headers = [(b"content-length", b"%d" % len(body)), JSON, *self._names(context)]
-        if whole and self._slot.state is not State.DRAINING and whole(headers, body):
+        if whole and self._registry.state is not State.DRAINING and whole(headers, body):
             context.complete = True
             return
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -148,11 +148,11 @@ class RequestContext:
     def _names(self, context: Context) -> HeaderList:
         timing = b"queue;dur=%.3f, inference;dur=%.3f" % (context.queue_seconds * 1e3, context.run_seconds * 1e3)
         names = [(b"x-request-id", context.request_id.encode()), (b"server-timing", timing)]
-        if self._slot.state is State.DRAINING:
+        if self._registry.state is State.DRAINING:
             names.append((b"connection", b"close"))  # else a kept-alive connection is closed under the next request
         return names
 
     def _record(self, scope: Scope, context: Context, route: str) -> None:
         seconds = time.monotonic() - context.started
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        self._journal.add(Entry(method, route, context.status or 499, seconds, context.request_id, context.trace_id))
+        self._access_log.add(Entry(method, route, context.status or 499, seconds, context.request_id, context.trace_id))

@@ -41,7 +41,7 @@ class Visit:
             self._task.cancel()
 
 
-class Departures:
+class DisconnectWatch:
     """All visits under way, and those before that ended since the last look."""
 
     def __init__(self) -> None:

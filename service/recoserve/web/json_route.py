@@ -47,7 +47,7 @@ class JsonRoute(APIRoute):
         limits.require_json(context.headers)
         sent = await limits.read_body(context.headers, receive, settings.max_body_bytes)
         body = understood(self._schema, sent, settings)
-        visit = context.service.departures.enter(receive)
+        visit = context.service.disconnects.enter(receive)
         try:
             answer: bytes = await self.endpoint(context, body)
         except asyncio.CancelledError:

@@ -32,7 +32,7 @@ async def livez() -> str:
 @router.get("/startupz", response_class=PlainTextResponse, responses=NOT_READY, summary="The models are loaded and warm")
 async def startupz(caller: Caller) -> str:
     """503 until the models are loaded; 200 from then on."""
-    if not caller.service.recommender.slot.started:
+    if not caller.service.recommender.registry.started:
         raise NotReady("the models are still loading")
     return "ok"
 
@@ -48,9 +48,9 @@ async def readyz(caller: Caller) -> str:
 async def health(caller: Caller) -> Health:
     """What state the service is in, and which model answers where a request names none."""
     _require_ready(caller)
-    slot = caller.service.recommender.slot
-    info = slot.current().manifest
-    return Health.model_validate({"status": STATUS[slot.state], "model": {"name": info.name, "version": info.version}})
+    registry = caller.service.recommender.registry
+    info = registry.current().manifest
+    return Health.model_validate({"status": STATUS[registry.state], "model": {"name": info.name, "version": info.version}})
 
 
 @router.get("/metrics", response_class=PlainTextResponse, summary="Prometheus metrics")
@@ -67,6 +67,6 @@ async def home() -> Response:
 
 
 def _require_ready(caller: Caller) -> None:
-    slot = caller.service.recommender.slot
-    if not slot.ready:
-        raise NotReady(f"the service is {STATUS[slot.state]}")
+    registry = caller.service.recommender.registry
+    if not registry.ready:
+        raise NotReady(f"the service is {STATUS[registry.state]}")

@@ -138,12 +138,12 @@ def _deadline(caller: Context) -> float:
 )
 async def describe_model(caller: Caller, request: Request) -> ModelDescription:
     """Name, version, counts, id ranges, limits and held-out measures of the default model, or of the one that `model` names."""
-    settings, slot = caller.service.settings, caller.service.recommender.slot
-    loaded = slot.loaded(request.query_params.get("model"))
+    settings, registry = caller.service.settings, caller.service.recommender.registry
+    loaded = registry.loaded(request.query_params.get("model"))
     return ModelDescription.model_validate(
         {
             **description(loaded.model),
-            "models": [encoders.named(model) for model in slot.models],
+            "models": [encoders.named(model) for model in registry.models],
             "limits": {name: getattr(settings, name) for name in Limits.model_fields},
             "loaded_at": datetime.fromtimestamp(loaded.at, UTC).isoformat(timespec="seconds"),
             "load_seconds": round(loaded.seconds, 3),
@@ -158,7 +158,7 @@ def description(model: Model) -> dict[str, Any]:
         **{name: getattr(info, name) for name in ("name", "version", "created", "similarity", "dim", "interactions", "metrics")},
         "users": _id_space(model.bundle.users),
         "items": _id_space(model.bundle.items),
-        "metadata": model.bundle.catalogue is not None,
+        "metadata": model.bundle.item_metadata is not None,
         "provider": model.provider,
         "retrieval": model.retrieval,
     }

@@ -70,7 +70,7 @@ class NearItem(BaseModel):
 
 
 class SimilarItemsResponse(BaseModel):
-    """Nearest first."""
+    """NeighbourQuery first."""
 
     item_id: ExternalId
     items: list[NearItem]
@@ -85,7 +85,7 @@ class NearUser(BaseModel):
 
 
 class SimilarUsersResponse(BaseModel):
-    """Nearest first."""
+    """NeighbourQuery first."""
 
     user_id: ExternalId
     users: list[NearUser]

@@ -21,7 +21,7 @@ import uvicorn
 from recoserve import malloc
 from recoserve.errors import BundleInvalid, SettingsInvalid
 from recoserve.scheduling.loader import load_model
-from recoserve.scheduling.registry import Slot, State
+from recoserve.scheduling.registry import ModelRegistry, State
 from recoserve.search.model import Model
 from recoserve.search.session import resolve_provider
 from recoserve.settings import Settings
@@ -39,18 +39,18 @@ log = logging.getLogger("recoserve.server")
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that drains its slot before it stops."""
+    """A uvicorn server that drains its registry before it stops."""
 
-    def __init__(self, config: uvicorn.Config, slot: Slot, drain_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, registry: ModelRegistry, drain_seconds: float) -> None:
         super().__init__(config)
-        self._slot = slot
+        self._registry = registry
         self._drain_seconds = drain_seconds
 
     def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
-        first = self._slot.state is not State.DRAINING
+        first = self._registry.state is not State.DRAINING
         if first:
-            self._slot.drain()
-        if not first or sig == signal.SIGINT or not self._drain_seconds or not self._slot.started:
+            self._registry.drain()
+        if not first or sig == signal.SIGINT or not self._drain_seconds or not self._registry.started:
             self.should_exit = True
             return
         # Only that here: where the signal interrupts the log's stream, a line can't be written.
@@ -73,20 +73,20 @@ def serve(settings: Settings, bundles: Sequence[Path], announce: Callable[[str],
 
     Raises ProviderUnavailable and SettingsInvalid at once, and BundleInvalid after the server has stopped.
     """
-    malloc.settle()
+    malloc.configure()
     logs.configure(settings.log_format)
     # At Python's 5 ms a short run in the thread looks long, stays there, and under load is never seen to be short again.
     sys.setswitchinterval(SWITCH_SECONDS)
     resolve_provider(settings.provider)
     listener = _listen(settings.host, settings.port)
 
-    def loaded(slot: Slot) -> None:
-        if not slot.started:
+    def loaded(registry: ModelRegistry) -> None:
+        if not registry.started:
             server.stop()
             return
         _spare_the_collector()
         url = _address(listener)
-        _log_serving(slot, url, chosen=settings.default_model is not None)
+        _log_serving(registry, url, chosen=settings.default_model is not None)
         if announce:
             announce(url)
 
@@ -102,10 +102,10 @@ def serve(settings: Settings, bundles: Sequence[Path], announce: Callable[[str],
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    server = Server(config, app.slot, settings.drain_seconds)
+    server = Server(config, app.registry, settings.drain_seconds)
     server.run([listener])
-    if app.slot.failure:
-        raise app.slot.failure
+    if app.registry.failure:
+        raise app.registry.failure
 
 
 def _load(bundle: Path, settings: Settings) -> Model:
@@ -116,14 +116,14 @@ def _load(bundle: Path, settings: Settings) -> Model:
         raise error.within(bundle) from None
 
 
-def _log_serving(slot: Slot, url: str, chosen: bool) -> None:
+def _log_serving(registry: ModelRegistry, url: str, chosen: bool) -> None:
     """The line that says what is served and where; `chosen`: the settings name the default model."""
-    infos = [model.manifest for model in slot.models]
+    infos = [model.manifest for model in registry.models]
     default, others = infos[0], [f"{info.name} {info.version}" for info in infos[1:]]
     if others:
         why = "as set" if chosen else "the first in alphabetical order; --default-model chooses another"
         log.info("the default model is %s (%s); also served: %s", default.name, why, ", ".join(others))
-    seconds = sum(slot.loaded(info.name).seconds for info in infos)
+    seconds = sum(registry.loaded(info.name).seconds for info in infos)
     log.info("serving", extra={"model": default.name, "version": default.version, "url": url, "load_seconds": seconds})
 
 

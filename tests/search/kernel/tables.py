@@ -12,7 +12,7 @@ import numpy as np
 from recoserve.bundle.contract import BLOCK
 from recoserve.bundle.int8_items import Int8Copy
 from recoserve.search.filters import Mask
-from recoserve.search.kernel.index import Catalogue
+from recoserve.search.kernel.index import Index
 
 LEVELS = 127
 SMALLEST = 1e-30  # the least a step may be
@@ -29,7 +29,7 @@ class Made:
     head: int
 
     def catalogue(self, library, threads=2):
-        return Catalogue(library, self.items, self.copy, threads)
+        return Index(library, self.items, self.copy, threads)
 
 
 def whole_numbers(rng, count, dim, head, largest=3):

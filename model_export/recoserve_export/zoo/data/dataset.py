@@ -7,8 +7,8 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recoserve.bundle.arrays import Rows
 from recoserve.errors import FileInvalid
 from recoserve_export.inputs.csv_file import (
     ITEM_KEYS,
@@ -23,7 +23,6 @@ from recoserve_export.inputs.csv_file import (
     read_lines,
 )
 
-Rows = NDArray[np.int64]
 ExternalIds = list[int] | list[str]
 
 INT64 = np.iinfo(np.int64)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from recoserve.bundle.arrays import Rows
 from recoserve.errors import ExportRefused
 from recoserve_export.inputs.feature_file import LISTED, as_numbers, read_values
 from recoserve_export.inputs.metadata import read_ids
-from recoserve_export.zoo.data.dataset import ExternalIds, Rows
+from recoserve_export.zoo.data.dataset import ExternalIds
 
 COLUMN = "genres"
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from recoserve.bundle.arrays import Float32Array, Rows
 from recoserve_export.graph.dot_score import unit_rows
-from recoserve_export.zoo.data.dataset import Pairs, Rows, Split
+from recoserve_export.zoo.data.dataset import Pairs, Split
 
-Scores = NDArray[np.float32]
 CHUNK = 1 << 22  # scores held at a time: 16 MiB of float32
 
 
@@ -39,7 +39,7 @@ class Metrics:
         return {f"{name}@{self.k}": round(value, 6) for name, value in values.items()}
 
 
-def evaluate_tables(users: Scores, items: Scores, split: Split, k: int, similarity: str = "cosine") -> Metrics:
+def evaluate_tables(users: Float32Array, items: Float32Array, split: Split, k: int, similarity: str = "cosine") -> Metrics:
     """Metrics of a model that is two tables: float32 [U, d] and [N, d], joined by `cosine` or `dot`."""
     if similarity == "cosine":
         users, items = (unit_rows(table.astype(np.float64)).astype(np.float32) for table in (users, items))
@@ -52,7 +52,7 @@ def evaluate_popularity(split: Split, items: int, k: int) -> Metrics:
     return evaluate(lambda rows: np.broadcast_to(popularity, (len(rows), items)), split, items, k)
 
 
-def evaluate(scores_of: Callable[[Rows], Scores], split: Split, items: int, k: int) -> Metrics:
+def evaluate(scores_of: Callable[[Rows], Float32Array], split: Split, items: int, k: int) -> Metrics:
     """Metrics of any scorer: `scores_of` takes user rows int64 [B] and gives scores [B, items]; equal scores rank by row."""
     train, held_out = _Grouped(split.train), _Grouped(split.held_out)
     users = np.unique(split.held_out.user)
@@ -68,7 +68,7 @@ def evaluate(scores_of: Callable[[Rows], Scores], split: Split, items: int, k: i
     return Metrics(k, float(recall.mean()), float(ndcg.mean()), float(shown.mean()))
 
 
-def top(scores: Scores, left_out: Rows, k: int) -> Rows:
+def top(scores: Float32Array, left_out: Rows, k: int) -> Rows:
     """The k item rows with the highest of `scores` [N], best first, equal ones by row, without those in `left_out`."""
     open_scores = scores.astype(np.float32)
     open_scores[left_out] = -np.inf
@@ -80,7 +80,7 @@ def top(scores: Scores, left_out: Rows, k: int) -> Rows:
     return best[np.argsort(-open_scores[best], kind="stable")][:k]
 
 
-def _each(scores_of: Callable[[Rows], Scores], users: Rows, size: int) -> Iterator[tuple[int, int, Scores]]:
+def _each(scores_of: Callable[[Rows], Float32Array], users: Rows, size: int) -> Iterator[tuple[int, int, Float32Array]]:
     for start in range(0, len(users), size):
         rows = users[start : start + size]
         for offset, scores in enumerate(scores_of(rows)):

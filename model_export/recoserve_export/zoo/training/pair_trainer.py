@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recoserve_export.zoo.data.dataset import Pairs, Rows
+from recoserve.bundle.arrays import Rows
+from recoserve_export.zoo.data.dataset import Pairs
 from recoserve_export.zoo.training.recipe import Recipe
 from recoserve_export.zoo.training.steps import Report, Step, Steps, descend
 

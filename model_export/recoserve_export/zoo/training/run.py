@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from recoserve.bundle.arrays import Rows
 from recoserve.errors import ExportRefused, FileInvalid
 from recoserve_export.zoo.architectures import catalog
-from recoserve_export.zoo.data.dataset import Dataset, Rows, Split, describe_split
+from recoserve_export.zoo.data.dataset import Dataset, Split, describe_split
 from recoserve_export.zoo.data.genres import Genres
 from recoserve_export.zoo.training.evaluation import Metrics, evaluate, evaluate_popularity, evaluate_tables
 from recoserve_export.zoo.training.progress import epochs_shown

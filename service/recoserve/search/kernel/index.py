@@ -49,7 +49,7 @@ class Found(NamedTuple):
     scored: Sequence[int]
 
 
-class Catalogue:
+class Index:
     """The items, float32 [N, d] (usually a memory map), and their int8 copy in the order that the kernel multiplies.
 
     That order depends on the processor, so it is made here, in as much memory as the int8 copy has. `threads` search together.
