@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recoserve.errors import IdOutOfRange, InvalidRequest
@@ -33,7 +33,6 @@ def dot_model(tmp_path_factory):
     return load_model(make_bundle(tmp_path_factory.mktemp("dot") / "evens" / "1", similarity="dot"))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 5), items, items, st.booleans())
 def test_rows_are_distinct_and_ascending_and_join_what_is_seen(model, user, excluded, candidates, seen):
     """Law: whatever lists hold, and however often."""

@@ -427,7 +427,7 @@ def alone(model, query):
         return error
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.lists(QUERIES, min_size=1, max_size=3), st.sampled_from([STAYS, STAYS, LEAVES, IS_LATE]), st.integers(0, 3)),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recoserve.scheduling.loader import load_model
@@ -27,14 +27,12 @@ def brute_force(query):
     return sorted(scores, key=lambda row: (-round(scores[row], 6), row))[: query.k]
 
 
-@settings(deadline=None)
 @given(st.lists(QUERIES, max_size=6))
 def test_any_batch_equals_the_brute_force_of_each(model, queries):
     """Law: rank(queries)[i] == top-k of query i, ties by ascending row."""
     assert [brute_force(query) for query in queries] == [ranked.item_rows.tolist() for ranked in model.rank(queries)]
 
 
-@settings(deadline=None)
 @given(st.lists(QUERIES, min_size=1, max_size=6))
 def test_batch_mates_change_nothing(model, queries):
     together = [(ranked.item_rows.tolist(), ranked.scores.tolist()) for ranked in model.rank(queries)]

@@ -152,7 +152,7 @@ def test_no_item_beats_the_bound_of_its_block(name, formula, tmp_path):
         assert (bounds * unit >= largest).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_shape_and_any_selection_is_ranked_exactly(data):
     """Law: top-k of what is allowed equals the float64 one, for any number of items, any width, any k, any exclusion and mask; by a

@@ -48,7 +48,7 @@ def assert_answered(response):
         assert_problem(response, response.status_code, response.json()["type"].rpartition("/")[2])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(ENDPOINTS), changes, st.none() | filters, st.integers(0, 2))
 def test_no_document_gives_a_500(services, endpoint, changed, wanted, which):
     """Law: right requests with some fields replaced, by what nearly fits and by what doesn't."""
@@ -61,7 +61,7 @@ def test_no_document_gives_a_500(services, endpoint, changed, wanted, which):
     assert_answered(services[which].post(endpoint, body))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(ENDPOINTS), st.data())
 def test_no_bytes_give_a_500(services, endpoint, data):
     """Law: the same for bodies that are cut, or have a byte more or another one."""

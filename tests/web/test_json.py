@@ -87,7 +87,7 @@ NEARLY = st.fixed_dictionaries({"user_id": st.integers(0, 5)}) | st.dictionaries
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(JSON | NEARLY)
 def test_no_json_document_gives_a_500(service, document):
     """Law: whatever a client sends is answered with 200 or a problem of its own making."""
@@ -98,7 +98,7 @@ def test_no_json_document_gives_a_500(service, document):
         assert_problem(response, 422, json.loads(response.content)["type"].rsplit("/", 1)[1])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300))
 def test_no_bytes_give_a_500(service, body):
     """The same law below JSON."""
@@ -135,7 +135,7 @@ def outcome(understand, body):
         return type(error), str(error), error.fields
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(BODIES)
 def test_the_short_way_of_reading_never_differs_from_the_strict_one(body):
     """Law: understood(body) == validated(strict_json.parse(body)), the request or the error, whatever the bytes are."""

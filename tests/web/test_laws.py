@@ -16,7 +16,7 @@ from tests.web.http import Application, assert_problem, item_ids
 USERS, ITEMS = 40, 9000
 PASSING = {"under a hundredth": {"tens": {"lte": 40}}, "half": {"odd": {"eq": True}}, "nearly all": {"tens": {"none": [10, 20]}}}
 METADATA = [{"tens": row // 10 * 10, "odd": row % 2 == 1} for row in range(ITEMS)]
-LAW = settings(max_examples=30, deadline=None)
+LAW = settings(max_examples=30)
 
 
 @pytest.fixture(scope="module")

@@ -371,7 +371,7 @@ def ending(build, name):
     return build.keep(op, [name], shape)
 
 
-LAW = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+LAW = settings(max_examples=100, suppress_health_check=list(HealthCheck))
 
 
 @LAW

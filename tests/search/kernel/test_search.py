@@ -45,7 +45,7 @@ def test_any_mixture_of_queries_is_answered_exactly(library, table):
         assert_best(catalogue, table.items, wanted[count : 2 * count])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_shape_is_searched_exactly(data):
     """Law: for any width, pieces, head, number of threads and of queries; where many items are equal, too."""
