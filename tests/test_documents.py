@@ -88,8 +88,8 @@ def test_every_member_of_the_manifest_and_every_file_is_described():
         contract.SCREEN_TENSORS,
         contract.TENSORS,
         contract.GOLDEN,
-        contract.CATALOGUE,
-        contract.SEEN_ITEMS,
+        contract.ITEM_METADATA,
+        contract.INTERACTION_ITEMS,
         contract.MANIFEST,
     ]
     assert all(f"`{name}`" in BUNDLE for name in files)

@@ -230,12 +230,12 @@ def _write_companions(draft: Draft, companions: Companions) -> None:
         elif name and each.values is not None:
             draft.add_lines(name, lines(each.values))
     if companions.catalogue is not None:
-        draft.add_lines(contract.CATALOGUE, _metadata_lines(companions.catalogue))
+        draft.add_lines(contract.ITEM_METADATA, _metadata_lines(companions.catalogue))
         draft.add_columns()
     if companions.seen:
         offsets, items = companions.seen.arrays
-        draft.add_array(contract.SEEN_OFFSETS, offsets)
-        draft.add_array(contract.SEEN_ITEMS, items)
+        draft.add_array(contract.INTERACTION_OFFSETS, offsets)
+        draft.add_array(contract.INTERACTION_ITEMS, items)
 
 
 def _metadata_lines(catalogue: Sequence[Any]) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 """How a table is turned before it is rounded to int8: most of its energy into the first dimensions, and evenly within them.
 
-The dimensions become the principal axes of the items, largest first. Those of the *head* (`recoserve.bundle.head`) are then mixed
+The dimensions become the principal axes of the items, largest first. Those of the *head* (`recoserve.bundle.leading_dimensions`) are then mixed
 by one orthogonal matrix and the others by another, random but for this: each leaves every dimension as much energy as its
 neighbours, so that rounding loses little. A table without a head is mixed as a whole. No turn changes a product.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from recoserve.bundle.arrays import Float64Array
-from recoserve.bundle.head import SHARE, head_of
+from recoserve.bundle.leading_dimensions import ENERGY_SHARE, count_leading_dimensions
 
 MARGIN = 0.01  # of the energy: rounding to int8 moves some, and the head has to be found in what is rounded
 EVEN = 1e-12  # of the largest energy: what a dimension may have above the mean
@@ -23,7 +23,7 @@ def rotation_of(chunks: Iterable[Float64Array], dim: int) -> Float64Array:
         moments += rows.T @ rows
     energy, axes = np.linalg.eigh(moments)
     energy, axes = np.maximum(energy[::-1], 0), axes[:, ::-1]
-    head = head_of(energy, SHARE + MARGIN)
+    head = count_leading_dimensions(energy, ENERGY_SHARE + MARGIN)
     parts = (slice(head), slice(head, dim)) if head < dim else (slice(dim),)
     return np.hstack([axes[:, part] @ even_mix(energy[part]) for part in parts])
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from recoserve.bundle import column_files, contract, graph_file, manifest
 from recoserve.bundle.columns import Columns
 from recoserve.bundle.golden import Golden
-from recoserve.bundle.int8_items import Int8Copy
+from recoserve.bundle.int8_index import Int8Index
 from recoserve.bundle.interactions import Interactions
 from recoserve.bundle.item_metadata import ItemMetadata, Lines
 from recoserve.bundle.manifest import FileEntry, Manifest
@@ -67,7 +67,7 @@ class Draft:
 
     def add_columns(self) -> None:
         """The metadata that was added, once more by column: what is read back is what will be served."""
-        stored = _lines(self.folder, contract.CATALOGUE)
+        stored = _lines(self.folder, contract.ITEM_METADATA)
         columns = Columns.of((stored[row] for row in range(len(stored))), len(stored))
         self.add_lines(contract.COLUMNS, [column_files.index(columns)])
         self.add_lines(contract.COLUMN_DATA, column_files.data(columns))
@@ -135,7 +135,7 @@ def tables(bundle: Bundle) -> tuple[NDArray[np.float32], NDArray[np.float32]] | 
     return (found[wanted[0]], found[wanted[1]]) if len(found) == len(wanted) else None
 
 
-def int8_copy(screen: Path, items: int, dim: int) -> Int8Copy | None:
+def int8_copy(screen: Path, items: int, dim: int) -> Int8Index | None:
     """The int8 copy that a bundle's `screen.onnx` refers to, as memory maps; None where it is another graph than ours."""
     graph, blocks = graph_file.read(_small(screen, GRAPH_BYTES)), -(-items // contract.BLOCK)
     outside = [tensor for tensor in graph.tensors if tensor.external and tensor.data_type == graph_file.INT8]
@@ -147,7 +147,7 @@ def int8_copy(screen: Path, items: int, dim: int) -> Int8Copy | None:
         return None
     pieces = tuple(_mapped(screen.parent, tensor, np.int8) for tensor in outside)
     rotation, step, lengths = (np.frombuffer(floats[name].raw, np.float32).reshape(shape) for name, shape in shapes.items())
-    return Int8Copy(pieces, rotation, step[0], *lengths)
+    return Int8Index(pieces, rotation, step[0], *lengths)
 
 
 def _mapped(folder: Path, tensor: graph_file.Tensor, dtype: Any = np.float32) -> NDArray[Any]:
@@ -197,7 +197,7 @@ def _needed(found: Manifest) -> set[str]:
     needed = set(found.graphs.values()) | {contract.GOLDEN}
     needed |= {file for side, kind in found.ids.items() if (file := contract.id_file(side, kind))}
     if found.interactions:
-        needed |= {contract.SEEN_OFFSETS, contract.SEEN_ITEMS}
+        needed |= {contract.INTERACTION_OFFSETS, contract.INTERACTION_ITEMS}
     return needed | ({contract.COLUMN_DATA} if contract.COLUMNS in found.sizes else set())
 
 
@@ -274,11 +274,11 @@ def _strings(folder: Path, name: str) -> list[str]:
 
 
 def _item_metadata(folder: Path, found: Manifest) -> ItemMetadata | None:
-    if contract.CATALOGUE not in found.sizes:
+    if contract.ITEM_METADATA not in found.sizes:
         return None
-    metadata = ItemMetadata(_lines(folder, contract.CATALOGUE))
+    metadata = ItemMetadata(_lines(folder, contract.ITEM_METADATA))
     if len(metadata) != found.items:
-        raise BundleInvalid([f"{contract.CATALOGUE}: {len(metadata)} lines for {found.items} items"])
+        raise BundleInvalid([f"{contract.ITEM_METADATA}: {len(metadata)} lines for {found.items} items"])
     return metadata
 
 
@@ -304,7 +304,9 @@ def _bytes(folder: Path, name: str) -> NDArray[np.uint8]:
 def _interactions(folder: Path, found: Manifest) -> Interactions | None:
     if not found.interactions:
         return None
-    interactions = Interactions(_array(folder, contract.SEEN_OFFSETS), _array(folder, contract.SEEN_ITEMS), found.items)
+    interactions = Interactions(
+        _array(folder, contract.INTERACTION_OFFSETS), _array(folder, contract.INTERACTION_ITEMS), found.items
+    )
     if interactions.users != found.users or len(interactions) != found.interactions:
         raise BundleInvalid(
             [

@@ -63,9 +63,9 @@ ROTATION, BLOCK_STEP, BLOCK_LENGTHS = "rotation", "block_step", "block_lengths" 
 PAGE = 4096  # tensors start on a page, so that the runtime can map them
 
 GOLDEN = "golden.npz"
-CATALOGUE = "items.jsonl"
+ITEM_METADATA = "items.jsonl"
 COLUMNS, COLUMN_DATA = "columns.json", "columns.bin"  # the catalogue by column, for filters
-SEEN_OFFSETS, SEEN_ITEMS = "seen_offsets.npy", "seen_items.npy"
+INTERACTION_OFFSETS, INTERACTION_ITEMS = "seen_offsets.npy", "seen_items.npy"
 ID_FILES = {"integer": "{side}_ids.npy", "string": "{side}_ids.jsonl"}
 SIDES = ("user", "item")
 

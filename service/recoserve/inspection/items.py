@@ -31,7 +31,7 @@ class Items:
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
-            raise BundleInvalid([f"{contract.CATALOGUE}: line {row + 1} is not a JSON object"])
+            raise BundleInvalid([f"{contract.ITEM_METADATA}: line {row + 1} is not a JSON object"])
         return found
 
     def title(self, row: int) -> str:

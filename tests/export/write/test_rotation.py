@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from recoserve.bundle import contract
 from recoserve.bundle.archive import int8_copy
-from recoserve.bundle.head import SHARE, head_of
+from recoserve.bundle.leading_dimensions import ENERGY_SHARE, count_leading_dimensions
 from recoserve_export.graph.dot_score import Formula, Table
 from recoserve_export.write import int8_index, tensors
 from recoserve_export.write.rotation import MARGIN, even_mix, random_rotation, rotation_of
@@ -71,7 +71,7 @@ def test_the_head_is_found_again_in_the_int8_copy(name, tmp_path):
     _, energy = written(tmp_path, make(np.random.default_rng(5)), DOT)
 
     assert np.isfinite(energy).all()
-    assert head in (None, head_of(energy))
+    assert head in (None, count_leading_dimensions(energy))
 
 
 @pytest.mark.parametrize("formula", [COSINE, DOT], ids=str)
@@ -99,7 +99,10 @@ def test_what_an_export_takes_for_the_head_is_what_is_measured(seed, tmp_path):
     items = along(np.arange(1.0, dim + 1) ** -rng.uniform(0.2, 1.5))(rng)
     axes = np.linalg.eigvalsh(items.T @ items)[::-1]
 
-    assert head_of(written(tmp_path, items, DOT)[1]) in {head_of(axes, SHARE + MARGIN), head_of(axes)}
+    assert count_leading_dimensions(written(tmp_path, items, DOT)[1]) in {
+        count_leading_dimensions(axes, ENERGY_SHARE + MARGIN),
+        count_leading_dimensions(axes),
+    }
 
 
 @given(arrays(np.float64, st.integers(1, 40), elements=st.floats(0, 1e3) | st.floats(0, 1e80)))

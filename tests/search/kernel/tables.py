@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recoserve.bundle.contract import BLOCK
-from recoserve.bundle.int8_items import Int8Copy
+from recoserve.bundle.int8_index import Int8Index
 from recoserve.search.filters import Mask
 from recoserve.search.kernel.index import Index
 
@@ -25,7 +25,7 @@ class Made:
     """`items` float32 [N, d] and their int8 copy; `head` dimensions have most of the energy, `d` where all have as much."""
 
     items: np.ndarray
-    copy: Int8Copy
+    copy: Int8Index
     head: int
 
     def catalogue(self, library, threads=2):
@@ -67,7 +67,7 @@ def int8_copy(items, turn, sizes):
     error, norm = longest(turned - small * scale) + slack * longest(rows), longest(small * scale)
     pieces = np.split(small.astype(np.int8), np.cumsum(sizes)[:-1])
     whole = tuple(np.ascontiguousarray(piece.T) for piece in pieces)
-    return Int8Copy(
+    return Int8Index(
         whole, turn.astype(np.float32), step, *(np.nextafter(each.astype(np.float32), np.float32(np.inf)) for each in (error, norm))
     )
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recoserve.bundle.head import head_of
-from recoserve.bundle.int8_items import Int8Copy
+from recoserve.bundle.int8_index import Int8Index
+from recoserve.bundle.leading_dimensions import count_leading_dimensions
 from recoserve.search.kernel.library import Library, Table
 
 QUAD = 4
@@ -55,7 +55,7 @@ class Index:
     That order depends on the processor, so it is made here, in as much memory as the int8 copy has. `threads` search together.
     """
 
-    def __init__(self, library: Library, items: NDArray[np.float32], copy: Int8Copy, threads: int) -> None:
+    def __init__(self, library: Library, items: NDArray[np.float32], copy: Int8Index, threads: int) -> None:
         self._library = library
         self._table, self._arrays = self._described(items, copy)
         pieces = np.array([piece.ctypes.data for piece in copy.pieces], np.uint64)
@@ -66,7 +66,7 @@ class Index:
             raise MemoryError("no memory for the search's threads")
         weakref.finalize(self, library.pool_close, self._pool).atexit = False  # a daemon thread may be searching then
 
-    def _described(self, items: NDArray[np.float32], copy: Int8Copy) -> tuple[Table, list[NDArray[Any]]]:
+    def _described(self, items: NDArray[np.float32], copy: Int8Index) -> tuple[Table, list[NDArray[Any]]]:
         """The kernel's view, and the arrays it points to: they have to stay as long as it does."""
         counts = np.array([piece.shape[1] for piece in copy.pieces], np.int64)
         arrays: list[NDArray[Any]] = [items, counts, *map(np.copy, (copy.rotation, copy.step, copy.error, copy.norm))]
@@ -77,7 +77,7 @@ class Index:
         """How many dimensions the head has, from what each dimension of the int8 copy holds."""
         energies = np.zeros(self._table.dim)
         self._library.measure(byref(self._table), pieces.ctypes.data, energies.ctypes.data)
-        return head_of(energies)
+        return count_leading_dimensions(energies)
 
     def _lay_out(self, pieces: NDArray[np.uint64], threads: int) -> None:
         """Bring the pieces into order; they are not needed afterwards."""

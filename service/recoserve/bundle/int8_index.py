@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Int8Copy:
+class Int8Index:
     """What `screen.onnx` refers to, as arrays; the pieces are memory maps.
 
     `pieces` int8 [d, items of the piece] each, turned by `rotation` float32 [d, d]. For every block of items: `step` float32

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from recoserve.bundle.head import LARGEST, QUAD, SHARE, SMALLEST, head_of
+from recoserve.bundle.leading_dimensions import ENERGY_SHARE, LARGEST_SHARE, QUAD, SMALLEST_SHARE, count_leading_dimensions
 
 
 @pytest.mark.parametrize(
@@ -32,19 +32,19 @@ from recoserve.bundle.head import LARGEST, QUAD, SHARE, SMALLEST, head_of
     ],
 )
 def test_the_head_is_the_fewest_quads_that_hold_three_quarters(energy, head):
-    assert head == head_of(np.array(energy))
+    assert head == count_leading_dimensions(np.array(energy))
 
 
 @given(arrays(np.float64, st.integers(1, 70), elements=st.floats(0, 1e6)))
 def test_a_head_holds_its_share_and_a_smaller_one_does_not(energy):
     """Law: for any energy; all dimensions where there is no such head, or it would be too large."""
-    dim, head, held = len(energy), head_of(energy), np.cumsum(energy)
-    allowed = [n for n in range(QUAD, dim, QUAD) if SMALLEST * dim - QUAD / 2 <= n <= LARGEST * dim]
-    enough = [n for n in allowed if held[n - 1] > SHARE * held[-1] * (1 + 1e-9)]
+    dim, head, held = len(energy), count_leading_dimensions(energy), np.cumsum(energy)
+    allowed = [n for n in range(QUAD, dim, QUAD) if SMALLEST_SHARE * dim - QUAD / 2 <= n <= LARGEST_SHARE * dim]
+    enough = [n for n in allowed if held[n - 1] > ENERGY_SHARE * held[-1] * (1 + 1e-9)]
 
     if head == dim:
         assert not enough
     else:
         assert head in allowed
-        assert held[head - 1] >= SHARE * held[-1] * (1 - 1e-9)
+        assert held[head - 1] >= ENERGY_SHARE * held[-1] * (1 - 1e-9)
         assert not [n for n in enough if n < head]
