@@ -1,6 +1,6 @@
 """How a table is turned before it is rounded to int8: most of its energy into the first dimensions, and evenly within them.
 
-The dimensions become the principal axes of the items, largest first. Those of the *head* (`recoserve.bundle.leading_dimensions`) are then mixed
+The dimensions become the principal axes of the items, largest first. The leading ones (see `bundle.leading_dimensions`) are mixed
 by one orthogonal matrix and the others by another, random but for this: each leaves every dimension as much energy as its
 neighbours, so that rounding loses little. A table without a head is mixed as a whole. No turn changes a product.
 """
