@@ -18,7 +18,7 @@ from recoserve.bundle.archive import Bundle, open_bundle, read_manifest
 from recoserve.bundle.manifest import Manifest, document
 from recoserve.bundle.repository import find_bundle, find_bundles
 from recoserve.bundle.vocabulary import ExternalId, Vocabulary
-from recoserve.errors import AnswerError, BundleInvalid, MalformedJson, OperatorError, RecoserveError, SettingsInvalid
+from recoserve.errors import BundleInvalid, MalformedJson, OperatorError, RecoserveError, RequestError, SettingsInvalid
 from recoserve.inspection import report
 from recoserve.inspection.chart import item_map
 from recoserve.inspection.drawing import svg
@@ -336,7 +336,7 @@ def _json(value: object) -> str:
 def _fail(error: RecoserveError) -> None:
     """Print the message, and which fields are at fault, and exit with 1."""
     lines = error.problems if isinstance(error, BundleInvalid) else (str(error),)
-    if isinstance(error, AnswerError):
+    if isinstance(error, RequestError):
         lines += tuple(f"{problems.pointer(field.path)}: {field.detail}" for field in error.fields)
     for line in lines:
         err.print("[red]error:[/red]", end=" ")

@@ -1,80 +1,82 @@
-"""Everything that can go wrong, in the words of the domain. Nothing here knows HTTP or a command line.
+"""Everything that can go wrong, in the terms of recommending. Nothing here knows HTTP or the command line.
 
 RecoserveError
-├── AnswerError            a request can't be answered; `web.problems` maps each class to a problem document
-│   ├── MalformedJson      the bytes are not one JSON document
-│   ├── InvalidRequest     well-formed, but not what the endpoint takes
-│   ├── IdOutOfRange       a row-number id outside the table
-│   ├── UnknownId          an external id that the bundle doesn't know
-│   ├── UnknownModel       a model that the service doesn't hold
-│   ├── Overloaded         no room left in the queue
-│   ├── NotReady           no model is loaded yet, or the service is draining
-│   └── DeadlineExceeded   the request's time was spent before its turn came
-└── OperatorError          whoever runs a command or the service has to change something
-    ├── BundleInvalid      a bundle is not what its manifest says; `problems` lists all that is wrong
-    ├── SettingsInvalid    a setting is unknown or out of bounds
-    ├── ProviderUnavailable  the execution provider asked for is not on this machine
-    └── ExportRefused      a model and what comes with it can't become a bundle
-        └── FileInvalid    a file of ids, items, ratings or interactions can't be used; the message names the line
+├── RequestError             a request can't be answered; `web.problems` maps each class to a problem document
+│   ├── MalformedJson        the bytes are not one JSON document
+│   ├── InvalidRequest       well-formed, but not what the endpoint accepts
+│   ├── IdOutOfRange         a row number, used as an id, outside the table
+│   ├── UnknownId            an external id that the bundle doesn't hold
+│   ├── UnknownModel         a model that the service doesn't hold
+│   ├── Overloaded           the queue is full
+│   ├── NotReady             no model is loaded yet, or the service is shutting down
+│   └── DeadlineExceeded     the request's time ran out before it was computed
+└── OperatorError            whoever runs the command or the service has to change something
+    ├── BundleInvalid        a bundle fails its checks; `problems` lists every finding
+    ├── SettingsInvalid      a setting is unknown or out of bounds
+    ├── ProviderUnavailable  the chosen execution provider is not on this machine
+    └── ExportRefused        a model, or a file that comes with it, can't become a bundle
+        └── FileInvalid      a file of ids, items, ratings or interactions can't be used; the message names the line
+
+`web.problems` adds two request errors that only HTTP has: a body that is too large, and one of another media type.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-MOST_FIELDS = 20  # a batch with ten thousand bad ids still has a small answer
+MAX_FIELD_ERRORS = 20  # a batch with ten thousand bad ids still gets a small response
 
 
 class RecoserveError(Exception):
-    """Base of the tree; `str(error)` is one sentence for a person."""
+    """The base of all errors; `str(error)` is one sentence for a person."""
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """One field at fault: its path from the top of the request, and what is wrong with it."""
+    """What is wrong with one field of a request; `path` leads to the field from the top of the JSON document."""
 
     path: tuple[str | int, ...]
     detail: str
 
 
-class AnswerError(RecoserveError):
-    """A request that can't be answered; `fields` names those at fault, if any are, at most `MOST_FIELDS` of them."""
+class RequestError(RecoserveError):
+    """A request that can't be answered; `fields` holds the first `MAX_FIELD_ERRORS` fields at fault, where there are any."""
 
     def __init__(self, detail: str, fields: Iterable[FieldError] = ()) -> None:
         super().__init__(detail)
-        self.fields = tuple(islice(fields, MOST_FIELDS))
+        self.fields = tuple(islice(fields, MAX_FIELD_ERRORS))
 
 
-class MalformedJson(AnswerError):
-    pass
+class MalformedJson(RequestError):
+    """The bytes are not one JSON document."""
 
 
-class InvalidRequest(AnswerError):
-    pass
+class InvalidRequest(RequestError):
+    """The JSON is well-formed, but not what the endpoint accepts."""
 
 
-class IdOutOfRange(AnswerError):
-    pass
+class IdOutOfRange(RequestError):
+    """An id that is a row number lies outside the table."""
 
 
-class UnknownId(AnswerError):
-    pass
+class UnknownId(RequestError):
+    """The bundle holds no such external id."""
 
 
-class UnknownModel(AnswerError):
-    pass
+class UnknownModel(RequestError):
+    """The service holds no model of this name or version."""
 
 
-class Overloaded(AnswerError):
-    pass
+class Overloaded(RequestError):
+    """The queue is full."""
 
 
-class NotReady(AnswerError):
-    pass
+class NotReady(RequestError):
+    """No model is loaded yet, or the service is shutting down."""
 
 
-class DeadlineExceeded(AnswerError):
-    pass
+class DeadlineExceeded(RequestError):
+    """The request's time ran out before it was computed."""
 
 
 class OperatorError(RecoserveError):
@@ -82,28 +84,28 @@ class OperatorError(RecoserveError):
 
 
 class BundleInvalid(OperatorError):
-    """A bundle failed its checks; `problems` holds one sentence per finding."""
+    """A bundle fails its checks; `problems` holds one sentence for each finding."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
 
-    def within(self, folder: object) -> "BundleInvalid":
-        """The same findings, each with the bundle's folder before it, for whoever looks at several."""
-        return BundleInvalid([f"{folder}: {problem}" for problem in self.problems])
+    def within(self, location: object) -> "BundleInvalid":
+        """An error with the location before each finding, for whoever looks at several bundles."""
+        return BundleInvalid([f"{location}: {problem}" for problem in self.problems])
 
 
 class SettingsInvalid(OperatorError):
-    pass
+    """A setting is unknown or out of bounds."""
 
 
 class ProviderUnavailable(OperatorError):
-    pass
+    """The chosen execution provider is not on this machine."""
 
 
 class ExportRefused(OperatorError):
-    pass
+    """A model, or a file that comes with it, can't become a bundle."""
 
 
 class FileInvalid(ExportRefused):
-    pass
+    """A file of ids, items, ratings or interactions can't be used; the message names the line."""

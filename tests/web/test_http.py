@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from recoserve import errors
-from recoserve.errors import AnswerError, BundleInvalid
+from recoserve.errors import BundleInvalid, RequestError
 from recoserve.scheduling.registry import State
 from recoserve.web import problems
 from tests.fakes import fake_model
@@ -337,7 +337,7 @@ def test_every_answer_error_has_one_row_in_the_table():
     def leaves(kind):
         return {kind}.union(*map(leaves, kind.__subclasses__()))
 
-    assert leaves(AnswerError) - {AnswerError} == set(problems.KINDS)
+    assert leaves(RequestError) - {RequestError} == set(problems.KINDS)
     assert {kind.type for kind in problems.KINDS.values()}.isdisjoint({kind.type for kind in problems.BY_STATUS.values()})
 
 

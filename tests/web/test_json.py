@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recoserve import strict_json
-from recoserve.errors import AnswerError, MalformedJson
+from recoserve.errors import MalformedJson, RequestError
 from recoserve.recommend.requests import RecommendRequest
 from recoserve.settings import Settings
 from recoserve.web.json_route import understood, validated
@@ -131,7 +131,7 @@ def outcome(understand, body):
     """The request, or all that a client could see of its error."""
     try:
         return understand(body)
-    except AnswerError as error:
+    except RequestError as error:
         return type(error), str(error), error.fields
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from recoserve.bundle.arrays import Rows
 from recoserve.bundle.vocabulary import ExternalId, Vocabulary
-from recoserve.errors import AnswerError, FieldError, IdOutOfRange, InvalidRequest, UnknownId
+from recoserve.errors import FieldError, IdOutOfRange, InvalidRequest, RequestError, UnknownId
 from recoserve.search.query import NO_ROWS
 
 
@@ -37,9 +37,9 @@ def known_rows(vocabulary: Vocabulary, ids: Sequence[ExternalId], field: str) ->
     return [vocabulary.find(external) for external in ids]
 
 
-def fault(vocabulary: Vocabulary, ids: Sequence[ExternalId], bad: Sequence[int], field: str, alone: bool = False) -> AnswerError:
+def fault(vocabulary: Vocabulary, ids: Sequence[ExternalId], bad: Sequence[int], field: str, alone: bool = False) -> RequestError:
     """What to raise for the ids at the places `bad`: a lone id is told by its field, one of a list by field and index."""
-    kind: type[AnswerError]
+    kind: type[RequestError]
     strangers = [place for place in bad if not isinstance(ids[place], vocabulary.id_type)]
     bounds, noun = vocabulary.bounds(), "an integer" if vocabulary.id_type is int else "a string"
     if strangers:

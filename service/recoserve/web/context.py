@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recoserve import metrics
-from recoserve.errors import AnswerError
+from recoserve.errors import RequestError
 from recoserve.recommend.recommender import Recommender
 from recoserve.scheduling.registry import State
 from recoserve.settings import Settings
@@ -101,7 +101,7 @@ class RequestContext:
                 await self._app(scope, receive, self._naming(context, send))
         except ClientDisconnect:
             pass  # nobody is left to answer; it counts as 499
-        except AnswerError as error:
+        except RequestError as error:
             await problems.answer(error, context.request_id)(scope, receive, self._naming(context, send))
         except Exception:
             error_log.exception("a defect in the service", extra={"request_id": context.request_id})

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from recoserve import errors
-from recoserve.errors import AnswerError, FieldError
+from recoserve.errors import FieldError, RequestError
 from recoserve.web.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -26,11 +26,11 @@ OUR_WORDS = {  # for Pydantic's
 RETRY_AFTER = {"Retry-After": "1"}
 
 
-class BodyTooLarge(AnswerError):
+class BodyTooLarge(RequestError):
     """The body is larger than the limit; HTTP's own, so it stands here."""
 
 
-class UnsupportedMediaType(AnswerError):
+class UnsupportedMediaType(RequestError):
     """The body is not declared as JSON in UTF-8."""
 
 
@@ -47,7 +47,7 @@ INTERNAL = Kind("/problems/internal", 500, "Internal error")
 NOT_FOUND = Kind("/problems/not-found", 404, "Not found")
 METHOD_NOT_ALLOWED = Kind("/problems/method-not-allowed", 405, "Method not allowed")
 
-KINDS: dict[type[AnswerError], Kind] = {
+KINDS: dict[type[RequestError], Kind] = {
     errors.MalformedJson: Kind("/problems/malformed-json", 400, "Malformed JSON"),
     errors.InvalidRequest: Kind("/problems/invalid-request", 422, "Invalid request"),
     errors.IdOutOfRange: Kind("/problems/id-out-of-range", 422, "Id out of range"),
@@ -104,7 +104,7 @@ def _tellable(part: str | int) -> bool:
     return isinstance(part, int) or (len(part) <= LONGEST_NAME and part.isprintable())
 
 
-def answer(error: AnswerError, request_id: str) -> Response:
+def answer(error: RequestError, request_id: str) -> Response:
     """The document for an error of the domain."""
     return problem(KINDS[type(error)], str(error), request_id, error.fields)
 
@@ -116,13 +116,13 @@ def defect(request_id: str) -> Response:
 
 def install(app: FastAPI) -> None:
     """Route every error that reaches FastAPI's own handlers to a problem document."""
-    app.add_exception_handler(AnswerError, _answer_error)
+    app.add_exception_handler(RequestError, _answer_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(Exception, _defect)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, AnswerError)  # noqa: S101  # Starlette's signature is wider than its promise
+    assert isinstance(error, RequestError)  # noqa: S101  # Starlette's signature is wider than its promise
     return answer(error, request_id(request.scope))
 
 
@@ -144,7 +144,7 @@ def request_id(scope: Mapping[str, Any]) -> str:
     return found
 
 
-def responses(*kinds: type[AnswerError]) -> dict[int | str, dict[str, Any]]:
+def responses(*kinds: type[RequestError]) -> dict[int | str, dict[str, Any]]:
     """For a route's OpenAPI entry: the problems that it can answer with, 500 included."""
     by_status: dict[int, list[str]] = {}
     for kind in [*(KINDS[one] for one in kinds), INTERNAL]:
