@@ -128,13 +128,13 @@ class _Runs:
         self.paths += [answer.path for answer in batch.answers if isinstance(answer, Ranking)]
 
     def tell(self) -> None:
-        metrics.BATCH_ROWS.observe_all(self.rows)
-        metrics.QUEUE_DURATION.observe_all(self.waits)
+        metrics.BATCH_ROWS.observe_many(self.rows)
+        metrics.QUEUE_DURATION.observe_many(self.waits)
         for path, rows in Counter(self.paths).items():
             if path:
                 metrics.RETRIEVAL_ROWS.labels(path).inc(rows)
         for labels, seconds in self.seconds.items():
-            metrics.INFERENCE_DURATION.labels(*labels).observe_all(seconds)
+            metrics.INFERENCE_DURATION.labels(*labels).observe_many(seconds)
 
 
 class Batcher:
@@ -163,7 +163,7 @@ class Batcher:
         self._thread: threading.Thread | None = None
         self._runs = _Runs()
         metrics.QUEUE_DEPTH.set_function(lambda: self._rows)
-        metrics.KEPT.by(self)
+        metrics.BUFFERS.register(self)
 
     async def run(
         self, model: Model, queries: Sequence[AnyQuery], finish: Callable[[list[Ranking]], T], deadline: float, brief: bool = True

@@ -52,7 +52,7 @@ class AccessLog:
         self._lines = _json_lines if log_format == "json" else _text_lines
         self._entries: list[Entry] = []
         self._timer: asyncio.TimerHandle | None = None
-        metrics.KEPT.by(self)
+        metrics.BUFFERS.register(self)
 
     def add(self, entry: Entry) -> None:
         self._entries.append(entry)
@@ -79,7 +79,7 @@ def _observe(entries: Sequence[Entry]) -> None:
     for entry in entries:
         seconds[entry[:3]].append(entry.seconds)
     for (method, route, status), amounts in seconds.items():
-        metrics.HTTP_DURATION.labels(method, route, str(status)).observe_all(amounts)
+        metrics.HTTP_DURATION.labels(method, route, str(status)).observe_many(amounts)
 
 
 def _json_lines(entries: Sequence[Entry]) -> bytes:
