@@ -68,12 +68,12 @@ class StubModel:
         self.batches = []
 
     def rank(self, queries):
-        self.batches.append([query.by for query in queries])
+        self.batches.append([query.user_row for query in queries])
         assert self.gate.wait(10), "nobody opened the gate"
         time.sleep(self.seconds)
         if self.guilty.intersection(self.batches[-1]):
             raise ZeroDivisionError
-        return [Ranking(np.array([query.by]), np.ones(1, np.float32), "full_scan") for query in queries]
+        return [Ranking(np.array([query.user_row]), np.ones(1, np.float32), "full_scan") for query in queries]
 
 
 def even_likes_even(users=6, items=8):

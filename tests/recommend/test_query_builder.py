@@ -55,7 +55,7 @@ def test_a_batchs_questions_are_those_of_its_users_made_one_by_one(model):
     assert asked[1] is None
     for make, single in zip((asked[0], asked[2]), alone, strict=True):
         made = make()
-        assert (made.query.by, made.query.excluded.tolist()) == (single.query.by, single.query.excluded.tolist())
+        assert (made.query.user_row, made.query.excluded.tolist()) == (single.query.user_row, single.query.excluded.tolist())
         assert made.own.tolist() == single.own.tolist()
 
 
@@ -85,7 +85,7 @@ def test_near_items_of_unit_vectors_are_searched_for_and_others_looked_through(m
     searched, looked_through = (query_builder.near_item(each, wanted).query for each in (model, dot_model))
 
     assert isinstance(searched, Query) and searched.excluded.tolist() == [3, 7]
-    assert searched.by.tolist() == [0, 1]
+    assert searched.vector.tolist() == [0, 1]
     assert looked_through == NeighbourQuery("item", 3, 2, looked_through.excluded)
     found = [each.rank([query])[0] for each, query in ((model, searched), (dot_model, looked_through))]
     assert [one.item_rows.tolist() for one in found] == [[1, 5], [1, 5]]
@@ -103,7 +103,7 @@ def test_a_vector_of_any_length_is_a_direction_where_lengths_mean_nothing(model,
     """Elsewhere it must leave room for its scores."""
     wanted = HistoryRequest(vector=[3 * scale, 4 * scale])
 
-    np.testing.assert_allclose(query_builder.of_history(model, wanted).query.by, [0.6, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(query_builder.of_history(model, wanted).query.vector, [0.6, 0.8], rtol=1e-6)
     with pytest.raises(InvalidRequest, match="length"):
         query_builder.of_history(dot_model, wanted)
-    np.testing.assert_array_equal(query_builder.of_history(dot_model, HistoryRequest(vector=[3, 4])).query.by, [3, 4])
+    np.testing.assert_array_equal(query_builder.of_history(dot_model, HistoryRequest(vector=[3, 4])).query.vector, [3, 4])

@@ -23,7 +23,7 @@ def brute_force(query):
     users, items = (table.astype(np.float64) for table in even_likes_even())
     items /= np.linalg.norm(items, axis=1, keepdims=True)
     allowed = range(8) if query.candidates is None else query.candidates.tolist()
-    scores = {row: float(users[query.by] @ items[row]) for row in allowed if row not in query.excluded}
+    scores = {row: float(users[query.user_row] @ items[row]) for row in allowed if row not in query.excluded}
     return sorted(scores, key=lambda row: (-round(scores[row], 6), row))[: query.k]
 
 

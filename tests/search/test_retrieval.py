@@ -22,7 +22,7 @@ from recoserve.search.kernel_search import KernelSearch
 from recoserve.search.query import Query
 from recoserve.search.session import OnnxSession
 from recoserve_export import export_model
-from recoserve_export.graph.dot_score import Formula, Table
+from recoserve_export.graph.dot_score import Formula, EmbeddingTable
 from recoserve_export.write import dot_graphs, int8_index, tensors
 
 COSINE, DOT = Formula(cosine=True), Formula(cosine=False)
@@ -31,7 +31,7 @@ ITEMS = 20_000
 
 def open_graphs(folder, users, items, formula):
     """The graphs of two tables as an export writes them, without the rest of a bundle."""
-    user_table, item_table = Table("u", np.asarray(users, np.float32)), Table("i", np.asarray(items, np.float32))
+    user_table, item_table = EmbeddingTable("u", np.asarray(users, np.float32)), EmbeddingTable("i", np.asarray(items, np.float32))
     spans = tensors.write(folder / contract.TENSORS, user_table, item_table, formula)
     dot_graphs.write(folder, *spans, formula)
     int8_index.write(folder, *spans, item_table, formula)
@@ -131,8 +131,8 @@ def test_nasty_tables_are_ranked_exactly(name, formula, tmp_path):
         *kernel_searches(tmp_path, sessions, users, items, formula),
     ):
         for query, ranked in zip(queries, retrieval.top(queries), strict=True):
-            scale = 1.0 if formula.cosine else max(lengths[query.by] * 1e-2, np.abs(scores[query.by]).max())
-            assert_exact(ranked, scores[query.by], query, scale)
+            scale = 1.0 if formula.cosine else max(lengths[query.user_row] * 1e-2, np.abs(scores[query.user_row]).max())
+            assert_exact(ranked, scores[query.user_row], query, scale)
             ways.add(ranked.path)
     assert name != "plain" or ways == {"proved", "widened", "full_scan"}
 
@@ -167,11 +167,12 @@ def test_any_shape_and_any_selection_is_ranked_exactly(data):
         (vectors,) = sessions[contract.USER].run((contract.QUERY,), {contract.USER_ID: np.arange(5)})
         queries = []
         for user in range(5):
-            by, k = data.draw(st.sampled_from([user, vectors[user]])), data.draw(st.integers(1, 8))
+            user_row, vector = data.draw(st.sampled_from([(user, None), (None, vectors[user])]))
+            k = data.draw(st.integers(1, 8))
             excluded = np.unique(rng.integers(0, items, data.draw(st.sampled_from([0, 8, 100, 2 * items]))))
             passing = rng.integers(0, items, data.draw(st.integers(0, items)))
             mask = Mask.of_rows(passing, items) if data.draw(st.booleans()) else None
-            queries.append(Query(by, k, excluded, mask=mask))
+            queries.append(Query(user_row, k, excluded, mask=mask, vector=vector))
         compiled = kernel_searches(Path(folder), sessions, *tables, formula)
         for retrieval in (BoundedSearch(sessions, items, first_blocks=1, kept_per_first=1), FullScan(sessions, items), *compiled):
             for user, (query, ranked) in enumerate(zip(queries, retrieval.top(queries), strict=True)):

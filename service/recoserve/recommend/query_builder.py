@@ -73,7 +73,7 @@ def of_history(model: Model, wanted: OfHistory) -> Question:
     if wanted.vector is not None:
         if "explanation" in wanted.include:
             raise _refused("include", "a vector has no items that could explain anything; give item_ids")
-        return Question(Query(_given(vectors, wanted.vector), **options))
+        return Question(Query(None, vector=_given(vectors, wanted.vector), **options))
     liked = rows_of(items, wanted.item_ids or (), "item_ids")
     disliked = rows_of(items, wanted.negative_item_ids, "negative_item_ids")
     weights = None if wanted.weights is None else np.array(wanted.weights)
@@ -82,7 +82,7 @@ def of_history(model: Model, wanted: OfHistory) -> Question:
         raise _refused("item_ids", "these items have no direction, or cancel each other out; give others")
     if wanted.exclude_seen:
         options["excluded"] = np.union1d(options["excluded"], np.concatenate([liked, disliked]))
-    return Question(Query(found, **options), np.unique(liked))
+    return Question(Query(None, vector=found, **options), np.unique(liked))
 
 
 def near_item(model: Model, wanted: NearItem) -> Question:
@@ -93,7 +93,7 @@ def near_item(model: Model, wanted: NearItem) -> Question:
         return Question(NeighbourQuery("item", row, **choice))
     choice["excluded"] = _joined(choice["excluded"], np.array([row]))
     # a product of unit vectors is their cosine, and searched for faster
-    return Question(Query(np.array(vectors.items.rows[row]), **choice))
+    return Question(Query(None, vector=np.array(vectors.items.rows[row]), **choice))
 
 
 def near_user(model: Model, wanted: NearUser) -> Question:

@@ -68,7 +68,7 @@ class FullScan:
     def _need(self, query: Query) -> "_Need":
         """How far down the whole list the query's k-th item may stand, if its mask is neither friend nor foe of its scores."""
         depth = math.ceil(query.k / _share(query, self._items)) + len(query.excluded)
-        return _Need(max(SHALLOW, 1 << (depth - 1).bit_length()), not isinstance(query.by, np.ndarray))
+        return _Need(max(SHALLOW, 1 << (depth - 1).bit_length()), query.vector is None)
 
     def _scanned(self, queries: Sequence[Query], need: "_Need") -> list[Ranking]:
         depth = min(need.depth, self._items)
@@ -87,7 +87,7 @@ class FullScan:
         if by_row:
             feeds[contract.USER_ID] = int64(_user_rows(asked))
         else:
-            feeds[contract.QUERY] = np.stack([query.by for query in asked if isinstance(query.by, np.ndarray)])
+            feeds[contract.QUERY] = np.stack([query.vector for query in asked if query.vector is not None])
         role = contract.RECOMMEND if by_row else contract.RECOMMEND_QUERY
         return self._sessions[role].run((contract.ITEM_ID, contract.SCORE_OUT), feeds)
 
@@ -101,7 +101,7 @@ class _Need(NamedTuple):
 
 def _user_rows(queries: Sequence[Query]) -> list[int]:
     """Of those that are asked by a user's row."""
-    return [query.by for query in queries if query.by is not None and not isinstance(query.by, np.ndarray)]
+    return [query.user_row for query in queries if query.user_row is not None]
 
 
 def _share(query: Query, items: int) -> float:
@@ -172,7 +172,7 @@ class BoundedSearch:
         """Each query's vector, float32 [B, d]: its own, or its user's."""
         rows = _user_rows(queries)
         of_users = iter(self._user.run((contract.QUERY,), {contract.USER_ID: int64(rows)})[0] if rows else ())
-        return np.stack([query.by if isinstance(query.by, np.ndarray) else next(of_users) for query in queries])
+        return np.stack([next(of_users) if query.vector is None else query.vector for query in queries])
 
     def _feeds(self, vectors: NDArray[np.float32], blocks: int = 1) -> dict[str, NDArray[Any]]:
         return {contract.QUERY: vectors, contract.LEVELS: self._levels, contract.BLOCKS: int64([blocks])}

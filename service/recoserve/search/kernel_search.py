@@ -41,10 +41,10 @@ class KernelSearch:
         return ranked
 
     def _vectors(self, queries: Sequence[Query]) -> Float32Array:
-        asked: list[Any] = [query.by for query in queries]
-        if np.ndarray in map(type, asked):
-            return np.stack([by if isinstance(by, np.ndarray) else self._users[by] for by in asked])
-        return self._users.take(asked, axis=0)
+        rows: list[Any] = [query.user_row for query in queries]
+        if None in rows:
+            return np.stack([self._users[query.user_row] if query.vector is None else query.vector for query in queries])
+        return self._users.take(rows, axis=0)
 
     def _scores(self, products: Float32Array) -> Float32Array:
         if self._finish is None:

@@ -109,16 +109,16 @@ class Model:
         """What needs no search of the whole catalogue, or one of its own."""
         if isinstance(search, NeighbourQuery):
             return self._nearest(search)
-        if search.by is None:
+        if search.user_row is None and search.vector is None:
             return self._popular(search)
         rows = search.candidates if search.candidates is not None else NO_ROWS
         left = rows[search.allows(rows)]
         if not len(left):
             return Ranking()
-        if isinstance(search.by, np.ndarray):
-            products, scores = self._scored(contract.SCORE_QUERY, {contract.QUERY: search.by[None]}, left)
+        if search.vector is not None:
+            products, scores = self._scored(contract.SCORE_QUERY, {contract.QUERY: search.vector[None]}, left)
         else:
-            products, scores = self._scored(contract.SCORE, {contract.USER_ID: int64([search.by])}, left)
+            products, scores = self._scored(contract.SCORE, {contract.USER_ID: np.array([search.user_row], np.int64)}, left)
         best = ranking.best_places(left, products[0], search.k)
         return Ranking(left[best], scores[0][best])
 
@@ -148,4 +148,4 @@ def _plain(query: AnyQuery) -> TypeGuard[Query]:
 
 def _whole(search: AnyQuery) -> TypeGuard[Query]:
     """Whether the whole catalogue is to be searched."""
-    return isinstance(search, Query) and search.candidates is None and search.by is not None
+    return isinstance(search, Query) and search.candidates is None and (search.user_row is not None or search.vector is not None)

@@ -13,19 +13,20 @@ NO_SCORES: Float32Array = np.empty(0, np.float32)
 
 
 class Query(NamedTuple):
-    """Who is to be ranked what: `k` of all items, or of `candidates`, without `excluded` (both distinct rows, ascending).
+    """The `k` best of all items, or of `candidates`, without `excluded` (both int64 rows, distinct and ascending).
 
-    It is asked `by` a user's row, by a vector float32 [d], or by nobody known: what most users have interacted with. `conditions`
-    must hold for an item; the model finds the `mask` that they come to. `diversity` in [0, 1] is weighed against the score.
+    Best for the user in `user_row`, or for a `vector` float32 [d]; where both are None, by popularity. An item must meet all
+    `conditions`; the model turns them into a `mask`. `diversity` in [0, 1] is weighed against the score.
     """
 
-    by: int | Float32Array | None
+    user_row: int | None
     k: int
     excluded: Rows = NO_ROWS
     candidates: Rows | None = None
     conditions: tuple[Condition, ...] = ()
     mask: Mask | None = None
     diversity: float = 0.0
+    vector: Float32Array | None = None
 
     def allows(self, rows: Rows) -> NDArray[np.bool_]:
         """Which of some rows are neither excluded nor masked: int64 of any shape -> bool of that shape."""
