@@ -1,76 +1,84 @@
-"""A source and the ids that come with it: which rows of the model are served, and what each item's features are."""
+"""Binds a source to the ids and features that come with it: which of the model's rows are served, and under which ids."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from recoserve.bundle.arrays import Float64Array, Rows
 from recoserve.errors import ExportRefused
-from recoserve_export.graph.dot_score import DotSource, Table
+from recoserve_export.graph.dot_score import DotSource, EmbeddingTable
+from recoserve_export.graph.lookups import row_counts, side_counts
 from recoserve_export.graph.network import GraphSource
-from recoserve_export.graph.pair_scorer import Pairs, row_counts, side_counts
+from recoserve_export.graph.pair_scorer import PairScorer
 from recoserve_export.inputs.features import read_features, table_width
-from recoserve_export.inputs.metadata import Ids, read_ids
+from recoserve_export.inputs.ids import SideIds, read_ids
 
 
 @dataclass(frozen=True)
-class Features:
-    """What was given for the model's further inputs: files or values by input, and the names of their values."""
+class ItemFeatures:
+    """Files or values of the model's further inputs, by input, and the names of what their values stand for."""
 
-    given: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def widths(self) -> dict[str, int | None]:
         """How many values of each feature an item has, where they come as a table; None where they don't."""
-        return {name: table_width(values) for name, values in self.given.items()}
+        return {name: table_width(values) for name, values in self.values.items()}
 
 
 @dataclass(frozen=True)
-class Bound:
-    """A source whose rows are those of the ids, user's and item's, and what the report has to tell of them."""
+class BoundSource:
+    """A source whose rows are those of `ids`, by `user` and `item`; `notes` are sentences for the report."""
 
-    source: DotSource | Pairs
-    ids: Mapping[str, Ids]
+    source: DotSource | PairScorer
+    ids: Mapping[str, SideIds]
     notes: tuple[str, ...]
 
 
-def bind(source: DotSource | GraphSource, user_ids: Any, item_ids: Any, features: Features) -> Bound:
-    """Read both sides' ids, and the items' features; raises ExportRefused where they don't fit the model."""
-    given = {"user": user_ids, "item": item_ids}
+def bind(source: DotSource | GraphSource, user_ids: Any, item_ids: Any, features: ItemFeatures) -> BoundSource:
+    """A source with both sides' ids and the items' features, read; raises ExportRefused where they don't fit the model."""
+    table_rows = _table_rows(source, features)
+    ids = {
+        "user": read_ids("user", user_ids, table_rows["user"]),
+        "item": read_ids("item", item_ids, table_rows["item"]),
+    }
+    notes = tuple(note for side_ids in ids.values() for note in side_ids.notes)
+    model_rows = {side: side_ids.model_rows for side, side_ids in ids.items() if side_ids.model_rows is not None}
     if isinstance(source, DotSource):
-        if features.given or features.names:
-            names = ", ".join({**features.given, **features.names})
-            raise ExportRefused(f"this model takes a user and an item alone, and has no input for {names}: leave them out")
-        counts: dict[str, int | None] = {"user": source.users.rows, "item": source.items.rows}
-    else:
-        counts = side_counts(source)
-    ids = {side: read_ids(side, given[side], count) for side, count in counts.items()}
-    notes = tuple(note for each in ids.values() for note in each.notes)
-    rows = {side: each.model_rows for side, each in ids.items() if each.model_rows is not None}
-    if isinstance(source, DotSource):
-        return Bound(_picked(source, rows), ids, notes)
+        return BoundSource(_with_rows(source, model_rows), ids, notes)
     inputs = {name: source.network.inputs[name] for name in source.features}
-    values, warnings = read_features(features.given, inputs, row_counts(source.network), ids["item"], features.names)
-    return Bound(Pairs(source, ids["user"].count, ids["item"].count, values, rows), ids, (*notes, *warnings))
+    values, warnings = read_features(features.values, inputs, row_counts(source.network), ids["item"], features.names)
+    scorer = PairScorer(source, ids["user"].count, ids["item"].count, values, model_rows)
+    return BoundSource(scorer, ids, (*notes, *warnings))
 
 
-def _picked(source: DotSource, rows: Mapping[str, NDArray[np.int64]]) -> DotSource:
-    """The same with some rows of its tables alone."""
-    if not rows:
+def _table_rows(source: DotSource | GraphSource, features: ItemFeatures) -> dict[str, int | None]:
+    """The rows of both sides' tables; None where a graph looks up none by the side's ids as they are."""
+    if isinstance(source, GraphSource):
+        return side_counts(source)
+    if features.values or features.names:
+        names = ", ".join({**features.values, **features.names})
+        raise ExportRefused(f"this model takes a user and an item alone, and has no input for {names}: leave them out")
+    return {"user": source.users.rows, "item": source.items.rows}
+
+
+def _with_rows(source: DotSource, model_rows: Mapping[str, Rows]) -> DotSource:
+    """The source with only those rows of its tables that `model_rows` has for a side, in that order."""
+    if not model_rows:
         return source
-    users, items = (_rows_of(table, rows.get(side)) for side, table in (("user", source.users), ("item", source.items)))
-    scores = source.scores
+    users, items = (_selected(table, model_rows.get(side)) for side, table in (("user", source.users), ("item", source.items)))
+    own_scores = source.scores
+    if own_scores is None:
+        return replace(source, users=users, items=items)
 
-    def picked(user_rows: NDArray[np.int64], item_rows: NDArray[np.int64]) -> Any:
-        chosen = {"user": user_rows, "item": item_rows}
-        model_rows = [rows[side][each] if side in rows else each for side, each in chosen.items()]
-        return scores(*model_rows) if scores else None
+    def scores(user_rows: Rows, item_rows: Rows) -> Float64Array:
+        # The framework's forward still looks up its full tables.
+        sides = {"user": user_rows, "item": item_rows}
+        return own_scores(*(model_rows[side][rows] if side in model_rows else rows for side, rows in sides.items()))
 
-    return replace(source, users=users, items=items, scores=picked if scores else None)
+    return replace(source, users=users, items=items, scores=scores)
 
 
-def _rows_of(table: Table, rows: NDArray[np.int64] | None) -> Table:
-    return table if rows is None else Table(table.name, table.values[rows])
+def _selected(table: EmbeddingTable, rows: Rows | None) -> EmbeddingTable:
+    return table if rows is None else EmbeddingTable(table.name, table.values[rows])

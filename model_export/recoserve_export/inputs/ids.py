@@ -1,4 +1,4 @@
-"""External ids as people have them: integers or strings, one for each row of the catalogue, and the model's row of each."""
+"""External ids of the users or of the items: integers or strings, one for each row, and the model's row of each."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,148 +9,181 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recoserve.bundle.arrays import Rows
 from recoserve.errors import ExportRefused
-from recoserve_export.inputs.csv_file import filled_lines, is_integer
+from recoserve_export.inputs.csv_file import is_integer, read_nonempty_file
 from recoserve_export.inputs.list_file import read_array, read_json, read_text
 
-HEADER = re.compile(r"(?i:ids?)|.*[_ -](?i:ids?)|.*[a-z](Ids?|ID)|(?i:(user|item|movie|book|product)id)")
+ID_HEADER = re.compile(r"(?i:ids?)|.*[_ -](?i:ids?)|.*[a-z](Ids?|ID)|(?i:(user|item|movie|book|product)id)")
 
 
 @dataclass(frozen=True)
-class Ids:
-    """The external ids of one side, in row order: `values` None (rows themselves), int64 [rows], or strings.
+class SideIds:
+    """The external ids of one side, `user` or `item`, in row order.
 
-    `model_rows` int64 [rows] has the model's row of each row of the catalogue; None where they are the same.
-    `notes` are what the report has to tell.
+    `kind` is `row` (ids are the row numbers themselves, and `values` is None), `integer` (int64 [count]) or `string`.
+    `row_by_text` has each id's row by its text. `model_rows`, int64 [count], has the model's row of each row that is served; None
+    where they are the same. `notes` are sentences for the report.
     """
 
     side: str
     kind: str
     count: int
-    values: NDArray[np.int64] | list[str] | None = None
-    rows: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
-    model_rows: NDArray[np.int64] | None = None
+    values: Rows | list[str] | None = None
+    row_by_text: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
+    model_rows: Rows | None = None
     notes: tuple[str, ...] = ()
 
-    def find(self, text: str) -> int | None:
-        """The row, in the catalogue, of an id as it is written in a file."""
+    def row_of(self, text: str) -> int | None:
+        """The row of an id as it is written in a file; None for an unknown id."""
         if self.values is None:
             return int(text) if is_integer(text) and 0 <= int(text) < self.count else None
-        return self.rows.get(text)
+        return self.row_by_text.get(text)
 
-    def external(self, row: int) -> str:
+    def text_of(self, row: int) -> str:
         """The id of a row, as it is written in a file."""
         return str(row if self.values is None else self.values[row])
 
 
-def read_ids(side: str, given: str | Path | Sequence[Any] | NDArray[Any] | None, count: int | None) -> Ids:
-    """The ids of one side from a `.npy`, `.json`, `.csv` or text file, a list or an array: integers where every one is.
+@dataclass(frozen=True)
+class _IdList:
+    """Ids as they were passed or read: `source` and `unit` with `numbers` (line 3, entry 0) say in messages where each stands."""
 
-    `count` is the number of rows that the model's table has, None where only the ids can tell. There is one id for each row, in
-    row order; or fewer, all of them integers that name rows, which are the model's rows themselves. Raises ExportRefused for
-    anything else, where an id stands twice, and where one is neither an integer nor a string.
+    source: str
+    entries: Sequence[Any]
+    unit: str
+    numbers: Sequence[int]
+    is_text: bool  # from a file, which can't tell "7" from 7
+
+
+def read_ids(side: str, ids: str | Path | Sequence[Any] | NDArray[Any] | None, count: int | None) -> SideIds:
+    """The ids of one side, from a `.npy`, `.json`, `.csv` or text file, a list or an array: integers where every one is.
+
+    `count` is the number of rows of the model's table; None where only the ids can tell. There is one id for each row, in row
+    order; or fewer, all of them integers that are the model's row numbers. Raises ExportRefused for anything else, for an id that
+    stands twice, and for one that is neither an integer nor a string.
     """
-    if given is None and count is None:
+    if ids is None:
+        return _row_numbers(side, count)
+    listed = _listed(side, ids)
+    texts = [_text(listed, position) for position in range(len(listed.entries))]
+    row_by_text = _row_by_text(listed, texts)
+    values = _as_integers(listed, texts)
+    count = len(texts) if count is None else count
+    # A list of integers has three readings, and the length of the model's own table tells which is meant:
+    #   fewer ids than rows, each of them a row number: the model was trained on raw ids and looks each up in the row of that
+    #       number. The rows that no id names were never trained, and are left out.
+    #   as many ids as rows: the n-th id is that of row n, whatever the numbers are, since such a list stands in row order. Even
+    #       a shuffled 0 … n - 1 is read so: taken for row numbers, it would only give the same catalogue in another order.
+    #   as many, and just 0, 1, 2 …: ids and rows are the same, and the bundle stores none.
+    # Anything else is refused: a guess would serve an item under another one's id. Strings are never row numbers.
+    if values is not None and _are_row_numbers(values, count):
+        notes = (_raw_ids_note(listed.source, len(values), count),)
+        return SideIds(side, "integer", len(values), values, row_by_text, values, notes)
+    if len(texts) != count:
+        raise _count_error(side, listed.source, len(texts), count, values)
+    if values is None:
+        return SideIds(side, "string", count, texts, row_by_text)
+    if np.array_equal(values, np.arange(count)):
+        return SideIds(side, "row", count)
+    return SideIds(side, "integer", count, values, row_by_text)
+
+
+def _row_numbers(side: str, count: int | None) -> SideIds:
+    if count is None:
         raise ExportRefused(
             f"can't tell how many {side}s the model knows, since it looks up no table by the {side}'s rows as they are: "
             f"pass --{side}-ids with one id for each row, or --{side}-input where another input is the {side}'s"
         )
-    if given is None:
-        return Ids(side, "row", count or 0)
-    in_file = isinstance(given, str | Path)
-    if isinstance(given, str | Path):
-        source, (found, first) = Path(given).name, _id_list(Path(given))
-    else:
-        source, found, first = f"{side} ids", list(given), 0
-    texts = [_id_text(source, place, each) for place, each in enumerate(found, first)]
-    rows = _unique(source, texts, first)
-    integers = all((in_file or not isinstance(each, str)) and is_integer(text) for each, text in zip(found, texts, strict=True))
-    values = np.array([int(text) for text in texts], np.int64) if integers else None
-    count = len(texts) if count is None else count
-    if values is not None and _are_rows(values, count):
-        return Ids(side, "integer", len(values), values, rows, values, (_raw_note(source, len(values), count),))
-    _check_count(side, source, len(texts), count, values)
-    if values is None:
-        return Ids(side, "string", count, texts, rows)
-    return Ids(side, "row", count) if np.array_equal(values, np.arange(count)) else Ids(side, "integer", count, values, rows)
+    return SideIds(side, "row", count)
 
 
-def _id_list(path: Path) -> tuple[list[Any], int]:
-    """What stands in an ids file, and the number of its first line, or 0 for entries of an array."""
-    if path.suffix == ".npy":
-        return _npy_ids(path), 0
-    if path.suffix == ".json":
-        return read_json(path, "ids"), 0
+def _listed(side: str, ids: str | Path | Sequence[Any] | NDArray[Any]) -> _IdList:
+    if not isinstance(ids, str | Path):
+        entries = list(ids)
+        return _IdList(f"{side} ids", entries, "entry", range(len(entries)), is_text=False)
+    path = Path(ids)
+    if path.suffix in (".npy", ".json"):
+        entries = _npy_ids(path) if path.suffix == ".npy" else read_json(path, "ids")
+        return _IdList(path.name, entries, "entry", range(len(entries)), is_text=True)
     if path.suffix == ".csv":
-        cells = [line.cells[0] for line in filled_lines(path)]
-        header = is_header(cells[0])
-        return cells[header:], 1 + header
-    return read_text(path), 1
+        lines = list(read_nonempty_file(path))
+        lines = lines[is_id_header(lines[0].cells[0]) :]
+        return _IdList(path.name, [line.cells[0] for line in lines], "line", [line.number for line in lines], is_text=True)
+    texts = read_text(path)
+    return _IdList(path.name, texts, "line", range(1, len(texts) + 1), is_text=True)
 
 
 def _npy_ids(path: Path) -> list[Any]:
-    found = read_array(path, "integers or strings")
-    if found.ndim != 1 or found.dtype.kind not in "iuU":
-        raise ExportRefused(f"{path}: ids must be integers or strings of one dimension, not {found.dtype} {list(found.shape)}")
-    ids: list[Any] = found.tolist()
+    array = read_array(path, "integers or strings")
+    if array.ndim != 1 or array.dtype.kind not in "iuU":
+        raise ExportRefused(f"{path}: ids must be integers or strings of one dimension, not {array.dtype} {list(array.shape)}")
+    ids: list[Any] = array.tolist()
     return ids
 
 
-def is_header(cell: str) -> bool:
+def is_id_header(cell: str) -> bool:
     """Whether a first cell names a column of ids rather than being one: `id`, `movie_id`, `userId`, `item ids`."""
-    return HEADER.fullmatch(cell.strip()) is not None
+    return ID_HEADER.fullmatch(cell.strip()) is not None
 
 
-def _id_text(source: str, place: int, given: Any) -> str:
-    if isinstance(given, bool) or not isinstance(given, int | np.integer | str):
-        raise ExportRefused(f"{source}: entry {place} is {given!r}; an id is an integer or a string")
-    if not str(given):
-        raise ExportRefused(f"{source}: entry {place} is empty; every row needs an id")
-    return str(given)
+def _text(listed: _IdList, position: int) -> str:
+    entry, where = listed.entries[position], f"{listed.source}: {listed.unit} {listed.numbers[position]}"
+    if isinstance(entry, bool) or not isinstance(entry, int | np.integer | str):
+        raise ExportRefused(f"{where} is {entry!r}; an id is an integer or a string")
+    if not str(entry):
+        raise ExportRefused(f"{where} is empty; every row needs an id")
+    return str(entry)
 
 
-def _unique(source: str, texts: list[str], first: int) -> dict[str, int]:
+def _row_by_text(listed: _IdList, texts: Sequence[str]) -> dict[str, int]:
     rows: dict[str, int] = {}
     for row, text in enumerate(texts):
         if rows.setdefault(text, row) != row:
-            places = f"{'lines' if first else 'entries'} {rows[text] + first} and {row + first}"
-            raise ExportRefused(f"{source}: id {text} stands twice, in {places}; every row needs an id of its own")
+            units = {"line": "lines", "entry": "entries"}[listed.unit]
+            numbers = f"{listed.numbers[rows[text]]} and {listed.numbers[row]}"
+            raise ExportRefused(f"{listed.source}: id {text} stands twice, in {units} {numbers}; every row needs an id of its own")
     return rows
 
 
-def _are_rows(values: NDArray[np.int64], count: int) -> bool:
-    """Whether ids are the rows of a part of the table, as in a model trained on raw ids."""
+def _as_integers(listed: _IdList, texts: Sequence[str]) -> Rows | None:
+    """The ids as int64 [count]; None unless all are. In a Python list "7" stays a string, which somebody chose."""
+    if not listed.is_text and any(isinstance(entry, str) for entry in listed.entries):
+        return None
+    return np.array([int(text) for text in texts], np.int64) if all(map(is_integer, texts)) else None
+
+
+def _are_row_numbers(values: Rows, count: int) -> bool:
+    """Whether ids are the numbers of some of the table's rows, as in a model trained on raw ids."""
     return 0 < len(values) < count and int(values.min()) >= 0 and int(values.max()) < count
 
 
-def _raw_note(source: str, found: int, count: int) -> str:
+def _raw_ids_note(source: str, ids: int, count: int) -> str:
     return (
-        f"{source}: {found} ids for a table of {count} rows are taken for row numbers, as in a model trained on raw ids; "
+        f"{source}: {ids} ids for a table of {count} rows are taken for row numbers, as in a model trained on raw ids; "
         "the other rows are left out"
     )
 
 
-def _check_count(side: str, source: str, found: int, count: int, values: NDArray[np.int64] | None) -> None:
-    """One id for each row; `values` are the ids where all of them are integers."""
-    if found == count:
-        return
-    said, ways = f"{source} names {found} {side} ids", []
+def _count_error(side: str, source: str, ids: int, count: int, values: Rows | None) -> ExportRefused:
+    """The refusal of another number of ids than of rows; `values` are the ids where all of them are integers."""
+    problem, remedies = f"{source} names {ids} {side} ids", list[str]()
     if values is not None and len(values) and int(values.max()) == count:
-        said += f"; the largest id is {count} and the table has {count} rows"
-        ways.append(f"input_dim must be max id + 1 = {count + 1}")
+        problem += f"; the largest id is {count} and the table has {count} rows"
+        remedies.append(f"input_dim must be max id + 1 = {count + 1}")
     else:
-        said += f", but the {side} table has {count} rows"
-    if found > count:
-        ways = ways or ["input_dim must be max id + 1"]
-        ways.append("where ids were mapped to rows, their number. If the first entry is a header, name the column like user_id")
+        problem += f", but the {side} table has {count} rows"
+    if ids > count:
+        remedies = remedies or ["input_dim must be max id + 1"]
+        remedies.append("where ids were mapped to rows, their number. If the first entry is a header, name the column like user_id")
     else:
-        ways.append("give one id per row, in row order, unused and padding rows included")
-        ways.append(f"or, where the model was trained on the ids as they are, those ids, integers in [0, {count - 1}]")
-    raise ExportRefused(f"{said}: {'; '.join(ways)}")
+        remedies.append("give one id per row, in row order, unused and padding rows included")
+        remedies.append(f"or, where the model was trained on the ids as they are, those ids, integers in [0, {count - 1}]")
+    return ExportRefused(f"{problem}: {'; '.join(remedies)}")
 
 
-def unknown_ids(what: str, count: int, *sides: Ids) -> list[str]:
-    """The warning that `count` of something have an id that the model doesn't know; none where it is 0."""
-    rows = [f"--{ids.side}-ids" for ids in sides if ids.kind == "row"]
-    hint = f" (ids are row numbers here, from 0 on; for others pass {' and '.join(rows)})" if rows else ""
-    return [f"{what} have an id that the model doesn't know, and were left out{hint}"] if count else []
+def unknown_id_warnings(subject: str, count: int, *sides: SideIds) -> list[str]:
+    """The warning that `subject`, `count` in number, have an id that the model doesn't know; none where `count` is 0."""
+    options = [f"--{ids.side}-ids" for ids in sides if ids.kind == "row"]
+    hint = f" (ids are row numbers here, from 0 on; for others pass {' and '.join(options)})" if options else ""
+    return [f"{subject} have an id that the model doesn't know, and were left out{hint}"] if count else []

@@ -1,4 +1,4 @@
-"""Files that list one thing after another: an array, a JSON list, or lines of text. Nothing pickled is ever loaded."""
+"""Files that hold one list: an array, a JSON list, or one text a line. Nothing pickled is ever loaded."""
 
 import json
 from collections.abc import Iterator
@@ -12,32 +12,36 @@ from numpy.typing import NDArray
 from recoserve.errors import ExportRefused
 
 
-def read_array(path: Path, holds: str) -> NDArray[Any]:
-    """The array of a `.npy` file; `holds` says in the message what it should hold. Raises ExportRefused."""
+def read_array(path: Path, contents: str) -> NDArray[Any]:
+    """The array of a `.npy` file; raises ExportRefused, with `contents` as what it should hold."""
     with _readable(path):
         try:
-            found = np.load(path, allow_pickle=False)
+            array = np.load(path, allow_pickle=False)
         except (ValueError, EOFError):
-            found = None
-    if not isinstance(found, np.ndarray):
-        raise ExportRefused(f"{path}: not a .npy file of {holds} (pickled objects are never loaded)")
-    return found
+            array = None
+    if not isinstance(array, np.ndarray):  # an .npz archive opens as another class
+        raise ExportRefused(
+            f"{path}: not a .npy file of {contents} (pickled objects are never loaded); save a plain array with numpy.save"
+        )
+    return array
 
 
-def read_json(path: Path, holds: str) -> list[Any]:
-    """The one list of a `.json` file; raises ExportRefused."""
+def read_json(path: Path, contents: str) -> list[Any]:
+    """The list of a `.json` file; raises ExportRefused, with `contents` as what it should hold."""
     with _readable(path), open(path, encoding="utf-8-sig") as file:
         try:
-            found = json.load(file)
+            entries = json.load(file)
         except json.JSONDecodeError as error:
-            raise ExportRefused(f"{path}: not JSON ({error})") from None
-    if not isinstance(found, list):
-        raise ExportRefused(f"{path}: must be one JSON list of {holds}, in row order")
-    return found
+            raise ExportRefused(f"{path}: not JSON ({error}); it must be one JSON list of {contents}") from None
+        except RecursionError:
+            raise ExportRefused(f"{path}: nested too deeply; it must be one JSON list of {contents}") from None
+    if not isinstance(entries, list):
+        raise ExportRefused(f"{path}: must be one JSON list of {contents}, in row order")
+    return entries
 
 
 def read_text(path: Path) -> list[str]:
-    """The lines of a text file, without the space around them; raises ExportRefused."""
+    """The lines of a UTF-8 file, stripped, empty ones included; raises ExportRefused."""
     with _readable(path), open(path, encoding="utf-8-sig") as file:
         return [line.strip() for line in file]
 
@@ -49,4 +53,4 @@ def _readable(path: Path) -> Iterator[None]:
     except UnicodeDecodeError:
         raise ExportRefused(f"{path}: not UTF-8; save it in that encoding") from None
     except OSError as error:
-        raise ExportRefused(f"{path}: {error.strerror or error}") from None
+        raise ExportRefused(f"can't read {path}: {error.strerror or error}; check the path") from None

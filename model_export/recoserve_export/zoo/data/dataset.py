@@ -11,14 +11,14 @@ import numpy as np
 from recoserve.bundle.arrays import Rows
 from recoserve.errors import FileInvalid
 from recoserve_export.inputs.csv_file import (
-    ITEM_KEYS,
-    Columns,
+    ITEM_KEY_COLUMNS,
     Line,
-    cells_of,
+    RatingsColumns,
+    check_line_widths,
+    find_column,
     has_header,
     is_integer,
     is_number,
-    named,
     ratings_columns,
     read_lines,
 )
@@ -140,9 +140,9 @@ def _item_ids(path: Path) -> list[str]:
     header = next(lines, None)
     if header is None:
         raise FileInvalid(f"{path} is empty; the items file needs a header and one row per item")
-    column = named(header.cells, ITEM_KEYS) or 0
+    column = find_column(header.cells, ITEM_KEY_COLUMNS) or 0
     seen: dict[str, int] = {}
-    for line in cells_of(path, lines, column + 1):
+    for line in check_line_widths(path, lines, column + 1):
         text = _id(path, line, column, "item")
         if text in seen:
             raise FileInvalid(f"{path}, line {line.number}: item {text} stands in line {seen[text]} already; keep one of them")
@@ -160,7 +160,7 @@ def _read_ratings(path: Path, catalogue: _Ids) -> tuple[tuple[_Ids, Rows], Rows,
     columns = ratings_columns(path, first)
     body = lines if has_header(first) else chain([first], lines)
     known, user, item, time = _Ids(), array("q"), array("q"), array("q")
-    for place, line in enumerate(cells_of(path, body, columns.last + 1)):
+    for place, line in enumerate(check_line_widths(path, body, columns.last + 1)):
         user.append(known.place(_id(path, line, columns.user, "user")))
         item.append(catalogue.place(_id(path, line, columns.item, "item")))
         time.append(_when(path, line, columns, place))
@@ -177,7 +177,7 @@ def _id(path: Path, line: Line, column: int, side: str) -> str:
     return text
 
 
-def _when(path: Path, line: Line, columns: Columns, place: int) -> int:
+def _when(path: Path, line: Line, columns: RatingsColumns, place: int) -> int:
     """The line's time, its rating checked on the way."""
     if columns.rating is not None:
         _number(path, line, columns.rating, "rating")

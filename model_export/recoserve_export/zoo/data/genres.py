@@ -7,8 +7,8 @@ import numpy as np
 
 from recoserve.bundle.arrays import Rows
 from recoserve.errors import ExportRefused
-from recoserve_export.inputs.feature_file import LISTED, as_numbers, read_values
-from recoserve_export.inputs.metadata import read_ids
+from recoserve_export.inputs.feature_file import as_numbers, names_in_cell, read_values
+from recoserve_export.inputs.ids import read_ids
 from recoserve_export.zoo.data.dataset import ExternalIds
 
 COLUMN = "genres"
@@ -30,11 +30,7 @@ def read_genres(items: Path, item_ids: ExternalIds, column: str = COLUMN) -> Gen
     source, cells = read_values("genre", f"{items}:{column}", read_ids("item", item_ids, len(item_ids)))
     if not isinstance(cells, list) or as_numbers(cells) is not None:
         raise ExportRefused(f"{source} holds numbers; name a column of genre names: --genre-column NAME")
-    first = [_first(cell) for cell in cells]
+    first = [names_in_cell(cell)[0] for cell in cells]
     names = sorted(set(first))
     place = {name: row for row, name in enumerate(names)}
     return Genres(tuple(names), np.array([place[name] for name in first], np.int64))
-
-
-def _first(cell: str) -> str:
-    return next((name for part in cell.split(LISTED) if (name := part.strip())), cell)
