@@ -1,140 +1,119 @@
-"""The command line, in a process of its own: exit codes, messages, and the same answer as the service."""
+"""The command line as a list of commands: what `--help` costs, and what a broken command costs the others."""
 
-import json
-import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 
 import pytest
+import typer
 
-from tests.bundles import reseal
+from recoserve import cli
+from tests.command_line import assert_mistake, recoserve, with_path
 
+COMMANDS = ["demo", "serve", "verify", "inspect", "recommend", "batch", "export", "train", "bench"]
+HEAVY = ["fastapi", "httpx", "numpy", "onnx", "onnxruntime", "prometheus_client", "pyarrow", "pydantic", "torch", "uvicorn"]
 
-def recoserve(*arguments, **environment):
-    command = [sys.executable, "-m", "recoserve", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **environment})
-
-
-def assert_mistake(done, *words):
-    """Exit code 1, one clear message, no traceback, nothing on standard output."""
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("error:") and "Traceback" not in done.stderr
-    for word in words:
-        assert word in done.stderr
-
-
-def test_verify_says_what_was_checked(bundle):
-    done = recoserve("verify", bundle)
-
-    assert done.returncode == 0
-    assert "6 users, 8 items" in done.stdout and "golden sample" in done.stdout
+# Name of the entry point -> where it says that its command is, and what the line for a person must hold.
+BROKEN = {
+    "absent": ("no_such_package.command:run", "No module named 'no_such_package'"),
+    "nameless": ("broken_commands:no_such_function", "no attribute 'no_such_function'"),
+    "raising": ("raising_commands:run", "RuntimeError: half installed"),
+    "importing": ("importing_commands:run", "No module named 'no_such_library'"),
+    "wordy": ("broken_commands:not_a_command", "TypeError"),
+}
 
 
-def test_verify_names_what_is_wrong(own_bundle):
-    (own_bundle / "golden.npz").unlink()
-    (own_bundle / "extra").write_bytes(b"x")
-
-    assert_mistake(recoserve("verify", own_bundle), "golden.npz: missing", "extra: not in the manifest")
-    document = json.loads(recoserve("verify", own_bundle, "--json").stdout)
-    assert (document["valid"], len(document["problems"])) == (False, 2)
-
-
-def test_verify_of_nothing(tmp_path):
-    assert_mistake(recoserve("verify", tmp_path / "nowhere"), "no such folder")
-    assert_mistake(recoserve("verify", tmp_path), "neither a bundle")
-
-
-def test_inspect_shows_what_is_inside(bundle):
-    assert "evens 1" in recoserve("inspect", bundle).stdout
-    assert tuple(
-        json.loads(recoserve("inspect", bundle, "--json").stdout)[name] for name in ("users", "items", "dim", "similarity")
-    ) == (6, 8, 2, "cosine")
+@pytest.fixture
+def broken(tmp_path):
+    """A folder for PYTHONPATH with a distribution, `breaker`, whose commands are all broken."""
+    metadata = tmp_path / "breaker-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: breaker\nVersion: 1.0\n")
+    lines = [f"{name} = {location}" for name, (location, _) in BROKEN.items()]
+    (metadata / "entry_points.txt").write_text("\n".join(["[recoserve.commands]", *lines]))
+    (tmp_path / "broken_commands.py").write_text("not_a_command = 5\n")
+    (tmp_path / "raising_commands.py").write_text("raise RuntimeError('half\\ninstalled')\n")
+    (tmp_path / "importing_commands.py").write_text("def run():\n    import no_such_library\n")
+    return tmp_path
 
 
-def test_recommend_answers_without_a_server(bundle):
-    options = ["recommend", bundle, "--user", 0, "-k", 2, "--exclude-seen", "--exclude-item", 2]
-    answer = json.loads(recoserve(*options, "--json").stdout)
+def test_help_lists_every_command_and_imports_none():
+    program = (
+        "import sys; sys.argv = ['recoserve', '--help']\n"
+        "from recoserve.cli import main\n"
+        "try: main()\n"
+        f"finally: print('imported:', sorted(set({HEAVY}) & set(sys.modules)))"
+    )
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
-    assert [item["item_id"] for item in answer["items"]] == [6, 1]
-    assert answer["model"] == {"name": "evens", "version": "1"}
-    table = recoserve(*options).stdout
-    assert "Item 6" in table and "even" in table
+    listed = [line.split()[1] for line in process.stdout.partition("Commands")[2].splitlines() if line[:2] == "│ "]
+    assert [name for name in listed if name in COMMANDS] == COMMANDS
+    assert process.stdout.endswith("imported: []\n")
 
 
-def test_recommend_takes_the_options_of_a_request(bundle):
-    """A filter as JSON, diversity, and what is popular for a user whom nobody knows."""
-    options = ["recommend", bundle, "-k", 2, "--filter", '{"genres": {"any": ["odd"]}}', "--json"]
-    answer = json.loads(recoserve(*options, "--user", 0, "--diversity", 0.5).stdout)
-    assert [item["item_id"] % 2 for item in answer["items"]] == [1, 1]
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_short_help_is_the_beginning_of_the_commands_own(name):
+    """It stands in a table, so that the list of commands needs no import; here the two are compared."""
+    command = typer.main.get_command(cli.app).resolve_command(typer.Context(typer.main.get_command(cli.app)), [name])[1]
 
-    answer = json.loads(recoserve(*options[:4], "--user", 99, "--fallback", "popular", "--json").stdout)
-    assert (answer["fallback"], [item["item_id"] for item in answer["items"]]) == ("popular", [0, 4])
+    assert command.help.startswith(cli.COMMANDS[name].help)
 
-    assert_mistake(recoserve("recommend", bundle, "--user", 0, "--filter", "{"), "--filter: not valid JSON")
-    assert_mistake(recoserve("recommend", bundle, "--user", 0, "--filter", '{"genres": {"eq": 1}}'), "/filter/genres/eq")
+
+def test_every_entry_point_of_this_product_stands_in_the_table():
+    """With its help, and with what to install where it can't be imported."""
+    names = {point.name for point in entry_points(group=cli.GROUP) if point.dist.name == "recoserve"}
+
+    assert names == {name for name, command in cli.COMMANDS.items() if not command.location}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_command_is_one_line_that_says_why_and_what_to_install(broken, name):
+    process = recoserve(name, **with_path(broken))
+
+    assert_mistake(process, f"recoserve {name} can't run", BROKEN[name][1], "reinstall breaker")
+    assert len(process.stderr.splitlines()) == 1
+
+
+def test_broken_commands_cost_no_other_command_anything(broken, bundle):
+    helped = recoserve("--help", **with_path(broken))
+
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert all(name in helped.stdout for name in [*COMMANDS, *BROKEN])
+    assert recoserve("verify", bundle, **with_path(broken)).returncode == 0
+    assert "BUNDLE" in recoserve("export", "--help", **with_path(broken)).stdout
 
 
 @pytest.mark.parametrize(
-    ("user", "words"), [("6", "[0, 5]"), ("-1", "[0, 5]"), ("alice", "must be an integer"), ("1.0", "must be an integer")]
+    ("name", "package", "extra"), [("export", "recoserve_export", "[export]"), ("bench", "recoserve_bench", "[bench]")]
 )
-def test_recommend_for_a_bad_id(bundle, user, words):
-    assert_mistake(recoserve("recommend", bundle, "--user", user), words)
+def test_a_package_that_can_not_be_imported_breaks_its_own_command_alone(tmp_path, bundle, name, package, extra):
+    """As where the wheel doesn't hold it, or a dependency of it is missing."""
+    (tmp_path / f"{package}.py").write_text("raise ImportError('No module named onnx')")
+
+    assert_mistake(recoserve(name, **with_path(tmp_path)), f"recoserve {name}", "No module named onnx", "pip install", extra)
+    assert recoserve("verify", bundle, **with_path(tmp_path)).returncode == 0
 
 
-def test_recommend_with_a_bad_k(bundle):
-    assert_mistake(recoserve("recommend", bundle, "--user", 1, "-k", 0), "/k")
+def test_export_without_onnx_names_the_extra(tmp_path):
+    (tmp_path / "onnx.py").write_text("raise ImportError('No module named onnx')")
+    (tmp_path / "model.onnx").write_bytes(b"")
+
+    process = recoserve("export", tmp_path / "model.onnx", "-o", tmp_path / "bundle", **with_path(tmp_path))
+    assert_mistake(process, "onnx", "pip install 'recoserve[export]'")
+
+
+def test_a_misspelt_command_is_wrong_usage_and_the_nearest_name_is_suggested():
+    process = recoserve("exprot")
+
+    assert process.returncode == 2
+    assert "'export'" in process.stderr
+
+
+def test_a_command_of_an_entry_point_shows_its_own_help():
+    assert "--user-embeddings" in recoserve("export", "--help", COLUMNS="200").stdout
+    assert "retrieval" in recoserve("bench", "--help").stdout
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["verify"], ["recommend", "x"], ["serve", "--port", "http"]])
 def test_wrong_usage_is_exit_code_2(arguments):
     assert recoserve(*arguments).returncode == 2
-
-
-def test_serve_without_a_bundle_says_how(tmp_path):
-    assert_mistake(recoserve("serve"), "name a bundle")
-    assert_mistake(recoserve("serve", tmp_path / "nowhere"), "no such folder")
-
-
-def test_serve_refuses_an_unknown_setting(bundle):
-    assert_mistake(recoserve("serve", bundle, RECOSERVE_MAXK="5"), "RECOSERVE_MAXK")
-
-
-def test_serve_refuses_cuda_where_there_is_none(bundle):
-    """And says what to install."""
-    done = recoserve("serve", bundle, "--provider", "cuda", CUDA_VISIBLE_DEVICES="")
-
-    assert done.returncode == 1
-    assert "cuda" in done.stderr and "Traceback" not in done.stderr
-
-
-def test_serve_refuses_a_broken_bundle(own_bundle):
-    body = bytearray((own_bundle / "tensors.bin").read_bytes())
-    body[7] ^= 1
-    (own_bundle / "tensors.bin").write_bytes(body)
-
-    done = recoserve("serve", own_bundle, "--port", 0)
-    assert done.returncode == 1
-    assert "tensors.bin" in done.stderr and "Traceback" not in done.stderr
-
-
-def test_several_models_in_one_folder_are_named(bundle, tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "1").symlink_to(bundle)
-
-    assert_mistake(recoserve("verify", tmp_path), "several models (a, b)")
-
-
-def test_a_models_folder_serves_the_highest_version_or_the_current_one(bundle, tmp_path):
-    import shutil
-
-    for version in ("9", "10"):
-        reseal(shutil.copytree(bundle, tmp_path / "evens" / version), version=version)
-    assert "evens 10" in recoserve("verify", tmp_path).stdout
-
-    (tmp_path / "evens" / "current").symlink_to("9")
-    assert "evens 9" in recoserve("verify", tmp_path).stdout
-
-    (tmp_path / "evens" / "current").unlink()
-    (tmp_path / "evens" / "current").symlink_to("11")
-    assert_mistake(recoserve("verify", tmp_path), "points to no bundle")

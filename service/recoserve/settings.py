@@ -1,7 +1,6 @@
-"""`RECOSERVE_*`: every setting of the service, one for one with the options of `recoserve serve`. Frozen once read."""
+"""`RECOSERVE_*`: every setting of the service, one for one with the options of `recoserve serve`."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ PREFIX = "RECOSERVE_"
 
 
 class Settings(BaseSettings):
-    """How one service process runs; units stand in the names."""
+    """How one service process runs; units stand in the names. Immutable, so that every part of the service sees the same."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
@@ -41,17 +40,18 @@ class Settings(BaseSettings):
     log_format: Literal["json", "text"] = Field("json", description="One JSON object a line, or text for people.")
 
 
-def load_settings(environment: Mapping[str, str] = os.environ, **options: Any) -> Settings:
-    """Settings from the environment, with command-line `options` (None: not given) before them.
+def load_settings(**options: Any) -> Settings:
+    """Settings from command-line options and, for those that are None or left out, from the environment.
 
     Raises SettingsInvalid for an unknown `RECOSERVE_*` variable or a value out of bounds, naming it.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
+    # pydantic-settings ignores variables that it doesn't know, so a misspelt limit would silently not hold.
+    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
     if unknown:
         raise SettingsInvalid(f"unknown setting {', '.join(unknown)}; the settings are {', '.join(sorted(known))}")
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
-        findings = [f"{PREFIX}{'.'.join(map(str, found['loc'])).upper()}: {found['msg']}" for found in error.errors()]
-        raise SettingsInvalid("; ".join(findings)) from None
+        messages = [f"{PREFIX}{'.'.join(map(str, problem['loc'])).upper()}: {problem['msg']}" for problem in error.errors()]
+        raise SettingsInvalid("; ".join(messages)) from None

@@ -23,9 +23,9 @@ from recoserve.scheduling.loader import load_model
 from recoserve.search.query import Query, Ranking
 from recoserve_export import export_model
 from tests.bundles import make_bundle
+from tests.command_line import assert_mistake, recoserve
 from tests.export.models import random_tables
 from tests.server import until
-from tests.test_cli import assert_mistake, recoserve
 from tests.test_contract import mlp_module
 
 USERS, ITEMS, K = 800, 50, 7

@@ -20,8 +20,8 @@ from recoserve.inspection.items import Items, groups, readable
 from recoserve.inspection.page import html
 from recoserve.inspection.plane import plane
 from tests.bundles import make_bundle, reseal
+from tests.command_line import assert_mistake, recoserve
 from tests.fakes import even_likes_even, fake_model
-from tests.test_cli import assert_mistake, recoserve
 
 SMALL = arrays(np.float32, st.tuples(st.integers(2, 12), st.integers(1, 4)), elements=st.floats(-8, 8, width=16))
 NASTY = "<script>alert('x')</script> & \"quotes\" \x1b[31m\x00 ]]>"

@@ -16,8 +16,8 @@ import pytest
 from recoserve.scheduling.loader import load_model
 from recoserve_export import export_model
 from tests.bundles import make_bundle, reseal
+from tests.command_line import assert_mistake, recoserve
 from tests.server import serving
-from tests.test_cli import assert_mistake, recoserve
 from tests.web.http import Application, assert_problem, item_ids
 
 READERS, BOOKS = 40, 60

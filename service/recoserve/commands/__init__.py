@@ -1,0 +1,1 @@
+"""The commands of `recoserve`, each imported by `recoserve.cli` when it is called."""
