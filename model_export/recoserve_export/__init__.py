@@ -1,4 +1,4 @@
-"""Trained models to bundles; `export_model` is the one public function. Importing it imports no framework."""
+"""Export of trained models as bundles; `export_model` is the one public function. Importing it imports no framework."""
 
 from recoserve_export.publish import export_model
 

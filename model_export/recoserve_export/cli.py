@@ -9,51 +9,83 @@ import typer
 Similarity = StrEnum("Similarity", ["cosine", "dot", "model"])
 ItemFeatureOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=FILE[:COLUMN]", help="A further input that depends on the item alone; may be given again."),
+    typer.Option(
+        metavar="NAME=FILE[:COLUMN]",
+        help="Values of the model's input NAME, which depends on the item alone: one per item. Once for each such input.",
+    ),
 ]
 FeatureNamesOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=FILE", help="The names of a feature's values, one per row of its table; may be given again."),
+    typer.Option(
+        metavar="NAME=FILE",
+        help="Where the values of feature NAME are names: the name of each row of its table. Once for each such feature.",
+    ),
 ]
 SimilarityOption = Annotated[
     Similarity | None,
     typer.Option(
-        help="cosine: normalised dot product, the default of models that are one; dot: raw; model: the model's own score, the "
-        "default of every other."
+        help="The score to serve. cosine or dot: of the two vectors; model: the model's own. Default: cosine for a model that is "
+        "one dot product of two embeddings, model for any other."
     ),
 ]
 TrustOption = Annotated[
-    bool, typer.Option("--trust", help="Load a file that holds code, which runs it: only of a maker you trust.")
+    bool, typer.Option("--trust", help="Load a file that contains code, and run that code. Only for files whose maker you trust.")
 ]
 ArchitectureOption = Annotated[
-    str | None, typer.Option(metavar="PACKAGE.MODULE:CALLABLE", help="Builds the module of a state_dict, without arguments.")
+    str | None,
+    typer.Option(
+        metavar="PACKAGE.MODULE:CALLABLE", help="For a PyTorch state_dict: what builds its module, called without arguments."
+    ),
 ]
 
 
 def export(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="BUNDLE", help="Folder to write, for instance models/NAME/VERSION.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="BUNDLE", help="Folder to write, for instance models/NAME/VERSION; must not exist."),
+    ],
     source: Annotated[
-        Path | None, typer.Argument(help="A .keras, .h5, .pt, .pth, .safetensors or .onnx file, or a SavedModel folder.")
+        Path | None, typer.Argument(help="A .keras, .h5, .pt, .pth, .pt2, .safetensors or .onnx file, or a SavedModel folder.")
     ] = None,
-    user_embeddings: Annotated[Path | None, typer.Option(help="User table, .npy of floats, users x width.")] = None,
-    item_embeddings: Annotated[Path | None, typer.Option(help="Item table, .npy of floats, items x width.")] = None,
+    user_embeddings: Annotated[
+        Path | None, typer.Option(help="In place of SOURCE: the users' vectors, a .npy file of floats [users, width].")
+    ] = None,
+    item_embeddings: Annotated[
+        Path | None, typer.Option(help="In place of SOURCE: the items' vectors, a .npy file of floats [items, width].")
+    ] = None,
     architecture: ArchitectureOption = None,
-    user_input: Annotated[str | None, typer.Option(metavar="NAME", help="The model's user input; default: by its name.")] = None,
-    item_input: Annotated[str | None, typer.Option(metavar="NAME", help="The model's item input; default: by its name.")] = None,
+    user_input: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The model's input that takes a user; default: the one named like a user.")
+    ] = None,
+    item_input: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The model's input that takes an item; default: the one named like an item.")
+    ] = None,
     item_feature: ItemFeatureOption = None,
     feature_names: FeatureNamesOption = None,
     similarity: SimilarityOption = None,
-    user_ids: Annotated[Path | None, typer.Option(help="External user ids, one per row: .txt, .csv, .json or .npy.")] = None,
-    item_ids: Annotated[Path | None, typer.Option(help="External item ids, one per row: .txt, .csv, .json or .npy.")] = None,
-    items: Annotated[Path | None, typer.Option(help="Item metadata, a CSV file joined on the external id.")] = None,
-    interactions: Annotated[Path | None, typer.Option(help="Pairs already seen, a CSV file of user and item ids.")] = None,
+    user_ids: Annotated[
+        Path | None,
+        typer.Option(help="Your users' ids, one per row of the model: .txt, .csv, .json or .npy. Default: row numbers."),
+    ] = None,
+    item_ids: Annotated[
+        Path | None,
+        typer.Option(help="Your items' ids, one per row of the model: .txt, .csv, .json or .npy. Default: row numbers."),
+    ] = None,
+    items: Annotated[Path | None, typer.Option(help="Item metadata: a CSV file with a column of item ids.")] = None,
+    interactions: Annotated[
+        Path | None,
+        typer.Option(help="What each user has already seen, to be left out of recommendations: a CSV file of user and item ids."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Model name; default: from a BUNDLE like NAME/VERSION, or the file's stem.")
     ] = None,
     version: Annotated[str | None, typer.Option(help="Model version; default: from a BUNDLE like NAME/VERSION, or 1.")] = None,
     trust: TrustOption = False,
 ) -> None:
-    """Export a trained model as a bundle, after checking that it answers as the model does."""
+    """Export a trained model as a bundle, after checking that the bundle ranks and scores as the model does.
+
+    A model that fails the check is refused with the reason, and nothing is written.
+    """
     tables = [path for path in (user_embeddings, item_embeddings) if path is not None]
     if len(tables) == 1 or (source is None) == (not tables):
         raise typer.BadParameter("give SOURCE, or both --user-embeddings and --item-embeddings in its place")
@@ -72,19 +104,19 @@ def export(
         name=name,
         version=version,
         architecture=architecture,
-        item_features=_named("--item-feature", item_feature),
-        feature_names=_named("--feature-names", feature_names),
+        item_features=_by_name("--item-feature", item_feature),
+        feature_names=_by_name("--feature-names", feature_names),
         trust=trust,
     )
     typer.echo(str(report))
 
 
-def _named(option: str, given: list[str] | None) -> dict[str, str]:
-    """NAME=REST of each, by name."""
-    found = {}
-    for text in given or []:
-        name, equals, rest = text.partition("=")
-        if not (name and equals and rest) or name in found:
-            raise typer.BadParameter(f"{text!r} must be NAME=FILE, each NAME once", param_hint=option)
-        found[name] = rest
-    return found
+def _by_name(option: str, entries: list[str] | None) -> dict[str, str]:
+    """The files of entries like NAME=FILE, by name; raises BadParameter for any other entry and for a name that comes twice."""
+    files: dict[str, str] = {}
+    for entry in entries or []:
+        name, _, file = entry.partition("=")
+        if not (name and file) or name in files:
+            raise typer.BadParameter(f"{entry!r} must be NAME=FILE, each NAME once", param_hint=option)
+        files[name] = file
+    return files

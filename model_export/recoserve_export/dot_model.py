@@ -1,4 +1,4 @@
-"""A model that is one dot product, ready to be written: two tables, the form of its score, and everything that dot models have."""
+"""A model that is one dot product, ready to be written: two tables, the formula of the score that is served, and their parity."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ from recoserve_export.graph.dot_score import DotSource, Formula, recognise
 from recoserve_export.sampling import sample_rows
 from recoserve_export.verify import parity
 from recoserve_export.verify.reference import PairReference, Reference, TableReference
-from recoserve_export.write import dot_graphs, int8_index, tensors
+from recoserve_export.write import dot_graphs, int8_graphs, int8_index, tensors
 
 GOLDEN_USERS, GOLDEN_TOP, GOLDEN_ITEMS = 32, 10, 64
 
 
 @dataclass(frozen=True)
-class DotModel:
-    """Two tables, served by `similarity`, whose scores are those of `formula`; `own` is the form of the model's own score.
+class DotExport:
+    """Two tables, served by `similarity`, whose scores are those of `formula`; `own_formula` is that of the model's own score.
 
-    `compared` pairs of the framework's own forward were off by `gap` at most. `truth` is that forward, where it is what is served
-    and the tables are not the model's own.
+    `compared_pairs` of the framework's own scores were off by `largest_difference` at most. `framework` has those scores where they
+    are what is served and partial evaluation made the tables: the tables are then not to be trusted as a reference of themselves.
     """
 
     source: DotSource
     similarity: str
     formula: Formula
-    own: Formula | None
-    compared: int
-    gap: float
-    truth: PairReference | None = None
+    own_formula: Formula | None
+    compared_pairs: int
+    largest_difference: float
+    framework: PairReference | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -48,56 +48,57 @@ class DotModel:
         return self.source.users.width
 
     @property
-    def reference(self) -> TableReference:
+    def tables(self) -> TableReference:
         """Brute force over both tables."""
         return TableReference(self.source.users, self.source.items, self.formula)
 
     def write(self, folder: Path) -> None:
-        """Write the tables, the graphs over them, and the screen."""
-        spans = tensors.write(folder / contract.TENSORS, self.source.users, self.source.items, self.formula)
-        dot_graphs.write(folder, *spans, self.formula)
-        int8_index.write(folder, *spans, self.source.items, self.formula)
+        """Write the tables and the graphs over them, then the int8 index and the graphs over it."""
+        users, items = tensors.write(folder / contract.TENSORS, self.source.users, self.source.items, self.formula)
+        dot_graphs.write(folder, users, items, self.formula)
+        index = int8_index.write(folder, self.source.items, self.formula)
+        int8_graphs.write(folder, users, items, index, self.formula)
 
     def golden(self) -> Golden:
-        """A sample with the framework's own scores where they are what is served, and the float64 reference's otherwise."""
-        found = golden_sample(self.truth or self.reference)
-        if self.truth or self.similarity != "model" or self.source.scores is None:
-            return found
-        users, items = found.user_row, found.sample_item
-        best = self.source.scores(np.repeat(users, found.item_row.shape[1]), found.item_row.reshape(-1))
+        """A sample of the framework's own scores where they are what is served, and of float64 scores of the tables elsewhere."""
+        sample = golden_sample(self.framework or self.tables)
+        if self.framework or self.similarity != "model" or self.source.scores is None:
+            return sample
+        # The tables rank, which costs one product an item; the framework scores only the pairs of the sample.
+        users, items = sample.user_row, sample.sample_item
+        best = self.source.scores(np.repeat(users, sample.item_row.shape[1]), sample.item_row.reshape(-1))
         sampled = self.source.scores(np.repeat(users, len(items)), np.tile(items, len(users)))
-        return Golden(users, found.item_row, best.reshape(found.score.shape), items, sampled.reshape(found.sample_score.shape))
+        return Golden(users, sample.item_row, best.reshape(sample.score.shape), items, sampled.reshape(sample.sample_score.shape))
 
     def check(self, folder: Path) -> dict[str, Any]:
         """The manifest's figures of parity; raises ExportRefused where the graphs differ."""
-        figures = parity.check(folder, self.truth or self.reference, self.reference)
-        return {**figures, "framework_pairs": self.compared, "framework_largest_difference": self.gap}
+        figures = parity.check(folder, self.framework or self.tables, self.tables)
+        return {**figures, "framework_pairs": self.compared_pairs, "framework_largest_difference": self.largest_difference}
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """What the manifest says of the model's own score."""
-        return {"formula": str(self.own) if self.own else None}
+        """The formula of the model's own score, for the manifest; None for tables without a model."""
+        return {"formula": str(self.own_formula) if self.own_formula else None}
 
 
-def dot_model(source: DotSource, similarity: str | None, truth: PairReference | None = None) -> DotModel:
-    """The model with the similarity to serve: as told, or cosine, or its own score where a weight or a bias is part of its vectors.
+def prepare(source: DotSource, similarity: str | None, framework: PairReference | None = None) -> DotExport:
+    """The model with the similarity to serve; default: cosine, or the model's own score where a weight or a bias is in its vectors.
 
-    Raises ExportRefused where no closed form explains the model's score, or plain tables are to be served by their own.
+    Raises ExportRefused where no formula explains the model's score, or tables without a model are to be served by `model`.
     """
-    own, compared, gap = recognise(source)
-    kind = similarity or ("cosine" if source.plain else "model")
-    if kind != "model":
-        return DotModel(source, kind, Formula(cosine=kind == "cosine"), own, compared, gap)
-    if own is None:
+    own_formula, compared_pairs, difference = recognise(source)
+    served = similarity or ("cosine" if source.plain else "model")
+    if served != "model":
+        return DotExport(source, served, Formula(cosine=served == "cosine"), own_formula, compared_pairs, difference)
+    if own_formula is None:
         raise ExportRefused("plain tables have no score of their own: choose similarity cosine or dot")
-    return DotModel(source, kind, own, own, compared, gap, truth)
+    return DotExport(source, served, own_formula, own_formula, compared_pairs, difference, framework)
 
 
 def golden_sample(reference: Reference) -> Golden:
-    """Users and their best items, and the scores of items picked at random."""
-    users = sample_rows(reference.users, min(GOLDEN_USERS, reference.sample), seed=0)
+    """Some users with their best items, and their scores of items picked at random."""
+    users = sample_rows(reference.users, min(GOLDEN_USERS, reference.most_users), seed=0)
     items = sample_rows(reference.items, GOLDEN_ITEMS, seed=1)
     rows, products = reference.top(users, min(reference.items, GOLDEN_TOP))
-    return Golden(
-        users, rows, reference.formula.finish(products), items, reference.formula.finish(reference.products(users, items))
-    )
+    scores_of = reference.formula.scores
+    return Golden(users, rows, scores_of(products), items, scores_of(reference.products(users, items)))

@@ -1,4 +1,4 @@
-"""A model of any shape, taken apart: one dot product where that is what it comes to, or else a ranker of the catalogue."""
+"""A model of any shape, split by partial evaluation: one dot product, or a scorer that runs for every item."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -8,54 +8,56 @@ from typing import Any
 from recoserve.bundle import contract
 from recoserve.bundle.golden import Golden
 from recoserve.errors import ExportRefused
-from recoserve_export.dot_model import DotModel, dot_model, golden_sample
+from recoserve_export import dot_model
+from recoserve_export.dot_model import DotExport
 from recoserve_export.graph.dot_score import DotSource, Formula, check_tables
-from recoserve_export.graph.pair_scorer import Pairs
+from recoserve_export.graph.pair_scorer import PairScorer
+from recoserve_export.partial.builder import live_nodes
 from recoserve_export.partial.evaluate import evaluate
-from recoserve_export.partial.fallback import whole
+from recoserve_export.partial.fallback import fallback
 from recoserve_export.partial.probe import Probe, refuse_coupled, refuse_mixed, refuse_random, run_probe
-from recoserve_export.partial.result import Evaluated, NotApart, Vectors
-from recoserve_export.partial.values import PAIR, needed
+from recoserve_export.partial.result import DotProductScore, NotSeparable, SplitScorer
+from recoserve_export.partial.values import PAIR
 from recoserve_export.verify import parity
 from recoserve_export.verify.reference import PairReference
 from recoserve_export.write import item_tables, ranking_graphs
 
 
-class PairModel:
-    """A scorer of pairs: what is left of it runs for every item of the catalogue, the rest once a side.
+class PairExport:
+    """A scorer of pairs: each side is computed once a row, and what remains of the model runs for every item of the catalogue.
 
-    `notes` are what the report has to tell.
+    `notes` are warnings for the report.
     """
 
     similarity = "model"
     graphs = contract.GRAPHS
     dim = None
 
-    def __init__(self, pairs: Pairs, found: Evaluated, notes: Sequence[str] = ()) -> None:
-        self.pairs = pairs
-        self.found = found
+    def __init__(self, scorer: PairScorer, split: SplitScorer, notes: Sequence[str] = ()) -> None:
+        self.scorer = scorer
+        self.split = split
         self.notes = list(notes)
 
     @cached_property
     def reference(self) -> PairReference:
-        """The framework's own forward."""
-        return PairReference(self.pairs)
+        """The framework's own scores; one object, for it remembers those that it computed."""
+        return PairReference(self.scorer)
 
     def write(self, folder: Path) -> None:
-        """Write the item's side of the whole catalogue, and the graphs that rank with it."""
+        """Write the item's side for the whole catalogue, and the graphs that rank with it."""
         tensors = folder / contract.TENSORS
         try:
-            prepared = item_tables.prepare(tensors, self.pairs, self.found)
-        except NotApart as reason:
+            prepared = item_tables.prepare(tensors, self.scorer, self.split)
+        except NotSeparable as reason:  # found only now: a side holds NaN or infinity in some row, not in those of the probe
             tensors.unlink()
-            self.found, note = _whole(self.pairs, reason)
+            self.split, note = _unsplit(self.scorer, reason)
             self.notes.append(note)
-            prepared = item_tables.prepare(tensors, self.pairs, self.found)
+            prepared = item_tables.prepare(tensors, self.scorer, self.split)
         ranking_graphs.write(folder, prepared)
 
     def golden(self) -> Golden:
         """A sample with the framework's own scores."""
-        return golden_sample(self.reference)
+        return dot_model.golden_sample(self.reference)
 
     def check(self, folder: Path) -> dict[str, Any]:
         """The manifest's figures of parity; raises ExportRefused where the graphs differ."""
@@ -64,45 +66,47 @@ class PairModel:
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """What the manifest says of the model's own score."""
-        left = needed(self.found.programs.nodes[PAIR], [str(self.found.score)])
-        return {"formula": None, "operators": len(self.pairs.source.network.nodes), "operators_per_pair": len(left)}
+        """How many operators the model has, and how many of them run for each pair, for the manifest."""
+        pair_nodes = live_nodes(self.split.programs.nodes[PAIR], [str(self.split.score)])
+        return {"formula": None, "operators": len(self.scorer.source.network.nodes), "operators_per_pair": len(pair_nodes)}
 
 
-def pair_model(pairs: Pairs, similarity: str | None) -> DotModel | PairModel:
-    """What a scorer of pairs comes to; raises ExportRefused where it can't rank, or has no vectors to rank by."""
-    network = pairs.source.network
+def prepare(scorer: PairScorer, similarity: str | None) -> DotExport | PairExport:
+    """What a scorer of pairs comes to; raises ExportRefused where it can't rank, or has no vectors for `similarity`."""
+    network = scorer.source.network
     refuse_random(network)
-    refuse_coupled(network, pairs.feeds, pairs.users, pairs.items)
+    refuse_coupled(network, scorer.feeds, scorer.users, scorer.items)
     try:
-        found = evaluate(network, _probe(pairs), pairs.source.user)
-        model = _as_dot(pairs, found, found.score, similarity) if isinstance(found.score, Vectors) else PairModel(pairs, found)
-    except NotApart as reason:
-        found, note = _whole(pairs, reason)
-        model = PairModel(pairs, found, [note])
-    if isinstance(model, PairModel) and similarity in ("cosine", "dot"):
+        split = evaluate(network, _probe(scorer), scorer.source.user)
+        if isinstance(split.score, DotProductScore):
+            return _as_dot(scorer, split, split.score, similarity)
+        notes: list[str] = []
+    except NotSeparable as reason:
+        split, note = _unsplit(scorer, reason)
+        notes = [note]
+    if similarity in ("cosine", "dot"):
         raise ExportRefused(
             f"similarity {similarity} needs a user and an item vector, and this model is more than one dot product of them: "
             "leave similarity out, or choose model"
         )
-    return model
+    return PairExport(scorer, split, notes)
 
 
-def _probe(pairs: Pairs) -> Probe:
-    probe = run_probe(pairs.source.network, pairs.feeds, pairs.users, pairs.items)
-    refuse_mixed(pairs.source.network, probe)
+def _probe(scorer: PairScorer) -> Probe:
+    probe = run_probe(scorer.source.network, scorer.feeds, scorer.users, scorer.items)
+    refuse_mixed(scorer.source.network, probe)
     return probe
 
 
-def _whole(pairs: Pairs, reason: NotApart) -> tuple[Evaluated, str]:
-    """The model as it stands, and the warning that goes with it."""
-    found = whole(pairs.source.network, _probe(pairs), pairs.source.user)
-    return found, f"the model can't be taken apart ({reason}): all of it runs for every item of the catalogue, in pieces"
+def _unsplit(scorer: PairScorer, reason: NotSeparable) -> tuple[SplitScorer, str]:
+    """The model as it stands, all of it run for every pair, and the warning that says why."""
+    split = fallback(scorer.source.network, _probe(scorer), scorer.source.user)
+    return split, f"the model can't be taken apart ({reason}): all of it runs for every item of the catalogue, in pieces"
 
 
-def _as_dot(pairs: Pairs, found: Evaluated, vectors: Vectors, similarity: str | None) -> DotModel:
-    source = pairs.source
-    users, items = item_tables.vector_tables(pairs, found, vectors)
+def _as_dot(scorer: PairScorer, split: SplitScorer, vectors: DotProductScore, similarity: str | None) -> DotExport:
+    source = scorer.source
+    users, items = item_tables.vector_tables(scorer, split, vectors)
     check_tables(users, items)
     tables = DotSource(
         framework=source.framework,
@@ -110,9 +114,9 @@ def _as_dot(pairs: Pairs, found: Evaluated, vectors: Vectors, similarity: str | 
         name=source.name,
         users=users,
         items=items,
-        scores=pairs.scores,
+        scores=scorer.scores,
         digest=source.digest,
-        own=Formula(cosine=False, tail=found.tail),
+        own=Formula(cosine=False, tail=split.tail),
         plain=vectors.plain,
     )
-    return dot_model(tables, similarity, PairReference(pairs))
+    return dot_model.prepare(tables, similarity, PairReference(scorer))

@@ -1,1 +1,1 @@
-"""The gate: what a bundle answers, held against the source framework's own scores."""
+"""The gate: a bundle's graphs compared with the source framework's own scores, before the bundle is written."""

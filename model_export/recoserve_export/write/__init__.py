@@ -1,1 +1,1 @@
-"""What a bundle holds: graphs, tensors, the int8 index and the item tables, written in pieces."""
+"""The files of a bundle: graphs, tensors, the int8 index, item tables, ids and metadata."""

@@ -1,4 +1,4 @@
-"""The tables of a bundle in one file of raw float32, written in pieces: never a second whole copy in memory."""
+"""Raw numbers in files beside the graphs, written some rows at a time, so that no table stands in memory twice."""
 
 import os
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recoserve.bundle import contract
-from recoserve_export.graph.dot_score import Formula, Table
+from recoserve_export.graph.dot_score import EmbeddingTable, Formula
 
 FLOAT32 = np.dtype(np.float32)
 
 
 @dataclass(frozen=True)
-class Span:
-    """Where one tensor lies in the file: `offset` in bytes."""
+class ExternalTensor:
+    """Where a file beside the graphs (ONNX's "external data") holds a tensor of shape `dims`; `offset` in bytes."""
 
     name: str
     dims: tuple[int, ...]
@@ -25,53 +25,53 @@ class Span:
     dtype: np.dtype[Any] = FLOAT32
 
     @property
-    def length(self) -> int:
-        """In bytes."""
+    def nbytes(self) -> int:
+        """Bytes that the tensor takes in the file."""
         return prod(self.dims) * self.dtype.itemsize
 
 
-class Layout:
-    """A tensor file that grows: every tensor from a page's start, zeros where nothing is written."""
+class TensorFile:
+    """A file of tensors that grows; each starts at a page, and bytes that nobody wrote are zero."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._end = 0
         path.touch()
 
-    def reserve(self, name: str, dims: tuple[int, ...], dtype: np.dtype[Any]) -> Span:
-        """Room for one more tensor."""
-        span = Span(name, dims, -(-self._end // contract.PAGE) * contract.PAGE, dtype)
-        self._end = span.offset + span.length
+    def reserve(self, name: str, dims: tuple[int, ...], dtype: np.dtype[Any]) -> ExternalTensor:
+        """A tensor of zeros at the end of the file, to be filled by `write_rows`."""
+        tensor = ExternalTensor(name, dims, page_after(self._end), dtype)
+        self._end = tensor.offset + tensor.nbytes
         os.truncate(self._path, self._end)
-        return span
+        return tensor
 
-    def write(self, span: Span, row: int, values: NDArray[Any]) -> None:
-        """Rows of a tensor, from `row` on."""
+    def write_rows(self, tensor: ExternalTensor, start: int, rows: NDArray[Any]) -> None:
+        """Write `rows` into a reserved tensor, from its row `start` on."""
         with open(self._path, "r+b") as file:
-            file.seek(span.offset + row * prod(span.dims[1:]) * span.dtype.itemsize)
-            file.write(np.ascontiguousarray(values, span.dtype).data)
+            file.seek(tensor.offset + start * prod(tensor.dims[1:]) * tensor.dtype.itemsize)
+            file.write(np.ascontiguousarray(rows, tensor.dtype).data)
 
-    def add(self, name: str, values: NDArray[Any]) -> Span:
-        """A whole tensor."""
-        span = self.reserve(name, values.shape, values.dtype)
-        self.write(span, 0, values)
-        return span
+    def add(self, name: str, array: NDArray[Any]) -> ExternalTensor:
+        """A tensor at the end of the file that holds `array`."""
+        tensor = self.reserve(name, array.shape, array.dtype)
+        self.write_rows(tensor, 0, array)
+        return tensor
 
 
-def write(path: Path, users: Table, items: Table, formula: Formula) -> tuple[Span, Span]:
-    """Write `user_table` float32 [U, d] and `item_table` float32 [N, d], each from a page's start, as `formula` multiplies them.
+def write(path: Path, users: EmbeddingTable, items: EmbeddingTable, formula: Formula) -> tuple[ExternalTensor, ExternalTensor]:
+    """Write `user_table` float32 [U, d] and `item_table` float32 [N, d] as `formula` multiplies them; returns both.
 
     Zeros fill the last block of items, so that a graph may read whole blocks.
     """
-    user_span = _span(contract.USER_TABLE, users, 0)
-    item_span = _span(contract.ITEM_TABLE, items, -(-user_span.length // contract.PAGE) * contract.PAGE)
+    user_table = ExternalTensor(contract.USER_TABLE, (users.rows, users.width), 0)
+    item_table = ExternalTensor(contract.ITEM_TABLE, (items.rows, items.width), page_after(user_table.nbytes))
     with open(path, "wb") as file:
-        for span, table in ((user_span, users), (item_span, items)):
-            file.seek(span.offset)
-            for _, block in table.blocks():
-                file.write(formula.vectors(block).astype("<f4").tobytes())
-        file.truncate(item_span.offset + 4 * items.width * padded(items.rows))
-    return user_span, item_span
+        for tensor, table in ((user_table, users), (item_table, items)):
+            file.seek(tensor.offset)
+            for _, rows in table.blocks():
+                file.write(formula.vectors(rows).astype("<f4").tobytes())
+        file.truncate(item_table.offset + FLOAT32.itemsize * items.width * padded(items.rows))
+    return user_table, item_table
 
 
 def padded(rows: int) -> int:
@@ -79,5 +79,6 @@ def padded(rows: int) -> int:
     return -(-rows // contract.BLOCK) * contract.BLOCK
 
 
-def _span(name: str, table: Table, offset: int) -> Span:
-    return Span(name, (table.rows, table.width), offset)
+def page_after(offset: int) -> int:
+    """The first page boundary at or after `offset`: the runtime maps a tensor only where it starts at one."""
+    return -(-offset // contract.PAGE) * contract.PAGE

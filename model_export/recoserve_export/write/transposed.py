@@ -1,8 +1,9 @@
-"""The program of pairs with items in columns: [width, items] in place of [items, width].
+"""The program of pairs with its values transposed: [width, items] in place of [items, width].
 
-A user's vector is then a column that meets long rows, and a layer of one number is one row times a matrix: both are the shapes that
-the runtime is fastest at, three times as fast as the other way round. A program that isn't made of rows of numbers alone stays
-as it is.
+A user's vector is then a column that is added to long rows, and a layer of one number is a row times a matrix. The runtime has fast
+kernels for both and for neither the other way round: an addition that broadcasts a row stops at the end of every row, and a matrix
+times a column has no fast path (decision 14: a user takes half the time). A program with a value that isn't one row of numbers for
+each item stays as it is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from recoserve_export.graph.network import Arrays
-from recoserve_export.partial.values import USER, One
+from recoserve_export.partial.values import USER, SideValue
 
 Constants = dict[str, NDArray[Any]]
 UNARY = ["Abs", "Celu", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log", "Mish", "Neg"]
@@ -24,161 +25,166 @@ UNARY += ["Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt
 BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")
 
 
-class _Kept(Exception):
-    """The program has something that doesn't stand in columns."""
+class _NotTransposable(Exception):
+    """The program has a value or an operator that the rules below can't transpose."""
 
 
 @dataclass
-class _Reading:
-    """`widths` of the values seen so far, `made` the nodes with items in columns, `turned` their constants."""
+class _Transposition:
+    """A program as far as it has been read: `nodes` and `turned_constants` are the transposed ones.
+
+    `widths` has every value that stands transposed, a user's as [width, 1] and an item's or a pair's as [width, items].
+    """
 
     constants: Arrays
     users: frozenset[str]
     widths: dict[str, int]
-    made: list[onnx.NodeProto] = field(default_factory=list)
-    turned: Constants = field(default_factory=dict)
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    turned_constants: Constants = field(default_factory=dict)
 
     def width(self, name: str) -> int:
-        """Of a value; only what was read in columns has one."""
+        """Numbers of each item in a transposed value."""
         if name not in self.widths:
-            raise _Kept
+            raise _NotTransposable
         return self.widths[name]
 
-    def known(self, name: str) -> NDArray[Any]:
-        """A constant."""
+    def constant_of(self, name: str) -> NDArray[Any]:
+        """The constant called `name` in the program that is read."""
         if name not in self.constants:
-            raise _Kept
+            raise _NotTransposable
         return self.constants[name]
 
-    def constant(self, name: str, array: NDArray[Any]) -> str:
-        """A constant's name in this program."""
-        turned = f"{name}.turned_{len(self.turned)}"
-        self.turned[turned] = np.require(array, requirements="C")
-        return turned
+    def add_constant(self, name: str, array: NDArray[Any]) -> str:
+        """The name of a new constant that takes the place of `name`; one for each use, for each may need another shape."""
+        new_name = f"{name}.turned_{len(self.turned_constants)}"
+        self.turned_constants[new_name] = np.require(array, requirements="C")
+        return new_name
 
-    def emit(self, node: onnx.NodeProto, inputs: Sequence[str], width: int, op: str = "", **attributes: Any) -> None:
-        """The node, or operator `op` in its place, with other inputs."""
-        made = onnx.NodeProto()
-        made.CopyFrom(helper.make_node(op, [], list(node.output), **attributes) if op else node)
-        made.input[:] = inputs
-        self.made.append(made)
+    def add_node(self, node: onnx.NodeProto, inputs: Sequence[str], width: int, op: str = "", **attributes: Any) -> None:
+        """Add `node`, or operator `op` in its place, with other inputs; its output is `width` numbers for each item."""
+        copy = onnx.NodeProto()
+        copy.CopyFrom(helper.make_node(op, [], list(node.output), **attributes) if op else node)
+        copy.input[:] = inputs
+        self.nodes.append(copy)
         self.widths[node.output[0]] = width
 
 
-def in_columns(
-    nodes: Sequence[onnx.NodeProto], score: str, crossing: Mapping[str, One], constants: Arrays
+def transpose(
+    nodes: Sequence[onnx.NodeProto], score: str, pair_inputs: Mapping[str, SideValue], constants: Arrays
 ) -> tuple[list[onnx.NodeProto], Constants] | None:
-    """The same program over values [width, items], and the constants it needs in their place; None where it can't be turned.
+    """The program over values [width, items], and the constants that it needs beside its own; None where it can't be transposed.
 
-    A user's value is [width, 1]. The score comes as [1, items].
+    `pair_inputs` are the values of either side that the program reads: a user's becomes [width, 1], an item's [width, items].
+    The score becomes [1, items].
     """
-    users = frozenset(name for name, one in crossing.items() if one.side == USER)
-    reading = _Reading(constants, users, {name: prod(one.shape) for name, one in crossing.items()})
-    if any(len(one.shape) > 1 for one in crossing.values()):
+    users = frozenset(name for name, side_value in pair_inputs.items() if side_value.side == USER)
+    program = _Transposition(constants, users, {name: prod(side_value.row_shape) for name, side_value in pair_inputs.items()})
+    if any(len(side_value.row_shape) > 1 for side_value in pair_inputs.values()):
         return None
     try:
         for node in nodes:
             if len(node.output) != 1 or node.op_type not in RULES:
                 return None
-            RULES[node.op_type](reading, node)
-        return (reading.made, reading.turned) if reading.width(score) == 1 else None
-    except _Kept:
+            RULES[node.op_type](program, node)
+        return (program.nodes, program.turned_constants) if program.width(score) == 1 else None
+    except _NotTransposable:
         return None
 
 
-def _unary(reading: _Reading, node: onnx.NodeProto) -> None:
-    reading.emit(node, node.input, reading.width(node.input[0]))
+def _unary(program: _Transposition, node: onnx.NodeProto) -> None:
+    program.add_node(node, node.input, program.width(node.input[0]))
 
 
-def _clip(reading: _Reading, node: onnx.NodeProto) -> None:
+def _clip(program: _Transposition, node: onnx.NodeProto) -> None:
     value, *bounds = node.input
-    inputs = [reading.constant(name, reading.known(name)) if name else "" for name in bounds]
-    reading.emit(node, [value, *inputs], reading.width(value))
+    inputs = [program.add_constant(name, program.constant_of(name)) if name else "" for name in bounds]
+    program.add_node(node, [value, *inputs], program.width(value))
 
 
-def _binary(reading: _Reading, node: onnx.NodeProto) -> None:
+def _binary(program: _Transposition, node: onnx.NodeProto) -> None:
     inputs, widths = [], []
     for name in node.input:
-        array = reading.constants.get(name)
-        widths.append(reading.width(name) if array is None else array.size)
-        inputs.append(name if array is None else reading.constant(name, _column(array)))
+        array = program.constants.get(name)
+        widths.append(program.width(name) if array is None else array.size)
+        inputs.append(name if array is None else program.add_constant(name, _as_column(array)))
     if any(width not in (1, max(widths)) for width in widths):
-        raise _Kept
-    reading.emit(node, inputs, max(widths))
+        raise _NotTransposable
+    program.add_node(node, inputs, max(widths))
 
 
-def _column(array: NDArray[Any]) -> NDArray[Any]:
-    """A row of constants as a column."""
+def _as_column(array: NDArray[Any]) -> NDArray[Any]:
+    """One row of numbers [..., n], or one number, as [n, 1]."""
     if array.size != (array.shape or (1,))[-1]:
-        raise _Kept
+        raise _NotTransposable
     return array.reshape(-1, 1)
 
 
-def _matmul(reading: _Reading, node: onnx.NodeProto) -> None:
+def _matmul(program: _Transposition, node: onnx.NodeProto) -> None:
     value, name = node.input
-    weight = reading.known(name)
-    if weight.ndim != 2 or len(weight) != reading.width(value):
-        raise _Kept
-    reading.emit(node, [reading.constant(name, weight.T), value], weight.shape[1])
+    weight = program.constant_of(name)
+    if weight.ndim != 2 or len(weight) != program.width(value):
+        raise _NotTransposable
+    program.add_node(node, [program.add_constant(name, weight.T), value], weight.shape[1])
 
 
-def _gemm(reading: _Reading, node: onnx.NodeProto) -> None:
-    options = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-    turned = options.pop("transA", 0), options.pop("transB", 0)
-    if turned == (1, 1) and not options and len(node.input) == 2:
-        _last_layer(reading, node)
-    elif turned == (0, 1) and not options and len(node.input) == 2 and node.input[1] in reading.users:
-        _dot(reading, node)
-    elif not turned[0]:
-        _layer(reading, node, turned[1], options)
+def _gemm(program: _Transposition, node: onnx.NodeProto) -> None:
+    options = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    transposed = options.pop("transA", 0), options.pop("transB", 0)
+    if transposed == (1, 1) and not options and len(node.input) == 2:
+        _last_layer(program, node)
+    elif transposed == (0, 1) and not options and len(node.input) == 2 and node.input[1] in program.users:
+        _dot(program, node)
+    elif not transposed[0]:
+        _layer(program, node, transposed[1], options)
     else:
-        raise _Kept
+        raise _NotTransposable
 
 
-def _layer(reading: _Reading, node: onnx.NodeProto, turned: int, options: Mapping[str, Any]) -> None:
-    """A linear layer with its bias."""
-    found = reading.known(node.input[1])
-    weight = found if turned else found.T
-    if weight.shape[1] != reading.width(node.input[0]):
-        raise _Kept
-    inputs = [reading.constant(node.input[1], weight), node.input[0]]
+def _layer(program: _Transposition, node: onnx.NodeProto, transposed: int, options: Mapping[str, Any]) -> None:
+    """A linear layer, x W + b or x Wᵀ + b, as Wᵀ xᵀ + bᵀ."""
+    weight = program.constant_of(node.input[1])
+    weight = weight if transposed else weight.T
+    if weight.shape[1] != program.width(node.input[0]):
+        raise _NotTransposable
+    inputs = [program.add_constant(node.input[1], weight), node.input[0]]
     if len(node.input) > 2:
-        inputs.append(reading.constant(node.input[2], _column(reading.known(node.input[2]))))
-    reading.emit(node, inputs, len(weight), "Gemm", **options)
+        inputs.append(program.add_constant(node.input[2], _as_column(program.constant_of(node.input[2]))))
+    program.add_node(node, inputs, len(weight), "Gemm", **options)
 
 
-def _last_layer(reading: _Reading, node: onnx.NodeProto) -> None:
-    """A layer of one number, which has items in columns already: a weight [k, 1] and rows, both turned."""
-    weight, value = reading.known(node.input[0]), node.input[1]
-    if weight.shape != (reading.width(value), 1):
-        raise _Kept
-    reading.emit(node, [reading.constant(node.input[0], weight.T), value], 1, "MatMul")
+def _last_layer(program: _Transposition, node: onnx.NodeProto) -> None:
+    """A layer of one number, written as wᵀ xᵀ: its score is [1, items] already, and x stands transposed here anyway."""
+    weight, value = program.constant_of(node.input[0]), node.input[1]
+    if weight.shape != (program.width(value), 1):
+        raise _NotTransposable
+    program.add_node(node, [program.add_constant(node.input[0], weight.T), value], 1, "MatMul")
 
 
-def _dot(reading: _Reading, node: onnx.NodeProto) -> None:
-    """The dot product with the user's vector."""
+def _dot(program: _Transposition, node: onnx.NodeProto) -> None:
+    """The dot product of each item's row with the user's vector."""
     value, user = node.input
-    if value in reading.users or reading.width(value) != reading.width(user):
-        raise _Kept
-    reading.emit(node, [user, value], 1, "Gemm", transA=1)
+    if value in program.users or program.width(value) != program.width(user):
+        raise _NotTransposable
+    program.add_node(node, [user, value], 1, "Gemm", transA=1)
 
 
-def _concat(reading: _Reading, node: onnx.NodeProto) -> None:
+def _concat(program: _Transposition, node: onnx.NodeProto) -> None:
     axis = helper.get_attribute_value(node.attribute[0])
-    if axis not in (1, -1) or reading.users.intersection(node.input):  # a user's column is one item wide
-        raise _Kept
-    reading.emit(node, node.input, sum(reading.width(name) for name in node.input), "Concat", axis=0)
+    # A user's value is one column wide: Concat repeats nothing, so it can't stand above an item's [width, items].
+    if axis not in (1, -1) or program.users.intersection(node.input):
+        raise _NotTransposable
+    program.add_node(node, node.input, sum(program.width(name) for name in node.input), "Concat", axis=0)
 
 
-def _reshape(reading: _Reading, node: onnx.NodeProto) -> None:
-    """A number a pair stays one."""
-    value, target = node.input[0], reading.known(node.input[1]).tolist()
-    if reading.width(value) != 1 or value in reading.users or target not in ([-1], [-1, 1]):
-        raise _Kept
-    reading.emit(node, [value], 1, "Identity")
+def _reshape(program: _Transposition, node: onnx.NodeProto) -> None:
+    """A Reshape of one number for each pair to [-1] or [-1, 1], which changes nothing here; no other is transposed."""
+    value, target = node.input[0], program.constant_of(node.input[1]).tolist()
+    if program.width(value) != 1 or value in program.users or target not in ([-1], [-1, 1]):
+        raise _NotTransposable
+    program.add_node(node, [value], 1, "Identity")
 
 
-RULES: dict[str, Callable[[_Reading, onnx.NodeProto], None]] = {
+RULES: dict[str, Callable[[_Transposition, onnx.NodeProto], None]] = {
     **dict.fromkeys(UNARY, _unary),
     **dict.fromkeys(BINARY, _binary),
     "Clip": _clip,

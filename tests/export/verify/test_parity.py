@@ -1,4 +1,4 @@
-"""The gate itself, on graphs that are right and on graphs that are wrong."""
+"""The gate, on graphs that are right and on graphs that are wrong."""
 
 import json
 import shutil
@@ -10,10 +10,11 @@ import pytest
 
 from recoserve.errors import ExportRefused
 from recoserve_export import export_model
-from recoserve_export.graph.dot_score import Formula, Table
+from recoserve_export.graph.dot_score import EmbeddingTable, Formula
 from recoserve_export.graph.monotone_tail import SIGMOID
 from recoserve_export.sampling import sample_rows
 from recoserve_export.verify import parity
+from recoserve_export.verify.bundle_graphs import GraphOutputs
 from recoserve_export.verify.reference import TableReference
 from tests.export.models import random_tables
 
@@ -22,7 +23,7 @@ COSINE = Formula(cosine=True)
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A bundle large enough to be sampled rather than compared whole."""
+    """A bundle so large that only a sample of it is compared."""
     target = tmp_path_factory.mktemp("parity") / "bundle"
     export_model(random_tables(300, 20_000), target)
     return target
@@ -33,25 +34,25 @@ def tables():
     return random_tables(300, 20_000)
 
 
-def reference(users, items):
-    return TableReference(Table("user_table", users), Table("item_table", items), COSINE)
+def table_reference(users, items):
+    return TableReference(EmbeddingTable("user_table", users), EmbeddingTable("item_table", items), COSINE)
 
 
 def test_a_sample_of_users_is_ranked_over_the_whole_catalogue(exported, tables):
     """Beyond two million pairs, 64 users and 8,192 items are drawn, the first and the last rows among them."""
-    figures = parity.check(exported, reference(*tables))
+    figures = parity.check(exported, table_reference(*tables))
 
     assert tuple(figures[name] for name in ("pairs", "users", "k", "top_k_agreement")) == (64 * 8192, 64, 100, 1.0)
     assert figures["largest_difference"] < 1e-6
 
 
 def test_graphs_of_other_tables_are_refused_with_the_figures(exported, tables):
-    """One item moved to another's place is enough."""
+    """Two items that changed places are enough."""
     users, items = tables
     items[[0, 1]] = items[[1, 0]]
 
     with pytest.raises(ExportRefused, match=r"parity failed.*differ from the model's by up to .* over 524288 pairs"):
-        parity.check(exported, reference(users, items))
+        parity.check(exported, table_reference(users, items))
 
 
 def test_a_saturated_sigmoid_hides_no_wrong_ranking(tmp_path):
@@ -60,40 +61,40 @@ def test_a_saturated_sigmoid_hides_no_wrong_ranking(tmp_path):
     export_model((users, items), tmp_path / "bundle", similarity="dot")
     saturated = Formula(cosine=False, tail=SIGMOID)
     rows = np.arange(20)
-    wrong = TableReference(Table("u", users), Table("i", items[::-1]), saturated)
-    answers = parity.Answers(
-        *wrong.top(rows, 30)[:1], np.ones((20, 30), np.float32), np.ones((20, 30), np.float32), np.ones((1, 1), np.float32)
-    )
+    wrong = TableReference(EmbeddingTable("u", users), EmbeddingTable("i", items[::-1]), saturated)
+    ones = np.ones((20, 30), np.float32)
+    outputs = GraphOutputs(wrong.top(rows, 30)[0], ones, ones, np.ones((1, 1), np.float32))
+    reference = TableReference(EmbeddingTable("u", users), EmbeddingTable("i", items), saturated)
 
-    found = parity._judge(TableReference(Table("u", users), Table("i", items), saturated), rows, np.arange(30), answers)
+    figures = parity._compare(reference, rows, np.arange(30), outputs)
 
-    assert found["largest_difference"] < 1e-6
-    assert found["top_k_agreement"] < 0.5
+    assert figures["largest_difference"] < 1e-6
+    assert figures["top_k_agreement"] < 0.5
 
 
-def test_graphs_that_can_not_run_are_refused(exported, tables, tmp_path):
+def test_graphs_that_cannot_run_are_refused(exported, tables, tmp_path):
     """A missing tensor file is a refusal with the runtime's reason."""
     broken = shutil.copytree(exported, tmp_path / "broken")
     (broken / "tensors.bin").unlink()
 
     with pytest.raises(ExportRefused, match="can't be run"):
-        parity.check(broken, reference(*tables))
+        parity.check(broken, table_reference(*tables))
 
 
 def test_the_gate_runs_as_a_program_over_any_bundle(exported):
-    """It prints what the golden sample shows as JSON, and every row outside the tables is refused."""
-    done = subprocess.run(
+    """It prints as JSON whether the golden sample is reproduced and rows outside the tables are refused."""
+    process = subprocess.run(
         [sys.executable, "-m", "recoserve_export.verify.parity", exported], capture_output=True, text=True, check=True
     )
 
-    report = json.loads(done.stdout)
+    report = json.loads(process.stdout)
     assert (report["passed"], report["top_k_agreement"], report["unguarded"]) == (True, 1.0, [])
-    assert done.stderr == ""
+    assert process.stderr == ""
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 5), (5, 5), (6, 5), (1000, 64), (10**12, 8), (3, 2)])
-def test_samples_are_distinct_and_hold_both_ends(count, size):
-    """In ascending order, all rows where there are few."""
+def test_a_sample_has_distinct_rows_and_both_ends(count, size):
+    """In ascending order; it is all rows where there are no more than asked for."""
     rows = sample_rows(count, size, seed=0)
 
     assert min(count, size) == len(set(rows.tolist())) == len(rows)

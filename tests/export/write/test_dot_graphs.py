@@ -1,4 +1,4 @@
-"""model.onnx and score.onnx as any ONNX Runtime program meets them."""
+"""model.onnx and score.onnx of a dot product, as any program with ONNX Runtime runs them."""
 
 import numpy as np
 import onnxruntime
@@ -38,7 +38,7 @@ def open_graph(request, folder):
 
 @pytest.mark.parametrize("row", [*OUTSIDE, USERS])
 def test_a_user_outside_the_table_is_an_error_at_every_optimisation_level(row, open_graph):
-    """Alone or among good rows, in either graph: never an answer."""
+    """Alone or among rows inside, in either graph."""
     for rows in ([row], [0, row], [row, 3], [row, row]):
         with pytest.raises(Exception, match="Reshape"):
             open_graph("model.onnx", user_id=rows, k=[3])
@@ -48,7 +48,7 @@ def test_a_user_outside_the_table_is_an_error_at_every_optimisation_level(row, o
 
 @pytest.mark.parametrize("row", [*OUTSIDE, ITEMS])
 def test_an_item_outside_the_table_is_an_error_at_every_optimisation_level(row, open_graph):
-    """The score graph guards its candidates as well."""
+    """The graph that scores guards the rows of its candidates as well."""
     with pytest.raises(Exception, match="Reshape"):
         open_graph("score.onnx", user_id=[0], item_id=[0, row])
 
@@ -70,17 +70,17 @@ def test_equal_scores_go_to_the_lowest_row(open_graph):
         assert list(range(10, 20)) == order[first : first + 10]
 
 
-def test_both_graphs_give_one_score_for_one_pair(open_graph):
-    """What recommends and what scores agree, pair by pair."""
+def test_both_graphs_give_a_pair_the_same_score(open_graph):
+    """The graph that ranks and the graph that scores agree on every item."""
     rows, scores = open_graph("model.onnx", user_id=[4], k=[ITEMS])
 
-    again = open_graph("score.onnx", user_id=[4], item_id=rows[0])[0]
+    pair_scores = open_graph("score.onnx", user_id=[4], item_id=rows[0])[0]
 
-    assert np.allclose(scores, again, rtol=1e-6, atol=1e-6)
+    assert np.allclose(scores, pair_scores, rtol=1e-6, atol=1e-6)
 
 
-def test_a_batch_answers_as_its_rows_alone(open_graph):
-    """Rows don't depend on their neighbours, the same row twice included; no rows give no answers."""
+def test_a_users_ranking_does_not_depend_on_the_batch(open_graph):
+    """Nor on the same row standing in it twice; an empty batch has empty rankings."""
     rows, _ = open_graph("model.onnx", user_id=[3, 7, 3], k=[5])
 
     assert [open_graph("model.onnx", user_id=[row], k=[5])[0][0].tolist() for row in (3, 7, 3)] == rows.tolist()
@@ -88,7 +88,7 @@ def test_a_batch_answers_as_its_rows_alone(open_graph):
 
 
 def test_a_k_below_zero_is_an_error(open_graph):
-    """Zero gives nothing, less than zero is refused."""
+    """Zero gives an empty ranking, less than zero is refused."""
     assert open_graph("model.onnx", user_id=[0], k=[0])[0].shape == (1, 0)
     with pytest.raises(Exception, match="TopK"):
         open_graph("model.onnx", user_id=[0], k=[-1])

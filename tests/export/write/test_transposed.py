@@ -1,12 +1,12 @@
-"""The program of pairs with items in columns: what can be turned is, and says the same; what can't stays as it was."""
+"""The transposed program of pairs: it computes the same scores, or isn't made where the program can't be transposed."""
 
 import numpy as np
 import onnx.parser
 import pytest
 
 from recoserve_export.graph.program import Program
-from recoserve_export.partial.values import ITEM, USER, One
-from recoserve_export.write.transposed import in_columns
+from recoserve_export.partial.values import ITEM, USER, SideValue
+from recoserve_export.write.transposed import transpose
 
 ITEMS, WIDTH = 7, 3
 RNG = np.random.default_rng(0)
@@ -20,7 +20,7 @@ CONSTANTS = {
     "axis": np.array([1]),
 }
 VALUES = {"u": RNG.normal(size=(1, WIDTH)).astype(np.float32), "i": RNG.normal(size=(ITEMS, WIDTH)).astype(np.float32)}
-CROSSING = {"u": One(USER, "u", (WIDTH,)), "i": One(ITEM, "i", (WIDTH,))}
+PAIR_INPUTS = {"u": SideValue(USER, "u", (WIDTH,)), "i": SideValue(ITEM, "i", (WIDTH,))}
 
 
 def nodes(body):
@@ -42,14 +42,14 @@ def scores(program, constants, values):
         "p = Gemm <transB = 1> (i, u)\n q = Mul (p, half)\n score = Reshape (q, flat)",
     ],
 )
-def test_a_program_of_rows_says_the_same_in_columns(body):
-    """A user's column beside items in columns, every weight turned to fit."""
-    made, turned = in_columns(nodes(body), "score", CROSSING, CONSTANTS)
+def test_a_transposed_program_computes_the_same_scores(body):
+    """A user's value is a column beside items in columns, and every weight is transposed to fit."""
+    program, turned_constants = transpose(nodes(body), "score", PAIR_INPUTS, CONSTANTS)
 
     expected = scores(nodes(body), CONSTANTS, VALUES)
-    found = scores(made, turned, {name: value.T.copy() for name, value in VALUES.items()})
+    transposed = scores(program, turned_constants, {name: value.T.copy() for name, value in VALUES.items()})
     assert expected.shape == (ITEMS,)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(transposed, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_a_program_of_rows_says_the_same_in_columns(body):
         "a = Add (i, u)\n score = Identity (a)",
     ],
 )
-def test_what_looks_along_a_row_stays_in_rows(body):
-    """So does a user's row that would have to be repeated, and a score that is more than one number."""
-    assert in_columns(nodes(body), "score", CROSSING, CONSTANTS) is None
+def test_a_program_that_reduces_along_a_row_is_not_transposed(body):
+    """Nor is one in which a user's row would have to be repeated, or whose score is more than one number."""
+    assert transpose(nodes(body), "score", PAIR_INPUTS, CONSTANTS) is None
 
 
-def test_values_of_two_dimensions_stay_as_they_are():
-    crossing = {**CROSSING, "i": One(ITEM, "i", (2, WIDTH))}
+def test_a_program_with_rows_of_two_dimensions_is_not_transposed():
+    pair_inputs = {**PAIR_INPUTS, "i": SideValue(ITEM, "i", (2, WIDTH))}
 
-    assert in_columns(nodes("a = Add (i, u)\n score = MatMul (a, last)"), "score", crossing, CONSTANTS) is None
+    assert transpose(nodes("a = Add (i, u)\n score = MatMul (a, last)"), "score", pair_inputs, CONSTANTS) is None
