@@ -1,11 +1,11 @@
-"""What is written stays written, though the power fails."""
+"""Writes that survive a power failure."""
 
 import os
 from pathlib import Path
 
 
-def sync(path: Path) -> None:
-    """Have the system write a file, or a folder's entries, to the disk; raises OSError."""
+def fsync(path: Path) -> None:
+    """Have the system write a file's bytes, or a folder's list of names, to the disk; raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

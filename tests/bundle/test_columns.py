@@ -1,4 +1,4 @@
-"""Metadata by column: what comes back is what the rows say, and files that are not whole are refused."""
+"""Metadata by column: every value comes back with its rows, and files that a lookup could fail in are refused."""
 
 import json
 import math
@@ -38,45 +38,49 @@ SMALL = [
 ]
 
 
-def stored(columns):
-    return column_files.index(columns), np.frombuffer(b"".join(column_files.data(columns)), np.uint8)
+def encoded(rows):
+    """The bytes of both files for the metadata of some rows."""
+    columns = Columns.from_metadata(rows, len(rows))
+    return column_files.encode_index(columns), np.frombuffer(b"".join(column_files.encode_data(columns)), np.uint8)
 
 
-def back(rows):
-    """The columns of some rows, written and read."""
-    return column_files.parse(*stored(Columns.of(rows, len(rows))), len(rows))
+def round_trip(rows):
+    """The columns of some rows, encoded and parsed."""
+    return column_files.parse(*encoded(rows), len(rows))
 
 
-def own(entry, name):
-    """The values that one item has."""
-    value = entry.get(name)
-    return [each for each in (value if isinstance(value, list) else [value]) if each is not None]
+def values_of(row, name):
+    """The values that one item has in a column."""
+    cell = row.get(name)
+    return [value for value in (cell if isinstance(cell, list) else [cell]) if value is not None]
 
 
 @given(ROWS)
 def test_every_value_comes_back_with_the_rows_that_have_it(rows):
     """Law: values are the distinct ones, ascending; having(v) is the ascending rows of the items that have v."""
-    columns = back(rows)
+    columns = round_trip(rows)
 
-    assert set(columns.by_name) == {name for entry in rows for name in entry if own(entry, name)}
+    assert set(columns.by_name) == {name for row in rows for name in row if values_of(row, name)}
     for name, column in columns.by_name.items():
         values = list(column.values)
-        assert values == sorted({value for entry in rows for value in own(entry, name)})
+        assert values == sorted({value for row in rows for value in values_of(row, name)})
         for value in values:
-            assert [row for row, entry in enumerate(rows) if value in own(entry, name)] == column.having(value).tolist()
+            expected = [number for number, row in enumerate(rows) if value in values_of(row, name)]
+            assert expected == column.having(value).tolist()
 
 
 @given(ROWS)
-def test_what_is_read_is_what_was_written(rows):
-    """Law: writing what was read gives the same bytes."""
-    listed, data = stored(Columns.of(rows, len(rows)))
-    again = stored(column_files.parse(listed, data, len(rows)))
+def test_parsed_files_encode_to_the_same_bytes(rows):
+    """Law: encode(parse(encode(rows))) == encode(rows)."""
+    index, data = encoded(rows)
+    columns = column_files.parse(index, data, len(rows))
 
-    assert (listed, data.tobytes()) == (again[0], again[1].tobytes())
+    assert index == column_files.encode_index(columns)
+    assert data.tobytes() == b"".join(column_files.encode_data(columns))
 
 
 @pytest.mark.parametrize(
-    ("values", "type_", "kept"),
+    ("cells", "column_type", "values"),
     [
         ([3, 1, None], "number", [1, 3]),
         ([2.5, 1], "number", [1.0, 2.5]),
@@ -87,16 +91,16 @@ def test_what_is_read_is_what_was_written(rows):
         (["", "\U0001f600", "\uffff"], "string", ["", "\uffff", "\U0001f600"]),
     ],
 )
-def test_a_column_has_one_type(values, type_, kept):
-    """Numbers are integers where all of them are and fit; strings stand by code point, beyond the basic plane too."""
-    (column,) = back([{"c": value} for value in values]).by_name.values()
+def test_a_column_has_one_type(cells, column_type, values):
+    """Numbers are integers where all of them are and fit; strings are in code point order, beyond the basic plane too."""
+    (column,) = round_trip([{"c": cell} for cell in cells]).by_name.values()
 
-    assert (type_, kept) == (column.type, list(column.values))
-    assert {type(value) for value in kept} == {type(value) for value in column.values}
+    assert (column_type, values) == (column.type, list(column.values))
+    assert {type(value) for value in values} == {type(value) for value in column.values}
 
 
 @pytest.mark.parametrize(
-    ("values", "reason"),
+    ("cells", "reason"),
     [
         ([1, "1"], "mixed"),
         ([True, 1], "mixed"),
@@ -109,13 +113,13 @@ def test_a_column_has_one_type(values, type_, kept):
         ([math.inf], "wide"),
     ],
 )
-def test_what_cannot_be_filtered_is_remembered_with_its_reason(values, reason):
-    assert {"c": reason} == back([{"c": value} for value in values]).refused
+def test_a_column_that_cannot_be_filtered_by_is_listed_with_the_reason(cells, reason):
+    assert {"c": reason} == round_trip([{"c": cell} for cell in cells]).refused
 
 
 def test_numbers_of_both_kinds_compare_exactly():
     """2^53 + 1 has no float64: it lies between two of them, and equals neither."""
-    column = back([{"c": 2.0**53}, {"c": 2.0**53 + 2}, {"c": 0.5}]).by_name["c"]
+    column = round_trip([{"c": 2.0**53}, {"c": 2.0**53 + 2}, {"c": 0.5}]).by_name["c"]
 
     assert column.having(2**53 + 1).tolist() == []
     assert column.at_least(2**53 + 1).tolist() == [1]
@@ -123,21 +127,20 @@ def test_numbers_of_both_kinds_compare_exactly():
     assert (column.at_least(10**400).tolist(), column.at_most(10**400).tolist()) == ([], [2, 0, 1])
 
 
-def changed(place, value):
-    """`SMALL` as its two files, with one column's array changed: place is (column, array, element)."""
-    columns = Columns.of(SMALL, len(SMALL))
-    listed, data = stored(columns)
+def with_element(name, array, element, value):
+    """Both files of `SMALL`, with one element of one array of a column changed."""
+    index, data = encoded(SMALL)
     data, start = data.copy(), 0
-    for entry in json.loads(listed):
-        for number, (dtype, count) in enumerate(column_files._shapes(entry, "<i4")):
-            if (entry["name"], number) == place[:2]:
-                data[start:].view()[: np.dtype(dtype).itemsize * count].view(dtype)[place[2]] = value
-            start += column_files._bytes((dtype, count))
-    return listed, data
+    for entry in json.loads(index):
+        for number, layout in enumerate(column_files.array_layouts(entry, len(SMALL))):
+            if (entry["name"], number) == (name, array):
+                data[start : start + layout.padded_bytes].view(layout.dtype)[element] = value
+            start += layout.padded_bytes
+    return index, data
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "says"),
+    ("position", "value", "problem"),
     [
         (("year", 2, 0), 3, "outside [0, 2]"),
         (("year", 2, 0), -1, "outside [0, 2]"),
@@ -159,20 +162,20 @@ def changed(place, value):
         (("title", 0, 2), 3, "not UTF-8"),
     ],
 )
-def test_arrays_that_are_not_what_they_must_be_are_refused(place, value, says):
-    """Row, order, length, range: the file and the column are named. The last one cuts é in half."""
+def test_arrays_that_a_lookup_could_fail_in_are_refused(position, value, problem):
+    """Rows, order, offsets, ranges: the message names the file and the column. The last case cuts é in half."""
     with pytest.raises(BundleInvalid) as caught:
-        column_files.parse(*changed(place, value), len(SMALL))
+        column_files.parse(*with_element(*position, value), len(SMALL))
 
-    assert says in str(caught.value)
-    assert f"columns.bin: column {place[0]!r}" in str(caught.value)
+    assert problem in str(caught.value)
+    assert f"columns.bin: column {position[0]!r}" in str(caught.value)
 
 
 YEAR = {"name": "year", "type": "integer", "values": 2, "entries": 3}
 
 
 @pytest.mark.parametrize(
-    "listed",
+    "index",
     [
         b"",
         b"{}",
@@ -196,25 +199,26 @@ YEAR = {"name": "year", "type": "integer", "values": 2, "entries": 3}
         [YEAR, {"name": "year", "reason": "mixed"}],
     ],
 )
-def test_a_list_of_columns_that_is_not_one_is_refused(listed):
-    _, data = stored(Columns.of([{"year": entry["year"]} for entry in SMALL], len(SMALL)))
-    body = listed if isinstance(listed, bytes) else json.dumps(listed).encode()
+def test_an_index_that_describes_no_columns_is_refused(index):
+    _, data = encoded([{"year": row["year"]} for row in SMALL])
+    body = index if isinstance(index, bytes) else json.dumps(index).encode()
 
     with pytest.raises(BundleInvalid, match=r"columns\.json"):
         column_files.parse(body, data, len(SMALL))
 
 
 @given(st.data())
-def test_damage_is_told_or_harmless(data):
-    """Whatever bytes are flipped or cut: BundleInvalid, or columns of which every answer is rows of the catalogue."""
-    files = [bytearray(part.tobytes() if isinstance(part, np.ndarray) else part) for part in stored(Columns.of(SMALL, 3))]
+def test_damaged_files_are_refused_or_give_rows_of_the_bundle(data):
+    """Law: whatever bytes are changed or cut off, BundleInvalid, or columns in which every lookup gives rows of the bundle."""
+    index, columns_data = encoded(SMALL)
+    files = [bytearray(index), bytearray(columns_data.tobytes())]
     for _ in range(data.draw(st.integers(1, 3))):
         damaged = files[data.draw(st.integers(0, 1))]
-        place = data.draw(st.integers(0, len(damaged) - 1)) if damaged else 0
+        position = data.draw(st.integers(0, len(damaged) - 1)) if damaged else 0
         if data.draw(st.integers(0, 9)):
-            damaged[place : place + 1] = bytes([data.draw(st.integers(0, 255))])
+            damaged[position : position + 1] = bytes([data.draw(st.integers(0, 255))])
         else:
-            del damaged[place:]
+            del damaged[position:]
     try:
         columns = column_files.parse(bytes(files[0]), np.frombuffer(bytes(files[1]), np.uint8), 3)
     except BundleInvalid:
@@ -232,8 +236,8 @@ def test_a_bundle_has_the_columns_of_its_metadata(bundle):
     assert columns.by_name["title"].having("Item 5").tolist() == [5]
 
 
-def test_columns_are_what_the_metadata_is_as_json(tmp_path):
-    """A tuple is a list there, and every key a string."""
+def test_columns_come_from_the_metadata_as_json_has_it(tmp_path):
+    """In JSON a tuple is a list, and every key a string."""
     make_bundle(tmp_path / "b", items=[{1: ("a", "b"), "none": None} for _ in range(8)])
     columns = open_bundle(tmp_path / "b").columns
 
@@ -254,10 +258,10 @@ def test_a_bundle_without_metadata_has_no_columns(tmp_path):
     assert not {contract.COLUMNS, contract.COLUMN_DATA} & set(read_manifest(tmp_path / "b").sizes)
 
 
-def test_columns_of_another_catalogue_are_refused(own_bundle):
+def test_columns_of_another_bundle_are_refused(own_bundle):
     """The digests are right, but a row lies beyond the items."""
-    listed, data = stored(Columns.of([{"a": 1}] * 9, 9))
-    (own_bundle / "columns.json").write_bytes(listed)
+    index, data = encoded([{"a": 1}] * 9)
+    (own_bundle / "columns.json").write_bytes(index)
     (own_bundle / "columns.bin").write_bytes(data.tobytes())
     reseal(own_bundle)
 
@@ -265,7 +269,7 @@ def test_columns_of_another_catalogue_are_refused(own_bundle):
         open_bundle(own_bundle)
 
 
-def test_a_list_of_columns_without_their_data_is_refused(own_bundle):
+def test_an_index_without_its_data_is_refused(own_bundle):
     (own_bundle / "columns.bin").unlink()
     reseal(own_bundle)
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-
 from recoserve.recommend.recommender import recommend_now
+
 from recoserve.recommend.requests import RecommendRequest
 from recoserve.scheduling.loader import load_model
 

@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself is read before the runtime sees it, whatever the bytes are."""
+"""An ONNX file is parsed and checked before the runtime opens it, whatever its bytes are."""
 
 import onnx
 import pytest
@@ -8,35 +8,35 @@ from hypothesis import strategies as st
 from recoserve.bundle import graph_file
 
 
-def test_it_reads_what_the_onnx_package_wrote(bundle):
-    """The package is the oracle: operator sets, tensors, and where they lie."""
+def test_it_parses_what_the_onnx_package_wrote(bundle):
+    """The package is the oracle for operator sets, tensors, and where their bytes lie."""
     expected = onnx.load(bundle / "model.onnx", load_external_data=False)
-    found = graph_file.read((bundle / "model.onnx").read_bytes())
+    graph = graph_file.parse((bundle / "model.onnx").read_bytes())
 
-    assert {entry.domain: entry.version for entry in expected.opset_import} == found.opsets
-    assert len(expected.graph.node) == found.nodes
-    for tensor, read in zip(expected.graph.initializer, found.tensors[-len(expected.graph.initializer) :], strict=True):
-        assert (tensor.name, tuple(tensor.dims), tensor.data_type) == (read.name, read.dims, read.data_type)
-        assert {entry.key: entry.value for entry in tensor.external_data} == read.external
+    assert {entry.domain: entry.version for entry in expected.opset_import} == graph.opsets
+    assert len(expected.graph.node) == graph.nodes
+    for tensor, parsed in zip(expected.graph.initializer, graph.tensors[-len(expected.graph.initializer) :], strict=True):
+        assert (tensor.name, tuple(tensor.dims), tensor.data_type) == (parsed.name, parsed.dims, parsed.data_type)
+        assert {entry.key: entry.value for entry in tensor.external_data} == parsed.external
 
 
 @given(st.binary(max_size=300))
 def test_random_bytes_are_a_value_error_or_a_small_graph(body):
-    """Law: no bytes crash the reader, hang it or raise anything but ValueError."""
+    """Law: no bytes crash the parser, hang it or raise anything but ValueError."""
     try:
-        list(graph_file.problems(graph_file.read(body), {}))
+        list(graph_file.problems(graph_file.parse(body), {}))
     except ValueError as error:
         assert str(error)
 
 
 @given(st.data())
-def test_a_damaged_graph_never_crashes_the_reader(graph_bytes, data):
-    """The same law, a few bytes away from a real file."""
+def test_a_damaged_graph_never_crashes_the_parser(graph_bytes, data):
+    """Law: as for random bytes, a few bytes away from a real file."""
     body = bytearray(graph_bytes)
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     try:
-        list(graph_file.problems(graph_file.read(bytes(body)), {"tensors.bin": 10_000}))
+        list(graph_file.problems(graph_file.parse(bytes(body)), {"tensors.bin": 10_000}))
     except ValueError as error:
         assert str(error)
 

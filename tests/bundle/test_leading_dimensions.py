@@ -1,4 +1,4 @@
-"""The head of a table: few dimensions that hold most of its energy, or none."""
+"""Leading dimensions: as few as hold most of a table's energy, or all."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from recoserve.bundle.leading_dimensions import ENERGY_SHARE, LARGEST_SHARE, QUA
 
 
 @pytest.mark.parametrize(
-    ("energy", "head"),
+    ("energy", "leading"),
     [
         ([10.0] * 32 + [1.0] * 32, 28),
         ([3.0] * 24 + [1.0] * 24, 24),  # three quarters exactly
@@ -31,20 +31,20 @@ from recoserve.bundle.leading_dimensions import ENERGY_SHARE, LARGEST_SHARE, QUA
         ([5e-324] * 8 + [0.0] * 8, 8),
     ],
 )
-def test_the_head_is_the_fewest_quads_that_hold_three_quarters(energy, head):
-    assert head == count_leading_dimensions(np.array(energy))
+def test_the_leading_dimensions_are_the_fewest_quads_that_hold_three_quarters(energy, leading):
+    assert leading == count_leading_dimensions(np.array(energy))
 
 
 @given(arrays(np.float64, st.integers(1, 70), elements=st.floats(0, 1e6)))
-def test_a_head_holds_its_share_and_a_smaller_one_does_not(energy):
-    """Law: for any energy; all dimensions where there is no such head, or it would be too large."""
-    dim, head, held = len(energy), count_leading_dimensions(energy), np.cumsum(energy)
-    allowed = [n for n in range(QUAD, dim, QUAD) if SMALLEST_SHARE * dim - QUAD / 2 <= n <= LARGEST_SHARE * dim]
-    enough = [n for n in allowed if held[n - 1] > ENERGY_SHARE * held[-1] * (1 + 1e-9)]
+def test_leading_dimensions_hold_their_share_and_fewer_do_not(energy):
+    """Law: for any energy; all dimensions lead where no smaller number of them would do, or only one that is too large."""
+    dim, leading, cumulative = len(energy), count_leading_dimensions(energy), np.cumsum(energy)
+    allowed = [count for count in range(QUAD, dim, QUAD) if SMALLEST_SHARE * dim - QUAD / 2 <= count <= LARGEST_SHARE * dim]
+    enough = [count for count in allowed if cumulative[count - 1] > ENERGY_SHARE * cumulative[-1] * (1 + 1e-9)]
 
-    if head == dim:
+    if leading == dim:
         assert not enough
     else:
-        assert head in allowed
-        assert held[head - 1] >= ENERGY_SHARE * held[-1] * (1 - 1e-9)
-        assert not [n for n in enough if n < head]
+        assert leading in allowed
+        assert cumulative[leading - 1] >= ENERGY_SHARE * cumulative[-1] * (1 - 1e-9)
+        assert not [count for count in enough if count < leading]

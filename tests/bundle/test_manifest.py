@@ -1,4 +1,4 @@
-"""The manifest: parse and dump agree, every wrong member is named, and no bit of it can change unseen."""
+"""The manifest: parse and dump agree, every wrong member is named, and no bit of it can change unnoticed."""
 
 import hashlib
 import json
@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recoserve.bundle import contract, manifest
+from recoserve.bundle import contract
+from recoserve.bundle.manifest import BLANK_DIGEST, parse_manifest
 from recoserve.errors import BundleInvalid
 
 ENTRY = {"path": "model.onnx", "bytes": 3, "sha256": "1" * 64}
@@ -26,33 +27,33 @@ GOOD = {
 }
 
 
-def sealed(document):
-    """A document with a digest that vouches for it, however wrong the rest may be."""
-    body = json.dumps({**document, "digest": manifest.BLANK}).encode()
-    return body.replace(manifest.BLANK.encode(), hashlib.sha256(body).hexdigest().encode())
+def with_digest(document):
+    """The bytes of a document with the right digest, however wrong its other members may be."""
+    body = json.dumps({**document, "digest": BLANK_DIGEST}).encode()
+    return body.replace(BLANK_DIGEST.encode(), hashlib.sha256(body).hexdigest().encode())
 
 
 def problems(**changes):
     document = {name: value for name, value in {**GOOD, **changes}.items() if value is not ...}
     with pytest.raises(BundleInvalid) as caught:
-        manifest.parse(sealed(document))
+        parse_manifest(with_digest(document))
     return "\n".join(caught.value.problems)
 
 
 def test_dump_and_parse_are_inverse():
-    parsed = manifest.parse(sealed(GOOD))
+    parsed = parse_manifest(with_digest(GOOD))
 
-    assert parsed == manifest.parse(manifest.dump(parsed))
+    assert parsed == parse_manifest(parsed.dump())
 
 
 @given(st.data())
-def test_no_flipped_bit_goes_unseen(data):
+def test_no_flipped_bit_goes_unnoticed(data):
     """Law: a manifest with any one bit changed is refused."""
-    body = bytearray(sealed(GOOD))
+    body = bytearray(with_digest(GOOD))
     body[data.draw(st.integers(0, len(body) - 1))] ^= 1 << data.draw(st.integers(0, 7))
 
     with pytest.raises(BundleInvalid):
-        manifest.parse(bytes(body))
+        parse_manifest(bytes(body))
 
 
 @pytest.mark.parametrize("name", [name for name in GOOD if name != "format_version"])
@@ -92,7 +93,7 @@ def test_a_wrong_member_is_named(name, value):
     assert f"{name} must be" in problems(**{name: value})
 
 
-def test_every_fault_is_listed():
+def test_every_problem_is_listed():
     assert len(problems(users=0, items=..., surprise=1).splitlines()) == 3
 
 
@@ -102,15 +103,15 @@ def test_another_format_version_is_refused(version):
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"a": NaN}', b"\xff", b'{"name": 1, "name": 2}'])
-def test_what_is_no_json_object_is_refused(body):
+def test_anything_but_a_json_object_is_refused(body):
     with pytest.raises(BundleInvalid):
-        manifest.parse(body)
+        parse_manifest(body)
 
 
 @given(st.dictionaries(st.sampled_from(list(GOOD)), st.none() | st.integers() | st.text() | st.lists(st.integers()), max_size=12))
 def test_no_document_raises_anything_but_bundle_invalid(changes):
-    """Law: every JSON object parses or is BundleInvalid."""
+    """Law: every JSON object is parsed, or refused with BundleInvalid."""
     try:
-        manifest.parse(sealed({**GOOD, **changes}))
+        parse_manifest(with_digest({**GOOD, **changes}))
     except BundleInvalid as error:
         assert error.problems

@@ -26,7 +26,7 @@ def test_it_is_whole_and_under_300_kilobytes(bundle):
 def test_it_was_made_from_the_library_that_the_script_generates(bundle, made):
     for row, book in enumerate(made.books):
         said = {"title": book.title, "author": book.author, "genres": list(book.genres), "year": book.year}
-        assert bundle.catalogue.metadata(row) == said
+        assert bundle.item_metadata[row] == said
     read = {(rating.user_id - 1, rating.book_id - 1) for rating in made.ratings}
     assert {(user, int(item)) for user in range(200) for item in bundle.interactions.of(user)} == read
 

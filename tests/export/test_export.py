@@ -218,7 +218,7 @@ def test_ids_metadata_and_interactions_travel_with_the_model(vectors, target):
 
     assert report.ids == {"user": "integer", "item": "string"}
     assert (bundle.users.find(139), bundle.items.find("film-59")) == (39, 59)
-    assert bundle.catalogue.metadata(7) == {"title": "Film 7"}
+    assert bundle.item_metadata[7] == {"title": "Film 7"}
     assert (bundle.interactions.of(0).tolist(), bundle.interactions.of(39).tolist()) == ([1, 3], [59])
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from recoserve import demo
-from recoserve.bundle.archive import open_bundle, tables
+from recoserve.bundle.archive import open_bundle
+from recoserve.bundle.tensors import embedding_tables
 from recoserve.bundle.vocabulary import IntegerIds, StringIds
 from recoserve.errors import BundleInvalid, OperatorError
 from recoserve.inspection import vectors
@@ -237,7 +238,7 @@ def test_all_points_and_words_stay_inside_the_picture():
 
 
 def test_the_archive_gives_both_tables_as_the_bundle_holds_them(dot_bundle):
-    users, items = tables(open_bundle(dot_bundle))
+    users, items = embedding_tables(open_bundle(dot_bundle))
 
     assert isinstance(items, np.memmap)
     assert [users.tolist(), items.tolist()] == [table.tolist() for table in even_likes_even()]

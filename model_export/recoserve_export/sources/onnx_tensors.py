@@ -34,7 +34,7 @@ def _mapped(tensor: onnx.TensorProto, folder: Path) -> NDArray[Any]:
     dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
     if not described.nbytes:
         return np.zeros(described.dims, dtype)
-    return np.memmap(place, dtype, mode="r", offset=described.span[1], shape=described.dims)
+    return np.memmap(place, dtype, mode="r", offset=described.byte_range[1], shape=described.dims)
 
 
 def _inside(folder: Path, location: str) -> Path | None:

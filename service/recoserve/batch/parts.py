@@ -22,7 +22,7 @@ from typing import Any
 from recoserve.batch import table
 from recoserve.batch.plan import differences
 from recoserve.errors import OperatorError
-from recoserve.fsync import sync
+from recoserve.fsync import fsync
 from recoserve.search.query import Ranking
 
 PLAN, LOCK, UNFINISHED = "plan.json", "lock", ".unfinished"
@@ -107,7 +107,7 @@ def _agree(folder: Path, output: Path, document: Mapping[str, Any]) -> None:
     if not place.exists() and not _paths(folder):
         unfinished = folder / (PLAN + UNFINISHED)
         unfinished.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
-        sync(unfinished)
+        fsync(unfinished)
         _rename(unfinished, place)
         return
     try:
@@ -152,4 +152,4 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _rename(path: Path, to: Path) -> None:
     path.rename(to)
-    sync(to.parent)
+    fsync(to.parent)

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from recoserve.bundle import manifest
 from recoserve.bundle.archive import Bundle
 from recoserve.bundle.vocabulary import ExternalId
 from recoserve.errors import OperatorError
-from recoserve.search.filters import conditions
+from recoserve.search.filters import filter_conditions
 from recoserve.search.query import Query
 
 Clauses = Mapping[str, Mapping[str, Any]]  # column -> operator -> value or list
@@ -54,12 +53,12 @@ def make_plan(
     Raises OperatorError for an item that the bundle doesn't know, InvalidRequest for a filter that doesn't fit its columns.
     """
     found = bundle.manifest
-    conditions(bundle.columns, filter)
+    filter_conditions(bundle.columns, filter)
     for external in exclude_item_ids:
         if bundle.items.find(external) is None:
             raise OperatorError(f"--exclude-item {external}: the bundle has no such item")
     excluded = sorted(set(exclude_item_ids), key=lambda external: bundle.items.find(external) or 0)
-    digest = json.loads(manifest.dump(found))["digest"]
+    digest = json.loads(found.dump())["digest"]
     return Plan(found.name, found.version, digest, found.users, min(k, found.items), exclude_seen, tuple(excluded), dict(filter))
 
 
@@ -81,7 +80,7 @@ class Questions:
         rows = [bundle.items.find(external) for external in plan.exclude_item_ids]
         self._excluded = np.array(rows, np.int64)
         self._seen = bundle.interactions if plan.exclude_seen else None
-        self._conditions = conditions(bundle.columns, plan.filter)
+        self._conditions = filter_conditions(bundle.columns, plan.filter)
 
     def of(self, user_row: int) -> Query:
         """The query of one user."""

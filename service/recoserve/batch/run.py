@@ -77,7 +77,7 @@ def write_all(model: Model, plan: Plan, output: Path, batch_rows: int, part_seco
 def _rank(model: Model, plan: Plan, found: Parts, batch_rows: int, tell: Tell) -> None:
     """Rank the users that are left, and add their answers to the parts; what was ranked is added even where this ends early."""
     questions = Questions(model.bundle, plan)
-    step = min(batch_rows, model.most_rows, max(1, MOST_VALUES // plan.k))
+    step = min(batch_rows, model.max_rows_per_run, max(1, MOST_VALUES // plan.k))
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1) as writer:
         try:

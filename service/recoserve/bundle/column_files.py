@@ -1,88 +1,100 @@
-"""The two files of the columns, as docs/bundle-format.md has them, and everything that can be wrong with them."""
+"""The columns' two files, as docs/bundle-format.md describes them: encoding, parsing, and every check that a lookup relies on."""
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recoserve import strict_json
 from recoserve.bundle import contract
-from recoserve.bundle.columns import BOOLEAN, NUMBER, REASONS, STRING, Column, Columns, Plain, Texts
+from recoserve.bundle.arrays import stored_row_type
+from recoserve.bundle.columns import BOOLEAN, NUMBER, REASONS, STRING, Column, Columns, Scalars, Strings
 from recoserve.errors import BundleInvalid, MalformedJson
 
-INTEGER = "integer"  # a number that is stored as int64
-STORED = {INTEGER: "<i8", NUMBER: "<f8", BOOLEAN: "|u1"}
-ALIGNED = 8
-CHECKED = 1 << 20  # elements at a time
-
-Shape = tuple[str, int]  # dtype, elements
+INTEGER = "integer"  # in the file alone: a number that is stored as int64
+STORED_TYPES = {INTEGER: "<i8", NUMBER: "<f8", BOOLEAN: "|u1"}
+ALIGNMENT = 8
+CHECKED_ELEMENTS = 1 << 20  # at a time, so that a check of a memory map needs little memory
 
 
-def index(columns: Columns) -> bytes:
-    """`columns.json`."""
-    kept = [_described(name, column) for name, column in columns.by_name.items()]
+class ArrayLayout(NamedTuple):
+    """How one array lies in `columns.bin`."""
+
+    dtype: str
+    length: int
+
+    @property
+    def padded_bytes(self) -> int:
+        """Bytes up to where the next array starts."""
+        return -(-np.dtype(self.dtype).itemsize * self.length // ALIGNMENT) * ALIGNMENT
+
+
+def encode_index(columns: Columns) -> bytes:
+    """The bytes of `columns.json`."""
+    accepted = [_index_entry(name, column) for name, column in columns.by_name.items()]
     refused = [{"name": name, "reason": reason} for name, reason in columns.refused.items()]
-    return (json.dumps(kept + refused, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(accepted + refused, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _described(name: str, column: Column) -> dict[str, Any]:
+def _index_entry(name: str, column: Column) -> dict[str, Any]:
     values = column.values
-    size = {"bytes": len(values.utf8)} if isinstance(values, Texts) else {}
-    kind = INTEGER if isinstance(values, Plain) and values.array.dtype == np.int64 else column.type
-    return {"name": name, "type": kind, "values": len(values), "entries": len(column.rows), **size}
+    size = {"bytes": len(values.utf8)} if isinstance(values, Strings) else {}
+    stored_type = INTEGER if isinstance(values, Scalars) and values.array.dtype == np.int64 else column.type
+    return {"name": name, "type": stored_type, "values": len(values), "entries": len(column.rows), **size}
 
 
-def data(columns: Columns) -> Iterator[bytes]:
-    """`columns.bin`, array by array."""
+def encode_data(columns: Columns) -> Iterator[bytes]:
+    """The bytes of `columns.bin`, array by array."""
     for column in columns.by_name.values():
         values = column.values
-        own = [values.offsets, values.utf8] if isinstance(values, Texts) else [values.array]
-        for each in [*own, column.offsets, column.rows]:
-            body = each.astype(each.dtype.newbyteorder("<"), copy=False).tobytes()
-            yield body + bytes(-len(body) % ALIGNED)
+        value_arrays = [values.offsets, values.utf8] if isinstance(values, Strings) else [values.array]
+        for array in [*value_arrays, column.offsets, column.rows]:
+            body = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+            yield body + bytes(-len(body) % ALIGNMENT)
 
 
-def parse(listed: bytes, stored: NDArray[np.uint8], items: int) -> Columns:
-    """The columns of a catalogue of `items`, over the bytes of `columns.bin` (usually a memory map); raises BundleInvalid."""
-    entries = _entries(listed)
-    kept = [entry for entry in entries if "reason" not in entry]
-    row_type = "<i4" if items < 2**31 else "<i8"
-    shapes = [_shapes(entry, row_type) for entry in kept]
-    size = sum(_bytes(shape) for each in shapes for shape in each)
-    if size != len(stored):
-        raise _wrong(contract.COLUMN_DATA, f"{len(stored)} bytes, but {contract.COLUMNS} makes it {size}")
+def parse(index: bytes, data: NDArray[np.uint8], items: int) -> Columns:
+    """The columns of a bundle of `items` items, over the bytes of `columns.bin` (usually a memory map); raises BundleInvalid."""
+    entries = _parse_index(index)
+    accepted = [entry for entry in entries if "reason" not in entry]
+    layouts = [array_layouts(entry, items) for entry in accepted]
+    size = sum(layout.padded_bytes for column_layouts in layouts for layout in column_layouts)
+    # Compared before anything is sliced: the index may claim any number of elements, and a slice beyond the end would be short.
+    if size != len(data):
+        raise _invalid(contract.COLUMN_DATA, f"{len(data)} bytes, but {contract.COLUMNS} makes it {size}")
     columns, start = {}, 0
-    for entry, each in zip(kept, shapes, strict=True):
+    for entry, column_layouts in zip(accepted, layouts, strict=True):
         arrays = []
-        for shape in each:
-            arrays.append(np.asarray(stored[start : start + _bytes(shape)]).view(shape[0])[: shape[1]])
-            start += _bytes(shape)
-        columns[entry["name"]] = _column(entry, arrays, items)
+        for layout in column_layouts:
+            padded = np.asarray(data[start : start + layout.padded_bytes])
+            arrays.append(padded.view(layout.dtype)[: layout.length])
+            start += layout.padded_bytes
+        columns[entry["name"]] = _checked_column(entry, arrays, items)
     return Columns(columns, {entry["name"]: entry["reason"] for entry in entries if "reason" in entry})
 
 
-def _shapes(entry: dict[str, Any], row_type: str) -> list[Shape]:
-    values, entries = entry["values"], entry["entries"]
-    own = [("<i8", values + 1), ("|u1", entry["bytes"])] if entry["type"] == STRING else [(STORED[entry["type"]], values)]
-    return [*own, ("<i8", values + 1), (row_type, entries)]
+def array_layouts(entry: dict[str, Any], items: int) -> list[ArrayLayout]:
+    """The arrays of one column, in the file's order, from its entry in `columns.json`."""
+    value_count, entry_count = entry["values"], entry["entries"]
+    if entry["type"] == STRING:
+        value_layouts = [ArrayLayout("<i8", value_count + 1), ArrayLayout("|u1", entry["bytes"])]
+    else:
+        value_layouts = [ArrayLayout(STORED_TYPES[entry["type"]], value_count)]
+    row_type = np.dtype(stored_row_type(items)).newbyteorder("<").str
+    return [*value_layouts, ArrayLayout("<i8", value_count + 1), ArrayLayout(row_type, entry_count)]
 
 
-def _bytes(shape: Shape) -> int:
-    """Of an array with its filling."""
-    return -(-np.dtype(shape[0]).itemsize * shape[1] // ALIGNED) * ALIGNED
-
-
-def _entries(listed: bytes) -> list[dict[str, Any]]:
+def _parse_index(index: bytes) -> list[dict[str, Any]]:
     try:
-        entries = strict_json.parse(listed)
+        entries = strict_json.parse(index)
     except MalformedJson as error:
-        raise _wrong(contract.COLUMNS, str(error)) from None
+        raise _invalid(contract.COLUMNS, str(error)) from None
     if not isinstance(entries, list) or not all(map(_is_entry, entries)):
-        raise _wrong(contract.COLUMNS, "must be a list of columns, each with its name, type and counts, or with a reason")
+        raise _invalid(contract.COLUMNS, "must be a list of columns, each with its name, type and counts, or with a reason")
     if len({entry["name"] for entry in entries}) != len(entries):
-        raise _wrong(contract.COLUMNS, "a column stands in it twice")
+        raise _invalid(contract.COLUMNS, "lists a column twice")
     return entries
 
 
@@ -91,10 +103,10 @@ def _is_entry(entry: Any) -> bool:
         return False
     if set(entry) == {"name", "reason"}:
         return isinstance(entry["reason"], str) and entry["reason"] in REASONS
-    kind, sizes = entry.get("type"), {"bytes"} if entry.get("type") == STRING else set()
+    stored_type, sizes = entry.get("type"), {"bytes"} if entry.get("type") == STRING else set()
     return (
-        isinstance(kind, str)
-        and kind in {STRING, *STORED}
+        isinstance(stored_type, str)
+        and stored_type in {STRING, *STORED_TYPES}
         and set(entry) == {"name", "type", "values", "entries"} | sizes
         and all(type(entry[count]) is int for count in {"values", "entries"} | sizes)
         and 1 <= entry["values"] <= entry["entries"]
@@ -102,68 +114,79 @@ def _is_entry(entry: Any) -> bool:
     )
 
 
-def _column(entry: dict[str, Any], arrays: list[NDArray[Any]], items: int) -> Column:
-    *own, offsets, rows = arrays
-    kind = NUMBER if entry["type"] == INTEGER else entry["type"]
+def _checked_column(entry: dict[str, Any], arrays: list[NDArray[Any]], items: int) -> Column:
+    """One column over its arrays; raises BundleInvalid where a lookup in them could find wrong rows or none.
+
+    The digests vouch for what the exporter wrote, not for how: another program may have written the bundle. A lookup is a binary
+    search and a slice, so values have to ascend, offsets to rise, and rows to be items; nothing checks them again on the way.
+    """
+    *value_arrays, offsets, rows = arrays
+    column_type = NUMBER if entry["type"] == INTEGER else entry["type"]
     problem = (
-        _wrong_offsets(offsets, len(rows), np.greater)
-        or _wrong_rows(offsets, rows, items)
-        or (_wrong_texts(*own) if kind == STRING else _wrong_values(own[0]))
+        _offsets_problem(offsets, len(rows), np.greater)
+        or _rows_problem(offsets, rows, items)
+        or (_strings_problem(*value_arrays) if column_type == STRING else _scalars_problem(value_arrays[0]))
     )
     if problem:
-        raise _wrong(contract.COLUMN_DATA, f"column {entry['name']!r}: {problem}")
-    values = Texts(*own) if kind == STRING else Plain(own[0].view(np.bool_) if kind == BOOLEAN else own[0])
-    return Column(kind, values, offsets, rows)
+        raise _invalid(contract.COLUMN_DATA, f"column {entry['name']!r}: {problem}")
+    if column_type == STRING:
+        return Column(column_type, Strings(*value_arrays), offsets, rows)
+    (stored,) = value_arrays
+    return Column(column_type, Scalars(stored.view(np.bool_) if column_type == BOOLEAN else stored), offsets, rows)
 
 
-def _wrong_offsets(offsets: NDArray[np.int64], last: int, rises: np.ufunc) -> str | None:
-    fits = offsets[0] == 0 and offsets[-1] == last and _all_pairs(offsets, rises)
-    return None if fits else "offsets must rise from 0 to the end of what they cut up"
+def _offsets_problem(offsets: NDArray[np.int64], end: int, order: np.ufunc) -> str | None:
+    valid = offsets[0] == 0 and offsets[-1] == end and _is_ordered(offsets, order)
+    return None if valid else "offsets must rise from 0 to the length of the array that they divide"
 
 
-def _wrong_rows(offsets: NDArray[np.int64], rows: NDArray[Any], items: int) -> str | None:
-    """In range, and ascending but where another value begins."""
-    for start in range(0, len(rows), CHECKED):
-        piece = rows[max(start - 1, 0) : start + CHECKED]
-        if piece.min() < 0 or piece.max() >= items:
+def _rows_problem(offsets: NDArray[np.int64], rows: NDArray[Any], items: int) -> str | None:
+    """Rows have to be in range, and to ascend within each value."""
+    for start in range(0, len(rows), CHECKED_ELEMENTS):
+        first = max(start - 1, 0)  # with the last row before, so that no pair of neighbours is missed
+        window = rows[first : start + CHECKED_ELEMENTS]
+        if window.min() < 0 or window.max() >= items:
             return f"a row is outside [0, {items - 1}]"
-        falls = np.flatnonzero(piece[1:] <= piece[:-1]) + max(start - 1, 0) + 1
-        if not (offsets[np.searchsorted(offsets, falls)] == falls).all():
+        descents = np.flatnonzero(window[1:] <= window[:-1]) + first + 1
+        # Rows may descend only where another value begins, which is where an offset points.
+        if not (offsets[np.searchsorted(offsets, descents)] == descents).all():
             return "the rows of a value must ascend"
     return None
 
 
-def _wrong_values(values: NDArray[Any]) -> str | None:
+def _scalars_problem(values: NDArray[Any]) -> str | None:
     if values.dtype == np.uint8 and values.max() > 1:
         return "a boolean must be 0 or 1"
     if not np.isfinite(values).all():
         return "a number is NaN or infinite"
-    return None if _all_pairs(values, np.greater) else "values must ascend"
+    return None if _is_ordered(values, np.greater) else "values must ascend"
 
 
-def _all_pairs(values: NDArray[Any], holds: np.ufunc) -> bool:
-    """Whether it holds of every element and the one before it."""
-    return all(
-        holds(values[start + 1 : start + 1 + CHECKED], values[start : start + CHECKED][: len(values) - start - 1]).all()
-        for start in range(0, len(values), CHECKED)
-    )
-
-
-def _wrong_texts(offsets: NDArray[np.int64], utf8: NDArray[np.uint8]) -> str | None:
-    if problem := _wrong_offsets(offsets, len(utf8), np.greater_equal):
+def _strings_problem(offsets: NDArray[np.int64], utf8: NDArray[np.uint8]) -> str | None:
+    if problem := _offsets_problem(offsets, len(utf8), np.greater_equal):
         return problem
-    texts = Texts(offsets, utf8)
+    strings = Strings(offsets, utf8)
     try:
-        before = texts[0]
-        for place in range(1, len(texts)):
-            text = texts[place]
-            if text <= before:
+        previous = strings[0]
+        for position in range(1, len(strings)):
+            string = strings[position]
+            if string <= previous:
                 return "values must ascend"
-            before = text
+            previous = string
     except UnicodeDecodeError:
         return "a string is not UTF-8"
     return None
 
 
-def _wrong(file: str, problem: str) -> BundleInvalid:
+def _is_ordered(values: NDArray[Any], order: np.ufunc) -> bool:
+    """Whether `order` holds between every element and the one before it."""
+    return all(
+        order(
+            values[start + 1 : start + 1 + CHECKED_ELEMENTS], values[start : start + CHECKED_ELEMENTS][: len(values) - start - 1]
+        ).all()
+        for start in range(0, len(values), CHECKED_ELEMENTS)
+    )
+
+
+def _invalid(file: str, problem: str) -> BundleInvalid:
     return BundleInvalid([f"{file}: {problem}"])

@@ -1,7 +1,7 @@
-"""Item metadata by column: for every value the rows that have it, so that a filter's clause is a slice of rows.
+"""Item metadata by column, as an inverted index: for every value the rows that have it. A filter's clause is a slice of rows.
 
-A column has one type, string, number or boolean; an item has one of its values, several (a list) or none (null, an empty list).
-Metadata that is something else stays metadata, and is refused as a column.
+A column has one type: string, number or boolean. An item has one value of the column, several (a list) or none (null, an empty
+list, no such member). Metadata of any other kind is served as metadata, and refused as a column to filter by.
 """
 
 from array import array
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recoserve.bundle.arrays import Rows, StoredRows, offsets_of, stored_row_type
+
 STRING, NUMBER, BOOLEAN = "string", "number", "boolean"
 TYPES: Mapping[type, str] = {str: STRING, int: NUMBER, float: NUMBER, bool: BOOLEAN}
 MIXED, NESTED, WIDE = "mixed", "nested", "wide"
@@ -22,11 +24,9 @@ REASONS = {
     WIDE: "64 bits don't hold its numbers exactly",
 }
 
-IntegerArray = NDArray[np.integer[Any]]
 
-
-class Plain:
-    """Distinct numbers or booleans, ascending, over an array [values]: int64, float64 or bool; Python compares them exactly."""
+class Scalars:
+    """Distinct numbers or booleans, ascending, over an array [values] of int64, float64 or bool."""
 
     def __init__(self, array: NDArray[Any]) -> None:
         self.array = array
@@ -34,144 +34,153 @@ class Plain:
     def __len__(self) -> int:
         return len(self.array)
 
-    def __getitem__(self, place: int) -> Any:
-        return self.array.item(place)
+    def __getitem__(self, position: int) -> Any:
+        # As a Python number: Python compares an int with a float exactly, NumPy would round a large int64 to float64 first.
+        return self.array.item(position)
 
 
-class Texts:
-    """Distinct strings in code point order, over `offsets` int64 [values + 1] and their UTF-8, uint8 [bytes]."""
+class Strings:
+    """Distinct strings in code point order, over `offsets` int64 [values + 1] into their UTF-8, uint8 [bytes]."""
 
     def __init__(self, offsets: NDArray[np.int64], utf8: NDArray[np.uint8]) -> None:
         self.offsets, self.utf8 = offsets, utf8
-        self._ends, self._bytes = offsets.data, utf8.data  # their elements come several times faster than an array's
+        # A binary search reads single elements, which a memoryview gives several times faster than an array.
+        self._offset_view, self._utf8_view = offsets.data, utf8.data
 
     @classmethod
-    def of(cls, strings: Sequence[str]) -> "Texts":
-        """Strings, as they are stored."""
-        encoded = [each.encode() for each in strings]
-        return cls(_offsets(np.fromiter(map(len, encoded), np.int64, len(encoded))), np.frombuffer(b"".join(encoded), np.uint8))
+    def encode(cls, strings: Sequence[str]) -> "Strings":
+        """Distinct ascending strings, encoded."""
+        encoded = [string.encode() for string in strings]
+        sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        return cls(offsets_of(sizes), np.frombuffer(b"".join(encoded), np.uint8))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, place: int) -> str:
-        return str(self._bytes[self._ends[place] : self._ends[place + 1]], "utf-8")
+    def __getitem__(self, position: int) -> str:
+        return str(self._utf8_view[self._offset_view[position] : self._offset_view[position + 1]], "utf-8")
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: the items that have value i are `rows[offsets[i] : offsets[i + 1]]`, ascending; `offsets` int64 [values + 1].
+    """One column: the items that have `values[i]` are `rows[offsets[i] : offsets[i + 1]]`, ascending; `offsets` int64 [values + 1].
 
-    What is asked for must be of the column's type.
+    Values that are looked up must be of the column's `type`.
     """
 
     type: str
-    values: Plain | Texts
+    values: Scalars | Strings
     offsets: NDArray[np.int64]
-    rows: IntegerArray
+    rows: StoredRows
 
-    def having(self, value: Any) -> IntegerArray:
+    def having(self, value: Any) -> StoredRows:
         """The rows of the items that have a value, ascending."""
-        place = bisect_left(self.values, value)
-        found = place < len(self.values) and self.values[place] == value
-        return self._slice(place, place + found)
+        position = bisect_left(self.values, value)
+        exists = position < len(self.values) and self.values[position] == value
+        return self._slice(position, position + exists)
 
-    def at_least(self, value: Any) -> IntegerArray:
-        """The rows of the items that have a value of at least this; an item stands once for each of its values."""
+    def at_least(self, value: Any) -> StoredRows:
+        """The rows of the items that have a value of at least this; an item's row comes once for each such value."""
         return self._slice(bisect_left(self.values, value), len(self.values))
 
-    def at_most(self, value: Any) -> IntegerArray:
-        """The rows of the items that have a value of at most this; an item stands once for each of its values."""
+    def at_most(self, value: Any) -> StoredRows:
+        """The rows of the items that have a value of at most this; an item's row comes once for each such value."""
         return self._slice(0, bisect_right(self.values, value))
 
-    def _slice(self, start: int, stop: int) -> IntegerArray:
+    def _slice(self, start: int, stop: int) -> StoredRows:
         return self.rows[self.offsets[start] : self.offsets[stop]]
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a catalogue by name; `refused` has those that can't be filtered, and the key of `REASONS` why."""
+    """A bundle's columns by name; `refused` maps the name of each column that can't be filtered by to its key in `REASONS`."""
 
     by_name: Mapping[str, Column]
     refused: Mapping[str, str]
 
     @classmethod
-    def of(cls, metadata: Iterable[Mapping[str, Any]], items: int) -> "Columns":
-        """Turn rows of `items` items, each as JSON has it, into columns; one without any value is left out.
+    def from_metadata(cls, metadata: Iterable[Mapping[str, Any]], item_count: int) -> "Columns":
+        """The columns of the items' metadata, as JSON has it, in row order; a column without any value is left out.
 
-        What is held meanwhile is 16 bytes for each entry and a dict of each column's distinct values.
+        Memory: 16 bytes for each value of each item, and a dict of each column's distinct values.
         """
-        cells: dict[str, _Cells] = {}
-        for row, entry in enumerate(metadata):
-            for name, value in entry.items():
-                if name not in cells:
-                    cells[name] = _Cells()
-                cells[name].add(row, value)
-        narrow = np.int32 if items < 2**31 else np.int64
-        made = {name: each for name in list(cells) if (each := cells.pop(name).column(narrow))}
-        columns = {name: each for name, each in made.items() if isinstance(each, Column)}
-        return cls(columns, {name: each for name, each in made.items() if isinstance(each, str)})
+        builders: dict[str, _ColumnBuilder] = {}
+        for row, members in enumerate(metadata):
+            for name, value in members.items():
+                if name not in builders:
+                    builders[name] = _ColumnBuilder()
+                builders[name].add(row, value)
+        by_name, refused = {}, {}
+        for name in list(builders):
+            builder = builders.pop(name)  # a builder is freed before the next column is built
+            if reason := builder.reason_to_refuse():
+                refused[name] = reason
+            elif builder.types:
+                by_name[name] = builder.build(stored_row_type(item_count))
+        return cls(by_name, refused)
 
 
-class _Cells:
-    """What one column holds, while rows are read: for each entry its item's row and its value's place in `codes`."""
+class _ColumnBuilder:
+    """Collects one column while metadata is read: for each value of each item, the item's row and the value's code.
+
+    A code is a value's position in the order of first appearance. Once the column is refused, nothing more is collected.
+    """
 
     def __init__(self) -> None:
         self.types: set[str] = set()
-        self.codes: dict[Any, int] = {}
-        self.places, self.rows = array("q"), array("q")
+        self._code_of: dict[Any, int] = {}
+        self._codes, self._rows = array("q"), array("q")  # not lists: 8 bytes an element, no objects
 
-    def add(self, row: int, value: Any) -> None:
-        for each in value if isinstance(value, list) else (value,):
-            if each is not None:
-                self.types.add(TYPES.get(type(each), NESTED))
+    def add(self, row: int, cell: Any) -> None:
+        for value in cell if isinstance(cell, list) else (cell,):
+            if value is not None:
+                self.types.add(TYPES.get(type(value), NESTED))
                 if len(self.types) == 1 and NESTED not in self.types:
-                    self.places.append(self.codes.setdefault(each, len(self.codes)))
-                    self.rows.append(row)
+                    self._codes.append(self._code_of.setdefault(value, len(self._code_of)))
+                    self._rows.append(row)
 
-    def column(self, row_type: type[np.integer[Any]]) -> Column | str | None:
-        """The column, or the reason why it is none; None where it has no value."""
-        if not self.types:
-            return None
-        if NESTED in self.types or len(self.types) > 1:
-            return NESTED if NESTED in self.types else MIXED
-        ascending = sorted(self.codes)
-        (kind,) = self.types
-        values = _values(kind, ascending)
-        if values is None:
-            return WIDE
-        ranks, rows = self._by_value(ascending)
+    def reason_to_refuse(self) -> str | None:
+        """A key of `REASONS` where the values can't be a column."""
+        if NESTED in self.types:
+            return NESTED
+        if len(self.types) > 1:
+            return MIXED
+        return WIDE if NUMBER in self.types and _number_type(list(self._code_of)) is None else None
+
+    def build(self, row_type: type[np.integer[Any]]) -> Column:
+        (column_type,) = self.types
+        ascending = sorted(self._code_of)
+        ranks, rows = self._sorted_by_value(ascending)
         counts = np.bincount(ranks, minlength=len(ascending))
-        return Column(kind, values, _offsets(counts), rows.astype(row_type))
+        return Column(column_type, _encode(column_type, ascending), offsets_of(counts), rows.astype(row_type))
 
-    def _by_value(self, ascending: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rank of each entry's value and its row, in order, none twice."""
-        rank = np.empty(len(ascending), np.int64)
-        rank[np.fromiter(map(self.codes.__getitem__, ascending), np.int64, len(ascending))] = np.arange(len(ascending))
-        ranks, rows = rank[np.frombuffer(self.places, np.int64)], np.frombuffer(self.rows, np.int64)
-        order = np.argsort(ranks, kind="stable")
+    def _sorted_by_value(self, ascending: Sequence[Any]) -> tuple[NDArray[np.int64], Rows]:
+        """The rank of each collected value among `ascending` and its row, ordered by both, duplicates removed."""
+        rank_of_code = np.empty(len(ascending), np.int64)
+        codes = np.fromiter(map(self._code_of.__getitem__, ascending), np.int64, len(ascending))
+        rank_of_code[codes] = np.arange(len(ascending))
+        ranks, rows = rank_of_code[np.frombuffer(self._codes, np.int64)], np.frombuffer(self._rows, np.int64)
+        order = np.argsort(ranks, kind="stable")  # rows were collected in ascending order; a stable sort keeps it within a value
         ranks, rows = ranks[order], rows[order]
         first = np.concatenate([[True], (ranks[1:] != ranks[:-1]) | (rows[1:] != rows[:-1])])
         return ranks[first], rows[first]
 
 
-def _values(kind: str, ascending: Sequence[Any]) -> Plain | Texts | None:
-    """The distinct values as they are stored; None where that would change a number."""
-    if kind == STRING:
-        return Texts.of(ascending)
-    if kind == BOOLEAN:
-        return Plain(np.array(ascending, np.bool_))
-    if all(isinstance(each, int) for each in ascending) and ascending[0] >= -(2**63) and ascending[-1] < 2**63:
-        return Plain(np.array(ascending, np.int64))
-    return Plain(np.array(ascending, np.float64)) if all(map(_exact, ascending)) else None
+def _encode(column_type: str, ascending: Sequence[Any]) -> Scalars | Strings:
+    if column_type == STRING:
+        return Strings.encode(ascending)
+    return Scalars(np.array(ascending, np.bool_ if column_type == BOOLEAN else _number_type(ascending)))
 
 
-def _exact(number: float) -> bool:
+def _number_type(numbers: Sequence[Any]) -> type[np.int64] | type[np.float64] | None:
+    """The type that holds every number exactly; None where none does, since a filter for a rounded number would find it."""
+    if all(isinstance(number, int) for number in numbers) and min(numbers) >= -(2**63) and max(numbers) < 2**63:
+        return np.int64
+    return np.float64 if all(map(_is_float64, numbers)) else None
+
+
+def _is_float64(number: float) -> bool:
     try:
         return abs(float(number)) < float("inf") and float(number) == number
     except OverflowError:
         return False
-
-
-def _offsets(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -3,8 +3,8 @@
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 
-# Graphs: role in the manifest -> file. Every bundle has the first two; one of a dot product has the same two for a query in place
-# of a user, and the screen's three; and, where its score has a tail, the tail alone.
+# Graphs: role in the manifest -> file. Every bundle has the first two. A bundle of a dot product has the same two for a query in
+# place of a user, and the three of the bounded search; and, where its score has a monotone tail, the tail by itself.
 RECOMMEND, SCORE = "recommend", "score"
 RECOMMEND_QUERY, SCORE_QUERY = "recommend_query", "score_query"
 USER, SCREEN, RESCORE, FINISH = "user", "screen", "rescore", "finish"
@@ -14,16 +14,16 @@ SCREEN_GRAPHS = {USER: "user.onnx", SCREEN: "screen.onnx", RESCORE: "rescore.onn
 FINISH_GRAPHS = {FINISH: "finish.onnx"}
 
 # recommend: user_id int64 [B], k int64 [1]          -> item_id int64 [B, min(k, N)], score float32, best first
-# score:     user_id int64 [B], item_id int64 [M]    -> score float32 [B, M]; and, where the score has a tail, product float32
-#            [B, M], what stands in front of it: ranks are those of the product
-# recommend_query, score_query: the same, with query float32 [B, d] in place of user_id
+# score:     user_id int64 [B], item_id int64 [M]    -> score float32 [B, M]; and, where the score has a monotone tail, its input
+#            product float32 [B, M]: items are ranked by the product
+# recommend_query, score_query: as recommend and score, with query float32 [B, d] in place of user_id
 # user:      user_id int64 [B]                       -> query float32 [B, d]
 # screen:    query float32 [B, d], levels float32 [1], blocks int64 [1] -> bound float32 [B, N / BLOCK] of every block, in units
-#            of `unit` float32 [B, 1], and the `blocks` best of them: best_bound float32, best_block int64 [B, blocks]. The query
-#            is rounded to -levels ... levels.
+#            of `unit` float32 [B, 1], and the `blocks` largest of them: best_bound float32, best_block int64 [B, blocks]. The
+#            query is rounded to integers from -levels to levels.
 # rescore:   query float32 [B, d], query_row and block int64 [P] -> product and score float32 [P, BLOCK], of each pair of a query
-#            and a block; ranks are those of the product
-# finish:    product float32 [n]                     -> score float32 [n], by the operators that stand behind the product in rescore
+#            and a block
+# finish:    product float32 [n]                     -> score float32 [n], by the operators that follow the product in rescore
 USER_ID, ITEM_ID, K, SCORE_OUT = "user_id", "item_id", "k", "score"
 QUERY, QUERY_ROW, LEVELS, BLOCKS, BLOCK_ROW, PRODUCT = "query", "query_row", "levels", "blocks", "block", "product"
 BOUND, UNIT, BEST_BOUND, BEST_BLOCK = "bound", "unit", "best_bound", "best_block"
@@ -48,23 +48,23 @@ GRAPH_OUTPUTS = {
     FINISH: {SCORE_OUT},
 }
 
-GRAPH_EXTRAS = {SCORE: {PRODUCT}, SCORE_QUERY: {PRODUCT}}  # outputs that not every bundle has
+GRAPH_EXTRAS = {SCORE: {PRODUCT}, SCORE_QUERY: {PRODUCT}}  # outputs of bundles whose score has a monotone tail
 
-ROW_COUNTS = ("user_id_rows", "item_id_rows")  # int64 constants of the graph that ranks: the rows of both sides
+ROW_COUNTS = ("user_id_rows", "item_id_rows")  # int64 constants of the graphs: how many rows each side has
 
 # Tensors that the graphs share, in one file beside them.
 TENSORS = "tensors.bin"
-USER_TABLE = "user_table"  # float32 [U, d], one row a user
-ITEM_TABLE = "item_table"  # float32 [N, d], one row an item
-ITEM_BLOCKS = "item_blocks"  # the same bytes and the zeros behind them, [N / BLOCK, BLOCK, d]
+USER_TABLE = "user_table"  # float32 [U, d]
+ITEM_TABLE = "item_table"  # float32 [N, d]
+ITEM_BLOCKS = "item_blocks"  # the item table and the zeros after it, [blocks, BLOCK, d]; the same bytes of the file
 BLOCK = 32  # items that share one bound; the item table is padded with zeros to whole blocks
-SCREEN_TENSORS = "screen.bin"  # the int8 copy of the items, [d, items] a piece, and what its bounds need
-ROTATION, BLOCK_STEP, BLOCK_LENGTHS = "rotation", "block_step", "block_lengths"  # what its bounds need, in screen.onnx
+SCREEN_TENSORS = "screen.bin"  # the int8 items, in pieces [d, items of the piece]
+ROTATION, BLOCK_STEP, BLOCK_LENGTHS = "rotation", "block_step", "block_lengths"  # what bounds need beside them; in screen.onnx
 PAGE = 4096  # tensors start on a page, so that the runtime can map them
 
 GOLDEN = "golden.npz"
 ITEM_METADATA = "items.jsonl"
-COLUMNS, COLUMN_DATA = "columns.json", "columns.bin"  # the catalogue by column, for filters
+COLUMNS, COLUMN_DATA = "columns.json", "columns.bin"  # item metadata by column, for filters
 INTERACTION_OFFSETS, INTERACTION_ITEMS = "seen_offsets.npy", "seen_items.npy"
 ID_FILES = {"integer": "{side}_ids.npy", "string": "{side}_ids.jsonl"}
 SIDES = ("user", "item")

@@ -1,4 +1,4 @@
-"""The sample that travels with a bundle: what the source framework itself answered, checked wherever the bundle loads."""
+"""The golden sample: scores and top-k lists of the source framework, which every host that loads the bundle has to reproduce."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recoserve.bundle.arrays import Float64Array, Rows
 from recoserve.errors import BundleInvalid
 
 # Float32 sums in another order differ by about 1e-7 of the terms added, which long vectors at right angles make far larger
@@ -18,19 +19,19 @@ ABSOLUTE, RELATIVE, OF_LARGEST = 1e-5, 1e-4, 1e-5
 class Golden:
     """A sample of users with the source framework's scores.
 
-    `user_row` int64 [S]; its best items `item_row` int64 [S, K] with `score` float64 [S, K], best first;
-    and for items picked at random, `sample_item` int64 [M], the scores `sample_score` float64 [S, M].
+    `user_row` int64 [S]; the users' best items `item_row` int64 [S, K] with `score` float64 [S, K], best first; and for items
+    picked at random, `sample_item` int64 [M], the scores `sample_score` float64 [S, M].
     """
 
-    user_row: NDArray[np.int64]
-    item_row: NDArray[np.int64]
-    score: NDArray[np.float64]
-    sample_item: NDArray[np.int64]
-    sample_score: NDArray[np.float64]
+    user_row: Rows
+    item_row: Rows
+    score: Float64Array
+    sample_item: Rows
+    sample_score: Float64Array
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], users: int, items: int) -> "Golden":
-        """Check names, dtypes, shapes and ranges; raises BundleInvalid."""
+        """The sample in named arrays, after a check of names, dtypes, shapes and ranges; raises BundleInvalid."""
         try:
             golden = cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
         except KeyError as error:
@@ -41,48 +42,54 @@ class Golden:
         return golden
 
     def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name, as `from_arrays` reads them."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def _problems(self, users: int, items: int) -> Iterator[str]:
-        size, top = len(self.user_row), self.item_row.shape[-1] if self.item_row.ndim else 0
-        shapes = {"user_row": (size,), "item_row": (size, top), "score": (size, top)}
-        shapes |= {"sample_item": (len(self.sample_item),), "sample_score": (size, len(self.sample_item))}
+        sample_size, k = len(self.user_row), self.item_row.shape[-1] if self.item_row.ndim else 0
+        shapes = {"user_row": (sample_size,), "item_row": (sample_size, k), "score": (sample_size, k)}
+        shapes |= {"sample_item": (len(self.sample_item),), "sample_score": (sample_size, len(self.sample_item))}
         for name, shape in shapes.items():
             array = getattr(self, name)
-            dtype = np.float64 if "score" in name else np.int64
+            holds_scores = name in ("score", "sample_score")
+            dtype = np.float64 if holds_scores else np.int64
             if array.shape != shape or array.dtype != dtype or not array.size:
                 yield f"the golden sample's {name} must be {np.dtype(dtype)} of shape {shape}"
-            elif "score" in name and not np.isfinite(array).all():
+            elif holds_scores and not np.isfinite(array).all():
                 yield f"the golden sample's {name} holds NaN or infinity"
-            elif "score" not in name and not (array.min() >= 0 and array.max() < (users if name == "user_row" else items)):
+            elif not holds_scores and not (array.min() >= 0 and array.max() < (users if name == "user_row" else items)):
                 yield f"the golden sample's {name} is outside the table"
 
 
-def tolerance(expected: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The largest difference from each expected score that float32 arithmetic can explain."""
+def tolerance(expected: Float64Array) -> Float64Array:
+    """The largest difference from each expected score that float32 arithmetic can explain; of the same shape."""
     magnitude = np.abs(expected)
-    bound: NDArray[np.float64] = ABSOLUTE + RELATIVE * magnitude + OF_LARGEST * magnitude.max(initial=0.0)
+    bound: Float64Array = ABSOLUTE + RELATIVE * magnitude + OF_LARGEST * magnitude.max(initial=0.0)
     return bound
 
 
-def score_difference(expected: NDArray[np.float64], found: NDArray[np.floating[Any]]) -> tuple[float, bool]:
-    """Largest absolute difference between two arrays of scores, and whether all are within tolerance."""
-    if expected.shape != found.shape:
+def score_difference(expected: Float64Array, scores: NDArray[np.floating[Any]]) -> tuple[float, bool]:
+    """The largest absolute difference between two arrays of scores, and whether every difference is within `tolerance`.
+
+    Infinity and False where the shapes differ.
+    """
+    if expected.shape != scores.shape:
         return float("inf"), False
-    difference = np.abs(expected - found)
+    difference = np.abs(expected - scores)
     return float(difference.max(initial=0.0)), bool(np.all(difference <= tolerance(expected)))
 
 
-def same_top(
-    expected_rows: NDArray[np.int64], expected: NDArray[np.float64], rows: NDArray[np.int64], scores: NDArray[np.floating[Any]]
-) -> bool:
-    """Whether one user's top-k equals the expected one, items of equal score (within tolerance) being interchangeable.
+def same_top(expected_rows: Rows, expected: Float64Array, rows: Rows, scores: NDArray[np.floating[Any]]) -> bool:
+    """Whether one user's top-k is the expected one, where items whose scores are equal within `tolerance` may change places.
 
-    All of shape [K], best first. Scores must agree place by place; an item that is not expected must tie with the last
-    expected one, and none may stand twice.
+    All of shape [K], best first.
     """
     if rows.shape != expected_rows.shape:
         return False
-    agrees = score_difference(expected, scores)[1] and len(set(rows.tolist())) == len(rows)
-    strangers = ~np.isin(rows, expected_rows)
-    return agrees and bool(np.all(np.abs(scores[strangers] - expected[-1]) <= tolerance(expected)[-1]))
+    scores_agree = score_difference(expected, scores)[1]
+    distinct = len(set(rows.tolist())) == len(rows)
+    # An item that isn't expected can only have come in by a tie with the last one: any other would be a wrong item with a right
+    # score beside it.
+    unexpected = ~np.isin(rows, expected_rows)
+    tied_with_last = np.abs(scores[unexpected] - expected[-1]) <= tolerance(expected)[-1]
+    return scores_agree and distinct and bool(np.all(tied_with_last))

@@ -1,7 +1,8 @@
-"""What an ONNX file says of itself, read without the onnx package and before the runtime sees it.
+"""The parts of an ONNX file that decide whether it is safe to load, parsed before ONNX Runtime opens it.
 
-An ONNX file is a protocol buffer. This reads the few fields that decide whether it is safe to hand to the runtime:
-operator sets, node domains, and every tensor with where its bytes lie. Field numbers are those of onnx.proto.
+Paths and offsets of external data are judged before the runtime follows them, and operators before it runs them. The serving
+install has no onnx package: an ONNX file is a protocol buffer, of which a few fields are needed. Their numbers are those of
+onnx.proto.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,11 +16,26 @@ from recoserve.bundle import contract
 STANDARD_DOMAINS = ("", "ai.onnx")
 ITEM_SIZES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8}  # TensorProto.DataType -> bytes per element
 FLOAT, INT8, DOUBLE = 1, 3, 11
+DEEPEST_GRAPH = 8  # graphs lie within attributes of nodes (If, Loop); a limit, so that no file exhausts the stack
+
+# Field numbers, by message.
+MODEL_GRAPH, MODEL_OPSET, MODEL_TRAINING, MODEL_FUNCTION = 7, 8, 20, 25
+OPSET_DOMAIN, OPSET_VERSION = 1, 2
+GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_SPARSE_INITIALIZER = 1, 5, 15
+SPARSE_TENSOR_PARTS = (1, 2)  # values, indices
+NODE_ATTRIBUTE, NODE_DOMAIN = 5, 7
+ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS = (5, 10), (6, 11)  # one, or a list
+TENSOR_DIMS, TENSOR_DATA_TYPE, TENSOR_NAME, TENSOR_RAW, TENSOR_EXTERNAL, TENSOR_LOCATION = 1, 2, 8, 9, 13, 14
+LOCATION_EXTERNAL = 1
+ENTRY_KEY, ENTRY_VALUE = 1, 2
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
+UINT64 = (1 << 64) - 1
 
 
 @dataclass
 class Tensor:
-    """One initializer: dtype as in TensorProto.DataType; `external` holds location, offset and length as written."""
+    """One initializer, `data_type` as in TensorProto.DataType; `external` holds location, offset and length as they are written."""
 
     name: str = ""
     dims: tuple[int, ...] = ()
@@ -29,40 +45,41 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
+        """The size that its type and shape give it."""
         return prod(self.dims) * ITEM_SIZES.get(self.data_type, 0)
 
     @property
-    def span(self) -> tuple[str, int, int]:
-        """File, offset and length of external data; only after `tensor_problems` found nothing."""
+    def byte_range(self) -> tuple[str, int, int]:
+        """File, offset and size of external data; only after `tensor_problems` found nothing."""
         return self.external["location"], int(self.external.get("offset", "0")), self.nbytes
 
 
 @dataclass
 class GraphFile:
-    """The parts of a model file that are checked before it is loaded."""
+    """What is checked of a model file, the graphs within its graph included."""
 
-    opsets: dict[str, int] = field(default_factory=dict)
+    opsets: dict[str, int] = field(default_factory=dict)  # domain -> version
     domains: set[str] = field(default_factory=set)
     nodes: int = 0
     tensors: list[Tensor] = field(default_factory=list)
 
 
-def read(body: bytes) -> GraphFile:
-    """Parse a model file; raises ValueError where it is cut off or not a protocol buffer."""
-    found = GraphFile()
+def parse(body: bytes) -> GraphFile:
+    """The checked parts of a model file; raises ValueError where it is cut off or not a protocol buffer."""
+    graph = GraphFile()
     for number, value in _fields(memoryview(body)):
-        if number == 8:
+        if number == MODEL_OPSET:
             members = dict(_fields(_message(value)))
-            found.opsets[_text(members.get(1, b""))] = _number(members.get(2, 0))
-        elif number == 7:
-            _graph(_message(value), found, depth=0)
-        elif number in (20, 25):
-            found.domains.add("training or model-local functions")
-    return found
+            graph.opsets[_text(members.get(OPSET_DOMAIN, b""))] = _number(members.get(OPSET_VERSION, 0))
+        elif number == MODEL_GRAPH:
+            _add_graph(_message(value), graph, depth=0)
+        elif number in (MODEL_TRAINING, MODEL_FUNCTION):
+            graph.domains.add("training or model-local functions")
+    return graph
 
 
 def problems(graph: GraphFile, sizes: Mapping[str, int]) -> Iterator[str]:
-    """What makes a graph unfit to load, given the bundle's files and their sizes."""
+    """Why a graph must not be loaded, given the sizes of the bundle's files by name; nothing where it may be."""
     if not graph.nodes:
         yield "holds no graph"
     for domain in sorted((graph.domains | set(graph.opsets)) - set(STANDARD_DOMAINS)):
@@ -75,111 +92,115 @@ def problems(graph: GraphFile, sizes: Mapping[str, int]) -> Iterator[str]:
 
 
 def tensor_problems(tensor: Tensor, sizes: Mapping[str, int]) -> Iterator[str]:
-    """What is wrong with a tensor's shape, or with where its external data is said to lie."""
+    """What is wrong with a tensor's shape, its values, or the place that it names for its external data."""
     if any(size < 0 for size in tensor.dims):
         yield f"tensor {tensor.name!r} has a negative dimension"
     elif tensor.external:
         location = tensor.external.get("location", "")
-        spans = [tensor.external.get("offset", "0"), tensor.external.get("length", str(tensor.nbytes))]
+        offset, length = tensor.external.get("offset", "0"), tensor.external.get("length", str(tensor.nbytes))
         if location not in sizes:
             yield f"tensor {tensor.name!r} lies outside the bundle's own files"
-        elif not all(text.isascii() and text.isdigit() and len(text) < 20 for text in spans):
+        elif not all(text.isascii() and text.isdigit() and len(text) < 20 for text in (offset, length)):
             yield f"tensor {tensor.name!r} has an offset or length that is not a number of 0 or more"
-        elif int(spans[1]) != tensor.nbytes or int(spans[0]) + tensor.nbytes > sizes[location]:
+        elif int(length) != tensor.nbytes or int(offset) + tensor.nbytes > sizes[location]:
             yield f"tensor {tensor.name!r} does not fit {location}: its shape, length and offset disagree with the file"
     elif tensor.data_type in (FLOAT, DOUBLE) and len(tensor.raw) and not np.isfinite(_floats(tensor)).all():
         yield f"tensor {tensor.name!r} holds NaN or infinity"
 
 
 def _floats(tensor: Tensor) -> np.ndarray:
-    raw = tensor.raw[: len(tensor.raw) // 8 * 8 if tensor.data_type == DOUBLE else len(tensor.raw) // 4 * 4]
-    return np.frombuffer(raw, np.float64 if tensor.data_type == DOUBLE else np.float32)
+    """The values of an inline tensor, as far as they are whole: a length that doesn't fit the shape is left to the runtime."""
+    dtype = np.dtype(np.float64 if tensor.data_type == DOUBLE else np.float32)
+    return np.frombuffer(tensor.raw[: len(tensor.raw) // dtype.itemsize * dtype.itemsize], dtype)
 
 
-def _graph(body: memoryview, found: GraphFile, depth: int) -> None:
-    if depth > 8:
+def _add_graph(body: memoryview, graph: GraphFile, depth: int) -> None:
+    if depth > DEEPEST_GRAPH:
         raise ValueError("graphs are nested too deeply")
     for number, value in _fields(body):
-        if number == 1:
-            found.nodes += 1
-            _node(_message(value), found, depth)
-        elif number == 5:
-            found.tensors.append(_tensor(_message(value)))
-        elif number == 15:
-            found.tensors += [_tensor(_message(part)) for inner, part in _fields(_message(value)) if inner in (1, 2)]
+        if number == GRAPH_NODE:
+            graph.nodes += 1
+            _add_node(_message(value), graph, depth)
+        elif number == GRAPH_INITIALIZER:
+            graph.tensors.append(_tensor(_message(value)))
+        elif number == GRAPH_SPARSE_INITIALIZER:
+            graph.tensors += [_tensor(_message(dense)) for inner, dense in _fields(_message(value)) if inner in SPARSE_TENSOR_PARTS]
 
 
-def _node(body: memoryview, found: GraphFile, depth: int) -> None:
-    found.domains.add("")
+def _add_node(body: memoryview, graph: GraphFile, depth: int) -> None:
+    graph.domains.add("")
     for number, value in _fields(body):
-        if number == 7:
-            found.domains.add(_text(value))
-        elif number == 5:
-            for inner, part in _fields(_message(value)):
-                if inner in (5, 10):
-                    found.tensors.append(_tensor(_message(part)))
-                elif inner in (6, 11):
-                    _graph(_message(part), found, depth + 1)
+        if number == NODE_DOMAIN:
+            graph.domains.add(_text(value))
+        elif number == NODE_ATTRIBUTE:
+            for inner, member in _fields(_message(value)):
+                if inner in ATTRIBUTE_TENSORS:
+                    graph.tensors.append(_tensor(_message(member)))
+                elif inner in ATTRIBUTE_GRAPHS:
+                    _add_graph(_message(member), graph, depth + 1)
 
 
 def _tensor(body: memoryview) -> Tensor:
     tensor = Tensor()
     for number, value in _fields(body):
-        if number == 1:
-            packed = [value] if isinstance(value, int) else list(_varints(value))
-            tensor.dims += tuple(size - (1 << 64) if size >> 63 else size for size in packed)
-        elif number == 2:
+        if number == TENSOR_DIMS:
+            # Repeated integers come one a field, or packed: all of them in one field of bytes. Writers may do either.
+            sizes = [value] if isinstance(value, int) else list(_varints(value))
+            tensor.dims += tuple(size - (1 << 64) if size >> 63 else size for size in sizes)
+        elif number == TENSOR_DATA_TYPE:
             tensor.data_type = _number(value)
-        elif number == 8:
+        elif number == TENSOR_NAME:
             tensor.name = _text(value)
-        elif number == 9:
+        elif number == TENSOR_RAW:
             tensor.raw = _message(value)
-        elif number == 13:
+        elif number == TENSOR_EXTERNAL:
             members = dict(_fields(_message(value)))
-            tensor.external[_text(members.get(1, b""))] = _text(members.get(2, b""))
-        elif number == 14 and value == 1:
+            tensor.external[_text(members.get(ENTRY_KEY, b""))] = _text(members.get(ENTRY_VALUE, b""))
+        elif number == TENSOR_LOCATION and value == LOCATION_EXTERNAL:
+            # A tensor that is declared external without saying where: an empty location is no file of the bundle, and refused.
             tensor.external.setdefault("location", "")
     return tensor
 
 
 def _fields(body: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Walk a message: (field number, integer or bytes). Wire types: 0 varint, 1 fixed64, 2 length-delimited, 5 fixed32."""
-    place = 0
-    while place < len(body):
-        key, place = _varint(body, place)
-        kind = key & 7
-        if kind == 0:
-            value, place = _varint(body, place)
+    """The fields of a message: their numbers, with an integer or bytes each."""
+    position = 0
+    while position < len(body):
+        key, position = _varint(body, position)
+        wire_type = key & 7
+        if wire_type == VARINT:
+            value, position = _varint(body, position)
             yield key >> 3, value
             continue
-        size = {1: 8, 5: 4}.get(kind, 0)
-        if kind == 2:
-            size, place = _varint(body, place)
+        size = {FIXED64: 8, FIXED32: 4}.get(wire_type, 0)
+        if wire_type == BYTES:
+            size, position = _varint(body, position)
         elif not size:
             raise ValueError("not a protocol buffer")
-        if place + size > len(body):
+        if position + size > len(body):
             raise ValueError("cut off")
-        yield key >> 3, body[place : place + size]
-        place += size
+        yield key >> 3, body[position : position + size]
+        position += size
 
 
-def _varint(body: memoryview, place: int) -> tuple[int, int]:
+def _varint(body: memoryview, position: int) -> tuple[int, int]:
+    """The integer that begins at a position, seven bits a byte, the lowest first; and the position behind it."""
     value = 0
     for shift in range(0, 70, 7):
-        if place >= len(body):
+        if position >= len(body):
             raise ValueError("cut off")
-        byte = body[place]
-        place += 1
+        byte = body[position]
+        position += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value & 0xFFFF_FFFF_FFFF_FFFF, place
+            return value & UINT64, position
     raise ValueError("not a protocol buffer")
 
 
 def _varints(body: memoryview) -> Iterator[int]:
-    place = 0
-    while place < len(body):
-        value, place = _varint(body, place)
+    position = 0
+    while position < len(body):
+        value, position = _varint(body, position)
         yield value
 
 

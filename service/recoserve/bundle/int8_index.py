@@ -1,22 +1,24 @@
-"""The int8 copy of a bundle's items, and what bounds on their products are made of."""
+"""The items rounded to int8, and what an upper bound on their products is made of."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recoserve.bundle.arrays import Float32Array
+
 
 @dataclass(frozen=True)
 class Int8Index:
-    """What `screen.onnx` refers to, as arrays; the pieces are memory maps.
+    """The int8 items of a bundle, rotated, with three float32 values for each block of `contract.BLOCK` items.
 
-    `pieces` int8 [d, items of the piece] each, turned by `rotation` float32 [d, d]. For every block of items: `step` float32
-    [blocks] is what 1 in the copy is worth, `error` the longest difference between an item and its copy, rounding included, and
-    `norm` the longest copy.
+    `pieces`: memory maps, int8 [d, items of the piece], after multiplication by `rotation` float32 [d, d]. For every block, float32
+    [blocks]: `step` is the float that 1 in int8 stands for; `error` the largest Euclidean distance between an item and its int8
+    vector times `step`, rounding included; `norm` the largest length of an int8 vector times `step`.
     """
 
     pieces: tuple[NDArray[np.int8], ...]
-    rotation: NDArray[np.float32]
-    step: NDArray[np.float32]
-    error: NDArray[np.float32]
-    norm: NDArray[np.float32]
+    rotation: Float32Array
+    step: Float32Array
+    error: Float32Array
+    norm: Float32Array

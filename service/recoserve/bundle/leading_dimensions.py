@@ -1,23 +1,29 @@
-"""The head of a table: its first dimensions, where they hold most of its energy, so that a product of them alone tells most."""
+"""How many leading principal dimensions hold most of a table's energy, so that a product of them alone says most about the score.
+
+The exporter rotates the items to their principal axes. The kernel multiplies the leading dimensions of a tile first, and the others
+only where the bound that follows from the first reaches the k-th score. No file holds the number of leading dimensions: exporter
+and kernel compute it by this rule, so that items rotated otherwise, as those of older bundles are, are served too, if more slowly.
+"""
 
 import numpy as np
-from numpy.typing import NDArray
 
-QUAD = 4  # dimensions that are multiplied at once; a head is whole ones
-ENERGY_SHARE = 0.75  # of the energy, for the head to hold at least
-SMALLEST_SHARE = 0.375  # of the dimensions: energy in fewer of them makes the int8 steps coarse, and every bound wide
-LARGEST_SHARE = 0.6  # of the dimensions: a larger head spares too little of the rest
+from recoserve.bundle.arrays import Float64Array
+
+QUAD = 4  # dimensions that the kernel multiplies at once; the leading ones are a multiple of it
+ENERGY_SHARE = 0.75  # of the table's energy, which the leading dimensions hold at least
+SMALLEST_SHARE = 0.375  # of the dimensions: energy in fewer of them makes the int8 steps coarse, and every bound loose
+LARGEST_SHARE = 0.6  # of the dimensions: where more of them lead, too little is saved
 
 
-def count_leading_dimensions(energy: NDArray[np.float64], share: float = ENERGY_SHARE) -> int:
-    """How many dimensions the head has: the fewest whole quads that hold `share` of the energy, or all where those are too many.
+def count_leading_dimensions(energy: Float64Array, share: float = ENERGY_SHARE) -> int:
+    """The smallest multiple of `QUAD` dimensions that hold `share` of the energy; all d where that is too many of them.
 
-    `energy` float64 [d] is the sum of the squares in each dimension, of any scale; where it is zero throughout, or not finite,
-    there is no head, and all d are returned.
+    `energy` float64 [d] is the sum of the squares in each dimension, of any scale; where it is zero throughout, or not finite, no
+    dimensions lead, and d is returned.
     """
     dim, peak = len(energy), energy.max(initial=0)
     if not 0 < peak < np.inf:
         return dim
-    held = np.cumsum(energy / peak)
-    quads = max(int(np.searchsorted(held, share * held[-1])) // QUAD + 1, round(SMALLEST_SHARE * dim / QUAD))
+    cumulative = np.cumsum(energy / peak)  # divided first: a sum of squares near the largest float64 would be infinite
+    quads = max(int(np.searchsorted(cumulative, share * cumulative[-1])) // QUAD + 1, round(SMALLEST_SHARE * dim / QUAD))
     return quads * QUAD if quads * QUAD <= LARGEST_SHARE * dim else dim

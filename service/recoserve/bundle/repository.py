@@ -1,4 +1,4 @@
-"""A models folder: `NAME/VERSION/` bundles, and which of them to serve."""
+"""A model repository: a folder of `NAME/VERSION/` bundles, and which version of each model to serve."""
 
 import re
 from pathlib import Path
@@ -9,76 +9,76 @@ from recoserve.errors import BundleInvalid
 
 
 def find_bundle(path: Path) -> Path:
-    """The bundle that a path stands for: itself, or the chosen version of the one model in a models folder.
+    """The folder of one bundle: `path` itself, or the chosen version of the only model in a repository.
 
     Raises BundleInvalid where there is no bundle, or more than one model.
     """
-    bundles = _bundles(path)
+    bundles = _chosen_versions(path)
     if len(bundles) > 1:
         raise BundleInvalid([f"{path}: holds several models ({', '.join(bundles)}); name the folder of one of them"])
     return next(iter(bundles.values()))
 
 
 def find_bundles(path: Path) -> dict[str, Path]:
-    """The bundle of every model that a path stands for, by the models' names in alphabetical order.
+    """The folders of all bundles to serve (`path` itself, or a repository's), by the names in their manifests, alphabetically.
 
-    A model's name is what its manifest says. Raises BundleInvalid where there is no bundle, for a manifest that can't be read,
-    and where two models have one name.
+    Raises BundleInvalid where there is no bundle, for a manifest that can't be read, and where two models have one name.
     """
-    named: dict[str, list[Path]] = {}
-    for bundle in _bundles(path).values():
-        named.setdefault(_name(bundle), []).append(bundle)
-    problems = [_namesakes(name, bundles) for name, bundles in named.items() if len(bundles) > 1]
+    folders_of: dict[str, list[Path]] = {}
+    for folder in _chosen_versions(path).values():
+        folders_of.setdefault(_manifest_name(folder), []).append(folder)
+    problems = [_duplicate_name(name, folders) for name, folders in folders_of.items() if len(folders) > 1]
     if problems:
         raise BundleInvalid(problems)
-    return {name: bundle for name, (bundle,) in sorted(named.items())}
+    return {name: folder for name, (folder,) in sorted(folders_of.items())}
 
 
-def _name(bundle: Path) -> str:
+def _manifest_name(folder: Path) -> str:
     try:
-        return read_manifest(bundle).name
+        return read_manifest(folder).name
     except BundleInvalid as error:
-        raise error.within(bundle) from None
+        raise error.within(folder) from None
 
 
-def _namesakes(name: str, bundles: list[Path]) -> str:
-    folders = " and ".join(map(str, bundles))
-    return f"{folders}: each holds a model of the name {name}; export again with another --name, so that each has its own"
+def _duplicate_name(name: str, folders: list[Path]) -> str:
+    listed = " and ".join(map(str, folders))
+    return f"{listed}: each holds a model of the name {name}; export again with another --name, so that each has its own"
 
 
-def _bundles(path: Path) -> dict[str, Path]:
-    """The chosen version of each model, by the name of its folder; at least one, or BundleInvalid.
-
-    The choice is what a `NAME/current` link points to, otherwise the highest version (numbers compared as numbers).
-    """
+def _chosen_versions(path: Path) -> dict[str, Path]:
+    """The chosen version of each model, by the name of the model's folder; at least one, or BundleInvalid."""
     if not path.is_dir():
         raise BundleInvalid([f"{path}: no such folder"])
-    if (path / contract.MANIFEST).exists():
+    if _is_bundle(path):
         return {path.name: path}
-    found = {model.name: chosen for model in _visible(path) if (chosen := _chosen(model))}
-    if not found:
+    versions = {model.name: version for model in _visible_folders(path) if (version := _chosen_version(model))}
+    if not versions:
         raise BundleInvalid([f"{path}: neither a bundle (no {contract.MANIFEST}) nor a folder of NAME/VERSION/ bundles"])
-    return found
+    return versions
 
 
-def _chosen(model: Path) -> Path | None:
+def _chosen_version(model: Path) -> Path | None:
+    """What a `current` link points to, otherwise the highest version; None where the folder holds no bundle."""
     current = model / "current"
     if current.is_symlink():
-        if not (current / contract.MANIFEST).exists():
+        if not _is_bundle(current):
             raise BundleInvalid([f"{current}: points to no bundle"])
         return current.resolve()
-    if (model / contract.MANIFEST).exists():
+    if _is_bundle(model):
         return model
-    versions = [version for version in _visible(model) if (version / contract.MANIFEST).exists()]
-    return max(versions, key=_order, default=None)
+    return max(filter(_is_bundle, _visible_folders(model)), key=_version_order, default=None)
 
 
-def _visible(folder: Path) -> list[Path]:
-    """Folders that are meant to be seen: a bundle being written is hidden until it is whole."""
-    return sorted(inner for inner in folder.iterdir() if inner.is_dir() and inner.name[0] != ".")
+def _is_bundle(folder: Path) -> bool:
+    return (folder / contract.MANIFEST).exists()
 
 
-def _order(version: Path) -> list[tuple[int, int, str]]:
-    """`10` after `9`, `1.10` after `1.9`: runs of digits compare as numbers."""
-    parts = re.findall(r"\d+|\D+", version.name)
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
+def _visible_folders(folder: Path) -> list[Path]:
+    # A bundle that is being written is hidden by the dot before its name, and may have its manifest already.
+    return sorted(child for child in folder.iterdir() if child.is_dir() and child.name[0] != ".")
+
+
+def _version_order(version: Path) -> list[tuple[int, int, str]]:
+    """A sort key in which `10` comes after `9` and `1.10` after `1.9`: runs of digits compare as numbers."""
+    runs = re.findall(r"\d+|\D+", version.name)
+    return [(1, int(run), "") if run.isdigit() else (0, 0, run) for run in runs]

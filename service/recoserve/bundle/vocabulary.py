@@ -1,4 +1,4 @@
-"""External id <-> row. An id maps to a row; nothing inward of the recommender sees an id."""
+"""External ids and rows. A vocabulary translates between them; beyond `recommend`, rows alone are used."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -12,21 +12,21 @@ ExternalId = int | str
 
 
 class Vocabulary(Protocol):
-    """A bijection between the external ids of one side and its rows 0 … len-1."""
+    """A bijection between the external ids of one side (users or items) and its rows 0 … len - 1."""
 
-    kind: str  # row | integer | string
+    kind: str  # one of contract.ID_KINDS
     id_type: type
 
     def __len__(self) -> int: ...
 
     def find(self, external: ExternalId) -> int | None:
-        """The row of an id of type `id_type`; None where the bundle doesn't know it."""
+        """The row of an id; None for one that the bundle doesn't hold, and for one that isn't of `id_type`."""
 
     def external(self, rows: Iterable[int]) -> list[ExternalId]:
-        """The ids of rows that are known to be in range, in the order given."""
+        """The ids of rows, in their order; the rows must be in range."""
 
     def bounds(self) -> tuple[int, int] | None:
-        """Smallest and largest id where every integer between them is one; otherwise None."""
+        """The smallest and the largest id where they are integers without a gap; otherwise None."""
 
 
 class RowNumbers:
@@ -52,10 +52,7 @@ class RowNumbers:
 
 
 class IntegerIds:
-    """Ids that are any distinct int64 numbers, one per row.
-
-    Raises BundleInvalid for another shape or dtype, and for an id that stands twice.
-    """
+    """Ids that are distinct integers, int64 [rows], in any order; raises BundleInvalid for any other array."""
 
     kind = "integer"
     id_type: type = int
@@ -66,9 +63,9 @@ class IntegerIds:
         self._ids = ids
         self._order = np.argsort(ids, kind="stable")
         self._sorted = ids[self._order]
-        twice = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
-        if len(twice):
-            raise BundleInvalid([f"id {self._sorted[twice[0]]} stands for two rows; every row needs an id of its own"])
+        duplicates = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
+        if len(duplicates):
+            raise BundleInvalid([f"id {self._sorted[duplicates[0]]} stands for two rows; every row needs an id of its own"])
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -76,8 +73,8 @@ class IntegerIds:
     def find(self, external: ExternalId) -> int | None:
         if not isinstance(external, int) or not self._sorted[0] <= external <= self._sorted[-1]:
             return None
-        place = int(np.searchsorted(self._sorted, external))
-        return int(self._order[place]) if self._sorted[place] == external else None
+        position = int(np.searchsorted(self._sorted, external))
+        return int(self._order[position]) if self._sorted[position] == external else None
 
     def external(self, rows: Iterable[int]) -> list[ExternalId]:
         return [int(self._ids[row]) for row in rows]
@@ -88,10 +85,7 @@ class IntegerIds:
 
 
 class StringIds:
-    """Ids that are any distinct strings, one per row.
-
-    Raises BundleInvalid for an id that stands twice.
-    """
+    """Ids that are distinct strings, one for each row; raises BundleInvalid for an id that stands twice."""
 
     kind = "string"
     id_type: type = str
@@ -100,8 +94,8 @@ class StringIds:
         self._ids = list(ids)
         self._rows = {external: row for row, external in enumerate(self._ids)}
         if len(self._rows) != len(self._ids):
-            twice = next(external for row, external in enumerate(self._ids) if self._rows[external] != row)
-            raise BundleInvalid([f"id {twice!r} stands for two rows; every row needs an id of its own"])
+            duplicate = next(external for row, external in enumerate(self._ids) if self._rows[external] != row)
+            raise BundleInvalid([f"id {duplicate!r} stands for two rows; every row needs an id of its own"])
 
     def __len__(self) -> int:
         return len(self._ids)

@@ -27,7 +27,7 @@ class Items:
         if self._catalogue is None:
             return {}
         try:
-            found: Any = self._catalogue.metadata(row)
+            found: Any = self._catalogue[row]
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recoserve.bundle.archive import Bundle, tables
+from recoserve.bundle.archive import Bundle
+from recoserve.bundle.tensors import embedding_tables
 from recoserve.errors import OperatorError
 
 Table = NDArray[np.float32]
@@ -30,7 +31,7 @@ class Lengths:
 
 def user_and_item_vectors(bundle: Bundle) -> tuple[Table, Table]:
     """Both tables as memory maps, float32 [U, d] and [N, d]; raises OperatorError where the bundle has none."""
-    found = tables(bundle)
+    found = embedding_tables(bundle)
     if found is None:
         raise OperatorError("this model is no dot product: it has no item vectors to show")
     return found

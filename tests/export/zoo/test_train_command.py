@@ -42,7 +42,7 @@ def test_ratings_and_items_become_a_bundle_with_ids_metadata_seen_pairs_and_figu
         bundle.manifest.dim,
     ) == ("kinds", "3", "cosine", 12, 20, 8)
     assert [bundle.users.find(100), bundle.users.find(111)] == [0, 11]
-    assert bundle.catalogue.metadata(19) == {"title": "Item 19", "kinds": ["odd", "any"]}
+    assert bundle.item_metadata[19] == {"title": "Item 19", "kinds": ["odd", "any"]}
     assert [len(bundle.interactions.of(row)) for row in range(12)] == [8] * 12, "what was held out counts as seen, too"
     assert model.stat().st_size
 
