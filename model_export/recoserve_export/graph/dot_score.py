@@ -1,4 +1,4 @@
-"""What a dot model is: two tables, and which closed form its own score has."""
+"""A model whose score is one dot product of a row of each of two tables, and its formula: `sigmoid(dot)`, `cosine`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from recoserve_export.graph import monotone_tail
 from recoserve_export.graph.monotone_tail import Tail
 from recoserve_export.sampling import sample_pairs
 
-CHUNK_ELEMENTS = 1 << 22  # 32 MiB of float64 at a time
+BLOCK_ELEMENTS = 1 << 22  # 32 MiB as float64: a table may be a memory map that is larger than the memory
 UNEXPLAINED = (
     "the model's score is not one dot product of a user and an item vector (a bias, dense layers, a scale factor?): its own scores "
     "differ from dot, cosine, sigmoid(dot) and sigmoid(cosine) of its tables, by {difference:.3g} at best. "
@@ -23,8 +23,11 @@ UNEXPLAINED = (
 
 
 @dataclass(frozen=True)
-class Table:
-    """One side's vectors, raw: `values` float32 [rows, width], an array or a memory map; `name` as the framework has it."""
+class EmbeddingTable:
+    """The vectors of all users or of all items: `values` float32 [rows, width], an array or a memory map, not normalised.
+
+    `name` is the one that the framework has for it; error messages quote it.
+    """
 
     name: str
     values: NDArray[np.float32]
@@ -38,26 +41,26 @@ class Table:
         return int(self.values.shape[1])
 
     def blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """(first row, rows) in pieces of bounded size."""
-        step = max(1, CHUNK_ELEMENTS // self.width)
-        return ((at, np.asarray(self.values[at : at + step])) for at in range(0, self.rows, step))
+        """The table in blocks of bounded size, each with the number of its first row."""
+        size = max(1, BLOCK_ELEMENTS // self.width)
+        return ((start, np.asarray(self.values[start : start + size])) for start in range(0, self.rows, size))
 
 
 @dataclass(frozen=True)
 class DotSource:
-    """A model that comes down to two tables.
+    """A model whose score is one dot product: the two tables, and where they came from.
 
-    `scores` is the framework's own forward on pairs, (int64 [P], int64 [P]) -> float64 [P]; None for plain tables.
-    `structure` is the form that the model's graph shows, where it can be read; `own` the form that it was taken apart to;
-    `plain` tells that the tables are the model's own two vectors; `digest` is the SHA-256 of the source file, and `notes` are what
-    the report has to tell.
+    `scores` is the framework's own forward on pairs, (user rows int64 [P], item rows int64 [P]) -> float64 [P]; None if the tables
+    came without a model. `structure` is the formula that the model's layers show, such as "cosine", if they could be read; `own` is
+    the one that partial evaluation arrived at. `plain`: the tables are the model's own two embeddings, with no weight multiplied
+    into them. `digest` is the SHA-256 of the source file; `notes` are warnings for the export's report.
     """
 
     framework: str
     versions: Mapping[str, str]
     name: str
-    users: Table
-    items: Table
+    users: EmbeddingTable
+    items: EmbeddingTable
     scores: Callable[[Rows, Rows], Float64Array] | None = None
     structure: str | None = None
     digest: str | None = None
@@ -68,7 +71,7 @@ class DotSource:
 
 @dataclass(frozen=True)
 class Formula:
-    """A closed form of a score: a dot product or a cosine, and a strictly increasing tail behind it, such as a sigmoid."""
+    """How a score is made of two vectors: their dot product or their cosine, then a monotone tail such as a sigmoid."""
 
     cosine: bool
     tail: Tail = ()
@@ -77,26 +80,32 @@ class Formula:
         return monotone_tail.written(self.tail, "cosine" if self.cosine else "dot")
 
     def vectors(self, block: NDArray[np.floating[Any]]) -> Float64Array:
-        """Rows as this form multiplies them, float64: of length 1 for a cosine, where a zero row stays zero."""
+        """The rows that the formula multiplies, float64: for a cosine scaled to length 1, but a zero row stays zero."""
         exact = np.asarray(block, np.float64)
         return unit_rows(exact) if self.cosine else exact
 
-    def finish(self, products: Float64Array) -> Float64Array:
-        """The score that belongs to each product."""
-        return monotone_tail.finish(self.tail, products)
+    def scores(self, products: Float64Array) -> Float64Array:
+        """The score of each product of two such rows."""
+        return monotone_tail.apply(self.tail, products)
+
+    def products(self, users: NDArray[np.floating[Any]], items: NDArray[np.floating[Any]]) -> Float64Array:
+        """The product of each row of `users` with the same row of `items`, float64 [P]."""
+        products: Float64Array = np.einsum("pd,pd->p", self.vectors(users), self.vectors(items))
+        return products
 
 
-FORMULAS = tuple(Formula(cosine, end) for end in ((), monotone_tail.SIGMOID) for cosine in (False, True))
+# Simplest first: where vectors are so short or so few that several formulas explain the scores, the first one is taken.
+FORMULAS = tuple(Formula(cosine, tail) for tail in ((), monotone_tail.SIGMOID) for cosine in (False, True))
 
 
 def unit_rows(rows: Float64Array) -> Float64Array:
     """Divide each row by its length; a zero row stays zero."""
     lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
-    found: Float64Array = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
-    return found
+    units: Float64Array = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    return units
 
 
-def check_tables(users: Table, items: Table) -> None:
+def check_tables(users: EmbeddingTable, items: EmbeddingTable) -> None:
     """Raise ExportRefused unless both tables have rows, equal widths and finite numbers."""
     for table in (users, items):
         if not table.rows or not table.width:
@@ -107,61 +116,65 @@ def check_tables(users: Table, items: Table) -> None:
 
 
 def check_widths(*sides: tuple[str, str, int]) -> None:
-    """Raise ExportRefused unless both (side, table, width) have the same width."""
-    (_, user, wide), (_, item, width) = sides
-    if wide != width:
+    """Raise ExportRefused unless both of (side, table name, width) have the same width."""
+    (_, user_table, user_width), (_, item_table, item_width) = sides
+    if user_width != item_width:
         raise ExportRefused(
-            f"user table {user!r} is {wide} wide, item table {item!r} {width}: a dot product needs equal widths. "
-            "Train both embeddings with the same output dimension"
+            f"user table {user_table!r} is {user_width} wide, item table {item_table!r} {item_width}: a dot product needs "
+            "equal widths. Train both embeddings with the same output dimension"
         )
 
 
-def _check_finite(table: Table) -> None:
-    for at, block in table.blocks():
-        bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
-        if len(bad):
+def _check_finite(table: EmbeddingTable) -> None:
+    for start, block in table.blocks():
+        bad_rows = np.flatnonzero(~np.isfinite(block).all(axis=1))
+        if len(bad_rows):
             raise ExportRefused(
-                f"table {table.name!r} holds NaN or infinity, first in row {at + int(bad[0])}: no ranking can come of it. "
+                f"table {table.name!r} holds NaN or infinity, first in row {start + int(bad_rows[0])}: no ranking can come of it. "
                 "Did training diverge? A lower learning rate or clipped gradients help"
             )
 
 
 def recognise(source: DotSource) -> tuple[Formula | None, int, float]:
-    """Which form the model's own score has, on how many pairs that was compared, and the largest difference on them.
+    """The formula of the model's score, the number of pairs on which it was compared, and the largest difference on them.
 
-    None for plain tables, which have no score. Raises ExportRefused where no form, or not the one it came with, explains the score.
+    The formula is None for tables without a model. Raises ExportRefused if no formula explains the model's scores, or if the one
+    that partial evaluation arrived at doesn't.
     """
     if source.scores is None:
         return None, 0, 0.0
-    users, items = sample_pairs(source.users.rows, source.items.rows)
-    found = source.scores(users, items)
+    user_rows, item_rows = sample_pairs(source.users.rows, source.items.rows)
+    users, items = source.users.values[user_rows], source.items.values[item_rows]
+    scores = source.scores(user_rows, item_rows)
     if source.own:
-        return source.own, len(users), _own_misfit(source, source.own, users, items, found)
-    trials = [(form, *_misfit(source, form, users, items, found)) for form in FORMULAS]
-    fitting = [(str(form) != source.structure, place, form, gap) for place, (form, gap, fits) in enumerate(trials) if fits]
-    if not fitting:
-        raise ExportRefused(UNEXPLAINED.format(difference=min(gap for _, gap, _ in trials)))
-    _, _, form, gap = min(fitting, key=lambda trial: trial[:2])  # where several fit, the graph's own form, or the simplest
-    return form, len(users), gap
+        return source.own, len(user_rows), _check_formula(source.own, users, items, scores)
+    trials = [(formula, *_compare(formula, users, items, scores)) for formula in FORMULAS]
+    matching = [(formula, difference) for formula, difference, explained in trials if explained]
+    if not matching:
+        raise ExportRefused(UNEXPLAINED.format(difference=min(difference for _, difference, _ in trials)))
+    # `min` takes the first of equals: if several formulas match, the one that the layers show wins, or else the simplest.
+    formula, difference = min(matching, key=lambda match: str(match[0]) != source.structure)
+    return formula, len(user_rows), difference
 
 
-def _own_misfit(source: DotSource, own: Formula, users: Rows, items: Rows, found: Float64Array) -> float:
-    """Largest difference from the form that a model was taken apart to, whose vectors a network of any depth may have made."""
-    left, right = own.vectors(source.users.values[users]), own.vectors(source.items.values[items])
-    gap, close = score_difference(found, own.finish(np.einsum("pd,pd->p", left, right)))
+def _check_formula(formula: Formula, users: NDArray[np.float32], items: NDArray[np.float32], scores: Float64Array) -> float:
+    """The largest difference between the model's scores of pairs and the formula's; raises ExportRefused if it is too large.
+
+    The tolerance is that of a whole network, not of one dot product: any number of layers may have made the vectors.
+    """
+    difference, close = score_difference(scores, formula.scores(formula.products(users, items)))
     if not close:
         raise ExportRefused(
-            f"parity failed, so no bundle was written: {own} of its vectors differs from the model's score by {gap:.3g}"
+            f"parity failed, so no bundle was written: {formula} of its vectors differs from the model's score by {difference:.3g}"
         )
-    return gap
+    return difference
 
 
-def _misfit(source: DotSource, form: Formula, users: Rows, items: Rows, found: Float64Array) -> tuple[float, bool]:
-    """Largest difference from one form, and whether float32 rounding explains every difference."""
-    left, right = form.vectors(source.users.values[users]), form.vectors(source.items.values[items])
-    products, reach = np.einsum("pd,pd->p", left, right), np.einsum("pd,pd->p", np.abs(left), np.abs(right))
-    gaps = np.abs(form.finish(products) - found)
+def _compare(formula: Formula, users: NDArray[np.float32], items: NDArray[np.float32], scores: Float64Array) -> tuple[float, bool]:
+    """The largest difference between the model's scores of pairs and the formula's; whether float32 rounding explains every one."""
+    differences = np.abs(formula.scores(formula.products(users, items)) - scores)
+    magnitudes = np.einsum("pd,pd->p", np.abs(formula.vectors(users)), np.abs(formula.vectors(items)))
     # Rounding grows with the terms that are added, not with their sum; a sigmoid's slope is at most 1/4, its value at most 1.
-    scale = reach / 4 + 1 if form.tail else reach
-    room = (16 + source.users.width / 4) * np.finfo(np.float32).eps * scale + 1e-30
-    return float(gaps.max()), bool(np.all(gaps <= room))
+    scale = magnitudes / 4 + 1 if formula.tail else magnitudes
+    tolerances = (16 + users.shape[1] / 4) * np.finfo(np.float32).eps * scale + 1e-30
+    return float(differences.max()), bool(np.all(differences <= tolerances))

@@ -1,60 +1,57 @@
-"""What a model does to a score last, where it can change no order: a strictly increasing function of one number."""
+"""The monotone tail: strictly increasing functions of one number that a model applies to its score last.
 
-from collections.abc import Callable
+They change scores and never their order. So they run after the top-k, on k numbers, in place of once for each item.
+"""
+
 from dataclasses import dataclass
 
-import numpy as np
-
 from recoserve.bundle.arrays import Float64Array
-
-
-def sigmoid(values: Float64Array) -> Float64Array:
-    """1 / (1 + exp(-x)), without overflow."""
-    small = np.exp(-np.abs(values))
-    return np.where(values >= 0, 1.0, small) / (1.0 + small)
-
-
-FUNCTIONS: dict[str, Callable[[Float64Array], Float64Array]] = {"Sigmoid": sigmoid, "Tanh": np.tanh, "Exp": np.exp}
+from recoserve_export.graph import operators
 
 
 @dataclass(frozen=True)
-class Step:
-    """One ONNX operator: a name of `FUNCTIONS`, or `Mul` by a positive `constant`, or `Add` of one."""
+class TailStep:
+    """One ONNX operator: `Add` of a `constant`, `Mul` by a positive one, or a function that operators.py calls increasing."""
 
     operator: str
     constant: float = 0.0
 
     @property
-    def idle(self) -> bool:
-        """Whether it changes nothing."""
+    def is_identity(self) -> bool:
+        """Whether every number stays what it is."""
         return (self.operator, self.constant) in (("Add", 0.0), ("Mul", 1.0))
 
     def apply(self, values: Float64Array) -> Float64Array:
-        """Float64 in, float64 out."""
+        """The function's values, in float64; raises ValueError if the operator is no function of a tail."""
         if self.operator == "Mul":
             return values * self.constant
-        return values + self.constant if self.operator == "Add" else FUNCTIONS[self.operator](values)
+        if self.operator == "Add":
+            return values + self.constant
+        function = operators.properties(self.operator).increasing
+        if function is None:
+            raise ValueError(f"{self.operator} is not strictly increasing")
+        return function(values)
 
-    def written(self, inner: str) -> str:
-        """The step behind `inner`, as people write it."""
+    def written(self, argument: str) -> str:
+        """The step as a formula of `argument`, such as `0.5 * dot`."""
         if self.operator == "Mul":
-            return f"{self.constant:.6g} * {inner}"
-        return f"({inner} {self.constant:+.6g})" if self.operator == "Add" else f"{self.operator.lower()}({inner})"
+            return f"{self.constant:.6g} * {argument}"
+        return f"({argument} {self.constant:+.6g})" if self.operator == "Add" else f"{self.operator.lower()}({argument})"
 
 
-Tail = tuple[Step, ...]
-SIGMOID: Tail = (Step("Sigmoid"),)
+Tail = tuple[TailStep, ...]
+SIGMOID: Tail = (TailStep("Sigmoid"),)
 
 
-def finish(tail: Tail, values: Float64Array) -> Float64Array:
-    """The scores that belong to the numbers in front of the tail."""
+def apply(tail: Tail, values: Float64Array) -> Float64Array:
+    """The scores that the tail makes of `values`, in float64."""
     for step in tail:
         values = step.apply(values)
     return values
 
 
-def written(tail: Tail, inner: str) -> str:
-    """`sigmoid(dot)`, and the like."""
+def written(tail: Tail, argument: str) -> str:
+    """The tail as a formula of `argument`, such as `sigmoid(dot)`."""
     for step in tail:
-        inner = step.written(inner)
-    return inner
+        argument = step.written(argument)
+    return argument

@@ -1,4 +1,4 @@
-"""A model as an opened graph: nodes in order, constants by name, inputs that take ids, one output with a score for each row."""
+"""A model as a graph of ONNX operators: nodes in order, constants by name, inputs that take ids, one output of scores."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,28 +10,28 @@ from numpy.typing import NDArray
 from recoserve.bundle.arrays import Float64Array
 
 Arrays = Mapping[str, NDArray[Any]]
-Node = Any  # an onnx.NodeProto; naming it would load onnx with the command line
+Node = Any  # an onnx.NodeProto: naming the type would import onnx, and every command of the command line would wait for that
 
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a network: `dtype` as the graph takes it; `shape` of one row, () for [B] and (1,) for [B, 1]."""
+    """One input of a network: the `dtype` that the graph takes, and the `shape` of one row: () for [B], (1,) for [B, 1]."""
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...] = ()
 
     def batch(self, values: NDArray[Any]) -> NDArray[Any]:
-        """One value a row, [B] or [B, *shape], as the graph takes it: [B, *shape]."""
+        """`values`, [B] or [B, *shape], in the dtype and shape that the graph takes: [B, *shape]."""
         return np.require(values, self.dtype).reshape(len(values), *self.shape)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A graph of standard ONNX operators, without subgraphs of its own making.
+    """A graph of standard ONNX operators, whose model-local functions have been inlined.
 
-    `nodes` in the order of their running; `constants` are never copied, so that a table may be a memory map or the framework's
-    own memory; `output` has one score a row, [B] or [B, 1].
+    `nodes` are in an order in which they can run. `constants` are never copied: a table may be a memory map or the framework's own
+    memory. `output` has one score for each row of the inputs, [B] or [B, 1].
     """
 
     nodes: tuple[Node, ...]
@@ -43,11 +43,11 @@ class Network:
 
 @dataclass(frozen=True)
 class GraphSource:
-    """A model of any shape that scores pairs: its graph, and the framework's own forward.
+    """A model of any architecture that scores pairs: its graph, and the framework's own forward.
 
-    `user` and `item` name the two inputs that take rows; every other input of the network is a feature of the item.
-    `scores` takes each input's values by name, [P] or [P, *shape], and gives the framework's scores float64 [P], in inference mode.
-    `notes` are what the report has to tell.
+    `user` and `item` name the two inputs that take ids; every other input of the network is a feature of the item.
+    `scores` takes the values of each input by name, [P] or [P, *shape], and returns the framework's scores in inference mode,
+    float64 [P]. `digest` is the SHA-256 of the source file; `notes` are warnings for the export's report.
     """
 
     framework: str

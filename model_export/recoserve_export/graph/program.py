@@ -1,4 +1,4 @@
-"""Pieces of a network, run in ONNX Runtime while a bundle is made; large constants are fed, never copied."""
+"""Parts of a network, run in ONNX Runtime while a bundle is made."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,13 +12,16 @@ from onnx import helper, numpy_helper
 from recoserve.errors import ExportRefused
 from recoserve_export.graph.network import Arrays
 
-LARGE = 1 << 16  # bytes of a constant that is fed instead of written into the graph
+# A constant of this many bytes or more is fed at each run instead of being written into the graph: a table of several GB would be
+# copied twice, and the serialised graph may not exceed 2 GiB.
+LARGE = 1 << 16
 
 
 class Program:
-    """Some nodes of a graph, ready to run: `feeds` and `outputs` are value names, and an output may be a feed or a constant.
+    """Some nodes of a graph, ready to run.
 
-    Raises ExportRefused where ONNX Runtime can't run them.
+    `feeds` has the names and dtypes of the values that a run may be given; `outputs` names the values that it returns, which may be
+    feeds or constants too. Raises ExportRefused if ONNX Runtime can't run the nodes.
     """
 
     def __init__(
@@ -29,47 +32,55 @@ class Program:
         outputs: Sequence[str],
         opset: int,
     ) -> None:
-        used = {name for node in nodes for name in _reads(node)} | set(outputs)
-        self._known = {name: array for name, array in constants.items() if name in used}
-        self._fed = {name: np.require(array, requirements="C") for name, array in self._known.items() if array.nbytes >= LARGE}
-        self._outputs, made = list(outputs), {name for node in nodes for name in node.output}
-        self._made = [name for name in outputs if name in made]
-        given = {name: dtype for name, dtype in feeds.items() if name in used}
-        self._feeds, inputs = set(given), {**given, **{name: array.dtype for name, array in self._fed.items()}}
+        used = {name for node in nodes for name in _inputs(node)} | set(outputs)
+        self._constants = {name: array for name, array in constants.items() if name in used}
+        # `require` and not `ascontiguousarray`, which makes a vector of a scalar.
+        self._large = {
+            name: np.require(array, requirements="C") for name, array in self._constants.items() if array.nbytes >= LARGE
+        }
+        computed = {name for node in nodes for name in node.output}
+        self._outputs, self._computed = list(outputs), [name for name in outputs if name in computed]
+        self._feeds = {name: dtype for name, dtype in feeds.items() if name in used}
+        inputs = {**self._feeds, **{name: array.dtype for name, array in self._large.items()}}
         graph = helper.make_graph(
             nodes,
             "program",
             [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), None) for name, dtype in inputs.items()],
-            [onnx.ValueInfoProto(name=name) for name in self._made],
-            [numpy_helper.from_array(np.asarray(array), name) for name, array in self._known.items() if name not in self._fed],
+            [onnx.ValueInfoProto(name=name) for name in self._computed],
+            [
+                numpy_helper.from_array(np.asarray(array), name)
+                for name, array in self._constants.items()
+                if name not in self._large
+            ],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
         self._session: Any = None
-        self._error: tuple[type[Exception], ...] = ()
-        if self._made:
-            self._session, self._error = _session(model)
+        self._errors: tuple[type[Exception], ...] = ()
+        if self._computed:  # ONNX Runtime refuses a graph without outputs
+            self._session, self._errors = _session(model)
 
     def run(self, feeds: Arrays) -> list[NDArray[Any]]:
-        """The outputs, in the order asked for; raises ExportRefused where the model fails on these values."""
-        given = {name: feeds[name] for name in self._feeds}
+        """The values of `outputs`, in their order; raises ExportRefused if the graph fails on these feeds."""
+        used_feeds = {name: feeds[name] for name in self._feeds}
         try:
-            found = self._session.run(self._made, {**given, **self._fed}) if self._session is not None else []
-        except self._error as error:
+            arrays = self._session.run(self._computed, {**used_feeds, **self._large}) if self._session is not None else []
+        except self._errors as error:
             raise ExportRefused(f"the model's graph fails in ONNX Runtime: {' '.join(str(error).split())[:300]}") from None
-        values = {**self._known, **given, **dict(zip(self._made, found, strict=True))}
+        values = {**self._constants, **used_feeds, **dict(zip(self._computed, arrays, strict=True))}
         return [values[name] for name in self._outputs]
 
 
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    """The names that a node reads, those in graphs of its own among them."""
+def _inputs(node: onnx.NodeProto) -> Iterator[str]:
+    """The names of the values that a node reads, also inside its own subgraphs, which see all values of the graph around them."""
     yield from node.input
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             for inner in graph.node:
-                yield from _reads(inner)
+                yield from _inputs(inner)
 
 
 def _session(model: onnx.ModelProto) -> tuple[Any, tuple[type[Exception], ...]]:
+    """A session of the model, and the exceptions by which its runs can fail."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the library is loaded
     import onnxruntime
 

@@ -1,52 +1,65 @@
-"""The way out for a graph that can't be taken apart: all of it runs for every pair, over pieces of the catalogue."""
+"""The fallback for a graph that can't be split: all of it becomes the pair program, which runs over the catalogue in pieces."""
 
 import numpy as np
 import onnx
 
 from recoserve.errors import ExportRefused
 from recoserve_export.graph.network import Network
-from recoserve_export.partial.output_activation import peel
+from recoserve_export.partial.builder import ProgramBuilder, live_nodes
+from recoserve_export.partial.output_activation import split_tail
 from recoserve_export.partial.probe import Probe
-from recoserve_export.partial.result import Evaluated, graph_holder, refuse_one_sided
-from recoserve_export.partial.values import ITEM, PAIR, USER, One, Programs, needed
+from recoserve_export.partial.result import SplitScorer, node_with_subgraph, refuse_one_sided
+from recoserve_export.partial.values import ITEM, PAIR, USER, SideValue
 
-FAR_TOO_WIDE = 1 << 30  # numbers of one pair, where their count grows with the pairs: the catalogue is taken in the smallest pieces
+# The width of a value that grows faster than the number of pairs, such as all users by all items of a batch: so large that the
+# pieces of the catalogue become as small as they get.
+UNBOUNDED_ROW = 1 << 30
 
 
-def whole(network: Network, probe: Probe, user: str) -> Evaluated:
-    """The scorer as it stands, of which no more than the inputs is a side's; raises ExportRefused where it loops or branches."""
-    holder = graph_holder(network)
-    if holder is not None:
+def fallback(network: Network, probe: Probe, user: str) -> SplitScorer:
+    """The scorer with all of its nodes in the pair program; only its inputs are values of a side.
+
+    Raises ExportRefused if it loops or branches, or if the score doesn't depend on both sides.
+    """
+    node = node_with_subgraph(network)
+    if node is not None:
         raise ExportRefused(
-            f"the model's {holder.op_type} {holder.name or holder.output[0]!r} has a graph of its own (a loop or a branch), which "
+            f"the model's {node.op_type} {node.name or node.output[0]!r} has a graph of its own (a loop or a branch), which "
             "can't be ranked with: write the scorer without one"
         )
-    output, steps = peel(network, probe)
-    programs, nodes = Programs(network.opset, network.constants), needed(network.nodes, [output])
-    used = {name for node in nodes for name in node.input}
-    ones = [One(USER if name == user else ITEM, name, each.shape) for name, each in network.inputs.items() if name in used]
-    names = {one.name: programs.full(one) for one in ones}
+    output, tail = split_tail(network, probe)
+    builder, nodes = ProgramBuilder(network.opset, network.constants), live_nodes(network.nodes, [output])
+    read_names = {name for node in nodes for name in node.input}
+    inputs = [
+        SideValue(USER if name == user else ITEM, name, graph_input.shape)
+        for name, graph_input in network.inputs.items()
+        if name in read_names
+    ]
+    pair_names = {value.name: builder.materialise_rows(value) for value in inputs}
     for node in nodes:
-        inputs = [names.get(name, name) for name in node.input]
-        programs.keep(PAIR, *_told(programs, probe, node, inputs))
-    programs.widest = max(
-        (_numbers_of_a_pair(probe, name) for node in nodes for name in node.output if name in probe.two), default=1
-    )
-    score = programs.float32(output, probe.two[output].dtype)
-    refuse_one_sided(programs.sides(score))
-    return Evaluated(programs, score, steps)
+        names = [pair_names.get(name, name) for name in node.input]
+        builder.copy(PAIR, node, _with_squeezed_axes(builder, probe, node, names))
+    widths = [_row_width(probe, name) for node in nodes for name in node.output if name in probe.two]
+    builder.widest_row = max(widths, default=1)
+    score = builder.as_float32(output, probe.two[output].dtype)
+    refuse_one_sided(builder.sides_of(score))
+    return SplitScorer(builder, score, tail)
 
 
-def _told(programs: Programs, probe: Probe, node: onnx.NodeProto, inputs: list[str]) -> tuple[onnx.NodeProto, list[str]]:
-    """A Squeeze of whatever is 1 squeezes the axes that are 1 at any number of pairs; every other node stays as it is."""
+def _with_squeezed_axes(builder: ProgramBuilder, probe: Probe, node: onnx.NodeProto, inputs: list[str]) -> list[str]:
+    """The node's inputs; for a Squeeze that names no axes, with those that have one position at 2 and at 3 pairs.
+
+    Without them it would squeeze the axis of the pairs too when there is a single pair, and every later axis would be off by one.
+    """
     if node.op_type != "Squeeze" or any(inputs[1:]):
-        return node, inputs
+        return inputs
     shapes = np.array([probe.two[node.input[0]].shape, probe.three[node.input[0]].shape])
-    return node, [inputs[0], programs.constant(np.flatnonzero((shapes == 1).all(axis=0)))]
+    return [inputs[0], builder.constant(np.flatnonzero((shapes == 1).all(axis=0)))]
 
 
-def _numbers_of_a_pair(probe: Probe, name: str) -> int:
+def _row_width(probe: Probe, name: str) -> int:
+    """How many numbers of a value there are for each pair."""
     two, three = probe.two[name].size, probe.three[name].size
     if three * 2 > two * 3:
-        return FAR_TOO_WIDE
+        return UNBOUNDED_ROW
     return max(three // 3, 1)

@@ -1,53 +1,74 @@
-"""The last operators of a scorer, as far as they can change no order: what may stand behind the ranking."""
+"""The output activation: the last operators of a scorer, as far as they change no order, and so can run after the ranking."""
 
 from math import isfinite, prod
 
 import numpy as np
 import onnx
 
-from recoserve_export.graph import monotone_tail
+from recoserve_export.graph import operators
+from recoserve_export.graph.monotone_tail import Tail, TailStep
 from recoserve_export.graph.network import Network
 from recoserve_export.partial.probe import Probe
 
-SHAPE_ONLY = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
 
-
-def peel(network: Network, probe: Probe) -> tuple[str, monotone_tail.Tail]:
-    """Walk back from the score: the value in front of its ending, and the ending's steps, first to last."""
-    makers = {name: node for node in network.nodes for name in node.output}
-    name, steps = network.output, list[monotone_tail.Step]()
-    while name in makers and name not in probe.fixed and prod(probe.two[name].shape) == 2:
-        node = makers[name]
-        step = _increasing(node, probe)
-        if step is None and node.op_type not in SHAPE_ONLY:
+def split_tail(network: Network, probe: Probe) -> tuple[str, Tail]:
+    """The name of the value before the monotone tail, and the tail's steps in the order of their running."""
+    producers = {name: node for node in network.nodes for name in node.output}
+    name, steps = network.output, list[TailStep]()
+    # One number for each pair: 2 in all at 2 pairs. Of several numbers, a later operator may pick or add in another order.
+    while name in producers and name not in probe.fixed and prod(probe.two[name].shape) == 2:
+        node = producers[name]
+        step = _increasing_step(node, probe)
+        row = operators.properties(node.op_type)
+        if step is None and not (row.keeps_numbers and not row.changes_dtype):
             break
-        steps[:0] = [step] if step and not step.idle else []
-        name = node.input[_moving(node, probe)]
+        steps[:0] = [step] if step and not step.is_identity else []
+        name = node.input[_variable_input(node, probe)]
     return name, tuple(steps)
 
 
-def _moving(node: onnx.NodeProto, probe: Probe) -> int:
-    """The place of the input that an operator on numbers works on."""
-    return 1 if node.op_type in ("Add", "Mul") and node.input[0] in probe.fixed else 0
+def _variable_input(node: onnx.NodeProto, probe: Probe) -> int:
+    """The index of the input that isn't constant: the second of `c + x` and `c * x`, the first of everything else in a tail."""
+    is_swapped = _is_binary_affine(node) and node.input[0] in probe.fixed
+    return 1 if is_swapped else 0
 
 
-def _increasing(node: onnx.NodeProto, probe: Probe) -> monotone_tail.Step | None:
-    """The step that a strictly increasing operator on floats is."""
+def _is_binary_affine(node: onnx.NodeProto) -> bool:
+    """Whether the operator is Add, Sub, Mul or Div."""
+    row = operators.properties(node.op_type)
+    return row.broadcasts and row.max_inputs == 2 and 0 in row.affine
+
+
+def _increasing_step(node: onnx.NodeProto, probe: Probe) -> TailStep | None:
+    """The node as a step of a tail; None if it isn't strictly increasing.
+
+    Relu, Clip and others that aren't *strictly* increasing make ties of different scores: which of them the top-k keeps is then
+    decided by their order in the catalogue, and without them it would be decided by the scores.
+    """
+    # Integers overflow, and their division rounds: different scores would become equal.
     if not np.issubdtype(probe.two[node.output[0]].dtype, np.floating):
         return None
-    if node.op_type in monotone_tail.FUNCTIONS:
-        return monotone_tail.Step(node.op_type)
-    fixed = [place for place, name in enumerate(node.input) if name in probe.fixed]
-    if node.op_type not in ("Add", "Sub", "Mul", "Div") or len(fixed) != 1 or probe.two[node.input[fixed[0]]].size != 1:
+    if operators.properties(node.op_type).increasing:
+        return TailStep(node.op_type)
+    constants = [index for index, name in enumerate(node.input) if name in probe.fixed]
+    if not _is_binary_affine(node) or len(constants) != 1 or probe.two[node.input[constants[0]]].size != 1:
         return None
-    return _affine(node.op_type, float(probe.two[node.input[fixed[0]]].reshape(-1)[0]), last=fixed == [1])
+    number = float(probe.two[node.input[constants[0]]].reshape(-1)[0])
+    return _affine_step(node.op_type, number, constant_is_last=constants == [1]) if isfinite(number) else None
 
 
-def _affine(operator: str, number: float, last: bool) -> monotone_tail.Step | None:
-    """`x + number` and the like, where the constant stands `last`, or where its place makes no difference."""
-    if not isfinite(number) or not (last or operator in ("Add", "Mul")):
-        return None
-    if operator in ("Add", "Sub"):
-        return monotone_tail.Step("Add", number if operator == "Add" else -number)
-    factor = number if operator == "Mul" else 1 / number if number else 0.0
-    return monotone_tail.Step("Mul", factor) if factor > 0 and isfinite(factor) else None
+def _affine_step(operator: str, number: float, constant_is_last: bool) -> TailStep | None:
+    """`x + number`, `x - number`, `x * number` or `x / number` as a step; None if it reverses the order or makes ties."""
+    match operator:
+        case "Add":
+            return TailStep("Add", number)
+        case "Mul":
+            factor = number
+        case "Sub" if constant_is_last:
+            return TailStep("Add", -number)
+        case "Div" if constant_is_last and number:
+            factor = 1 / number
+        case _:
+            return None
+    # A negative factor reverses the order; an infinite one, of a tiny divisor, makes all positive scores equal.
+    return TailStep("Mul", factor) if factor > 0 and isfinite(factor) else None

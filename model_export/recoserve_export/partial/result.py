@@ -1,4 +1,4 @@
-"""What comes of reading a scorer's graph."""
+"""The result of partial evaluation: a scorer, split into the programs of its two sides and of pairs."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,37 +6,42 @@ from dataclasses import dataclass
 import onnx
 
 from recoserve.errors import ExportRefused
-from recoserve_export.graph import monotone_tail
+from recoserve_export.graph.monotone_tail import Tail
 from recoserve_export.graph.network import Network
-from recoserve_export.partial.values import ITEM, USER, Programs
+from recoserve_export.partial.builder import ProgramBuilder
+from recoserve_export.partial.values import ITEM, USER
 
 
-class NotApart(Exception):
-    """The graph can't be read this way; the model still scores pairs as it is. The message says what stands in the way."""
+class NotSeparable(Exception):
+    """The graph can't be split into sides; the message says which operator is in the way.
+
+    It is no refusal: the model can still be ranked with by running all of its graph for every pair (`fallback.py`).
+    """
 
 
 @dataclass(frozen=True)
-class Vectors:
-    """One dot product: the pieces of both sides' vectors, values of their programs; None for a 1 that meets the other's piece.
+class DotProductScore:
+    """A score that is one dot product of a user's and an item's vector, each the factors of its side one after the other.
 
-    `plain` tells that they are the model's own two vectors, with no weight or bias absorbed.
+    `factors` are names of values of the user program and of the item program; None stands for a 1, by which the other side's factor
+    is added to the score: a bias of the user is (bias, None). `plain`: they are the model's own two embeddings, unweighted.
     """
 
-    pieces: tuple[tuple[str | None, str | None], ...]
+    factors: tuple[tuple[str | None, str | None], ...]
     plain: bool
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """The programs of both sides and of pairs; `score` is a pair's number in front of `tail`: a float32 value, or a dot product."""
+class SplitScorer:
+    """The three programs; `score`, before the `tail`, is a dot product or a float32 value of the pair program."""
 
-    programs: Programs
-    score: str | Vectors
-    tail: monotone_tail.Tail
+    programs: ProgramBuilder
+    score: str | DotProductScore
+    tail: Tail
 
 
 def refuse_one_sided(sides: Collection[str]) -> None:
-    """Raise ExportRefused where the score looks at no more than these sides, and one is missing."""
+    """Raise ExportRefused if the score depends on these sides only, and one is missing."""
     if not sides:
         raise ExportRefused("the model gives every pair the same score: it looks at neither the user nor the item")
     for side, other in ((USER, ITEM), (ITEM, USER)):
@@ -47,7 +52,7 @@ def refuse_one_sided(sides: Collection[str]) -> None:
             )
 
 
-def graph_holder(network: Network) -> onnx.NodeProto | None:
-    """A node with a graph of its own: a loop or a branch."""
+def node_with_subgraph(network: Network) -> onnx.NodeProto | None:
+    """The first node that has a graph of its own, a loop or a branch; None if there is none."""
     graphs = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
-    return next((node for node in network.nodes if any(each.type in graphs for each in node.attribute)), None)
+    return next((node for node in network.nodes if any(attribute.type in graphs for attribute in node.attribute)), None)

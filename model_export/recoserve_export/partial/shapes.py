@@ -1,4 +1,4 @@
-"""Forms whose numbers stay what they are and stand elsewhere: reshaped, side by side, cut. None where a form doesn't allow it."""
+"""Values whose numbers stay what they are and move: reshaped, side by side, sliced. None if a value's form doesn't allow it."""
 
 from math import prod
 from typing import Any
@@ -6,102 +6,134 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recoserve_export.partial.values import Dot, Form, Known, One, Part, Parts, Product, Programs, Rows, Shape, Sum
+from recoserve_export.partial.builder import ProgramBuilder
+from recoserve_export.partial.values import (
+    PAIR,
+    Concatenation,
+    Constant,
+    DotProduct,
+    ElementwiseProduct,
+    LinearCombination,
+    Operand,
+    PairValue,
+    RowShape,
+    SideValue,
+    Value,
+)
 
 
-def as_part(made: Programs, form: Form) -> Part:
-    """The form as it may stand beside others."""
-    if isinstance(form, One | Rows | Product):
-        return form
-    name = made.full(form)
-    return made.rows(name, form.array.shape[1:] if isinstance(form, Known) else form.shape)
+def as_operand(builder: ProgramBuilder, value: Value) -> Operand:
+    """The value as an operand of a concatenation; a sum or a dot product is computed for every pair."""
+    if isinstance(value, SideValue | PairValue | ElementwiseProduct):
+        return value
+    name = builder.materialise_rows(value)
+    return builder.pair_value(name, value.array.shape[1:] if isinstance(value, Constant) else value.row_shape)
 
 
-def flat(made: Programs, one: One) -> One:
-    """One side's rows with a single axis."""
-    size = prod(one.shape)
-    return one if one.shape == (size,) else made.on(one, "Reshape", made.constant(np.array([-1, size])), shape=(size,))
+def flatten(builder: ProgramBuilder, value: SideValue) -> SideValue:
+    """The value with rows of one axis."""
+    size = prod(value.row_shape)
+    if value.row_shape == (size,):
+        return value
+    return builder.apply(value, "Reshape", builder.constant(np.array([-1, size])), row_shape=(size,))
 
 
-def pieces_of(form: Parts, constant: NDArray[Any]) -> list[NDArray[Any]] | None:
-    """A constant that meets forms side by side, as it meets each of them; None where it is wider than they are."""
-    if np.broadcast_shapes(form.shape, constant.shape) != form.shape:
+def split_constant(value: Concatenation, constant: NDArray[Any]) -> list[NDArray[Any]] | None:
+    """The part of a broadcasting constant that meets each operand; None if the constant would make the rows wider."""
+    if np.broadcast_shapes(value.row_shape, constant.shape) != value.row_shape:
         return None
-    if constant.ndim < -form.axis or constant.shape[form.axis] == 1:
-        return [constant] * len(form.parts)
-    stops = np.cumsum([part.shape[form.axis] for part in form.parts])[:-1]
-    return list(np.split(constant, stops, form.axis))
+    if constant.ndim < -value.axis or constant.shape[value.axis] == 1:
+        return [constant] * len(value.operands)
+    stops = np.cumsum([operand.row_shape[value.axis] for operand in value.operands])[:-1]
+    return list(np.split(constant, stops, value.axis))
 
 
-def reshaped(made: Programs, form: Form, shape: Shape) -> Form | None:
-    """The form's rows in another shape."""
-    target = np.array([-1, *shape])
-    match form:
-        case One():
-            return made.on(form, "Reshape", made.constant(target), shape=shape)
-        case Rows(name, before):
-            return form if before == shape else made.rows(made.emit("pair", "Reshape", [name, made.constant(target)]), shape)
-        case Dot():
-            return Dot(form.user, form.item, shape, form.scaled)
-        case Product(user, item):
-            left, right = (made.on(one, "Reshape", made.constant(target), shape=shape) for one in (user, item))
-            return Product(left, right, shape, form.scaled)
-        case Sum(terms, before) if all(isinstance(term, Known) or prod(term.shape) == prod(before) for term in terms):
-            pieces = [_known_reshaped(term, before, shape) or reshaped(made, term, shape) for term in terms]
-            return None if None in pieces else Sum(tuple(piece for piece in pieces if piece is not None), shape)
-        case Parts(parts):
-            placed = _parts_placed(form, shape)
-            if placed is None:
+def reshape(builder: ProgramBuilder, value: Value, row_shape: RowShape) -> Value | None:
+    """The value with rows of another shape."""
+    target = np.array([-1, *row_shape])  # -1: a program runs for any number of rows
+    match value:
+        case SideValue():
+            return builder.apply(value, "Reshape", builder.constant(target), row_shape=row_shape)
+        case PairValue(name, before):
+            if before == row_shape:
+                return value
+            return builder.pair_value(builder.emit(PAIR, "Reshape", [name, builder.constant(target)]), row_shape)
+        case DotProduct():
+            return DotProduct(value.user, value.item, row_shape, value.weighted)
+        case ElementwiseProduct(user, item):
+            user, item = (builder.apply(side, "Reshape", builder.constant(target), row_shape=row_shape) for side in (user, item))
+            return ElementwiseProduct(user, item, row_shape, value.weighted)
+        # A term that broadcasts has fewer numbers than the sum, and no shape of its own could stand for the reshaped rows.
+        case LinearCombination(terms, before) if all(
+            isinstance(term, Constant) or prod(term.row_shape) == prod(before) for term in terms
+        ):
+            reshaped = [_reshape_constant(term, before, row_shape) or reshape(builder, term, row_shape) for term in terms]
+            return None if None in reshaped else LinearCombination(tuple(term for term in reshaped if term is not None), row_shape)
+        case Concatenation(operands):
+            layout = _concatenated_layout(value, row_shape)
+            if layout is None:
                 return None
-            axis, shapes = placed
-            pieces = [reshaped(made, part, size) for part, size in zip(parts, shapes, strict=True)]
-            return Parts(tuple(as_part(made, piece) for piece in pieces if piece is not None), shape, axis)
+            axis, operand_shapes = layout
+            reshaped = [reshape(builder, operand, shape) for operand, shape in zip(operands, operand_shapes, strict=True)]
+            return Concatenation(
+                tuple(as_operand(builder, operand) for operand in reshaped if operand is not None), row_shape, axis
+            )
         case _:
             return None
 
 
-def _known_reshaped(term: Form, before: Shape, shape: Shape) -> Known | None:
-    return Known(np.broadcast_to(term.row(len(before)), before).reshape(shape)) if isinstance(term, Known) else None
-
-
-def _parts_placed(form: Parts, shape: Shape) -> tuple[int, list[Shape]] | None:
-    """The axis along which reshaped parts stand side by side again, and the shape of each; None where their numbers mix."""
-    if form.axis == -1 and shape[-1:] == form.shape[-1:]:
-        return -1, [(*shape[:-1], part.shape[-1]) for part in form.parts]
-    first = next((at for at, size in enumerate(shape) if size > 1), len(shape) - 1)
-    inner = max(prod(shape[first + 1 :]), 1)
-    sizes = [prod(part.shape) for part in form.parts]
-    if prod(form.shape[: form.axis]) != 1 or not shape or any(size % inner for size in sizes):
+def _reshape_constant(term: Value, before: RowShape, row_shape: RowShape) -> Constant | None:
+    """A constant term of a sum, broadcast to the sum's rows first."""
+    if not isinstance(term, Constant):
         return None
-    return first - len(shape), [(*shape[:first], size // inner, *shape[first + 1 :]) for size in sizes]
+    return Constant(np.broadcast_to(term.row(len(before)), before).reshape(row_shape))
 
 
-def cut(made: Programs, form: Parts, start: int, stop: int) -> Form:
-    """Places start … stop - 1 of the axis along which forms stand side by side."""
-    taken, at = list[Part](), 0
-    for part in form.parts:
-        width = part.shape[form.axis]
-        low, high = max(start - at, 0), min(stop - at, width)
+def _concatenated_layout(value: Concatenation, row_shape: RowShape) -> tuple[int, list[RowShape]] | None:
+    """The axis along which the operands stand side by side again in reshaped rows, and the row shape of each.
+
+    None if the operands' numbers alternate in memory, as those of a concatenation along an inner axis do: no axis separates them.
+    """
+    if value.axis == -1 and row_shape[-1:] == value.row_shape[-1:]:
+        return -1, [(*row_shape[:-1], operand.row_shape[-1]) for operand in value.operands]
+    first_axis = next((axis for axis, size in enumerate(row_shape) if size > 1), len(row_shape) - 1)
+    inner_size = max(prod(row_shape[first_axis + 1 :]), 1)
+    sizes = [prod(operand.row_shape) for operand in value.operands]
+    if prod(value.row_shape[: value.axis]) != 1 or not row_shape or any(size % inner_size for size in sizes):
+        return None
+    return first_axis - len(row_shape), [
+        (*row_shape[:first_axis], size // inner_size, *row_shape[first_axis + 1 :]) for size in sizes
+    ]
+
+
+def slice_concatenation(builder: ProgramBuilder, value: Concatenation, start: int, stop: int) -> Value:
+    """Positions start … stop - 1 of the axis of a concatenation, which is not empty: whole operands are passed on as they are."""
+    operands, operand_start = list[Operand](), 0
+    for operand in value.operands:
+        width = operand.row_shape[value.axis]
+        low, high = max(start - operand_start, 0), min(stop - operand_start, width)
         if low < high:
-            taken.append(_slice(made, part, form.axis, low, high) if (low, high) != (0, width) else part)
-        at += width
-    if len(taken) == 1:
-        return taken[0]
-    return Parts(tuple(taken), _resized(form.shape, form.axis, stop - start), form.axis)
+            operands.append(operand if (low, high) == (0, width) else _slice(builder, operand, value.axis, low, high))
+        operand_start += width
+    if len(operands) == 1:
+        return operands[0]
+    return Concatenation(tuple(operands), _resized(value.row_shape, value.axis, stop - start), value.axis)
 
 
-def _slice(made: Programs, part: Part, axis: int, low: int, high: int) -> Part:
-    shape = _resized(part.shape, axis, high - low)
-    bounds = [made.constant(np.array([number])) for number in (low, high, axis)]
-    match part:
-        case One():
-            return made.on(part, "Slice", *bounds, shape=shape)
-        case Product(user, item):
-            left, right = (made.on(one, "Slice", *bounds, shape=shape) for one in (user, item))
-            return Product(left, right, shape, part.scaled)
-        case Rows(name):
-            return made.rows(made.emit("pair", "Slice", [name, *bounds]), shape)
+def _slice(builder: ProgramBuilder, operand: Operand, axis: int, low: int, high: int) -> Operand:
+    row_shape = _resized(operand.row_shape, axis, high - low)
+    bounds = [builder.constant(np.array([number])) for number in (low, high, axis)]
+    match operand:
+        case SideValue():
+            return builder.apply(operand, "Slice", *bounds, row_shape=row_shape)
+        case ElementwiseProduct(user, item):
+            user, item = (builder.apply(side, "Slice", *bounds, row_shape=row_shape) for side in (user, item))
+            return ElementwiseProduct(user, item, row_shape, operand.weighted)
+        case PairValue(name):
+            return builder.pair_value(builder.emit(PAIR, "Slice", [name, *bounds]), row_shape)
 
 
-def _resized(shape: Shape, axis: int, size: int) -> Shape:
-    return tuple(size if at - len(shape) == axis else each for at, each in enumerate(shape))
+def _resized(row_shape: RowShape, axis: int, size: int) -> RowShape:
+    """The shape with another size along one axis, which is negative."""
+    axis += len(row_shape)
+    return (*row_shape[:axis], size, *row_shape[axis + 1 :])

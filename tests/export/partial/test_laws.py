@@ -1,4 +1,4 @@
-"""The law of partial evaluation, over scorers that nobody wrote: every score stays what it was, or the graph is turned away."""
+"""The law of partial evaluation, over random scorers: every score stays what it was, or the graph is refused."""
 
 import numpy as np
 from hypothesis import HealthCheck, assume, given, note, settings
@@ -7,9 +7,9 @@ from onnx import TensorProto, helper
 
 from recoserve.errors import ExportRefused
 from recoserve_export.partial.evaluate import evaluate
-from recoserve_export.partial.fallback import whole
-from recoserve_export.partial.result import NotApart
-from tests.export.partial.graphs import CONSTANTS, DIM, assert_same_scores, network_of, own_scores, read, table
+from recoserve_export.partial.fallback import fallback
+from recoserve_export.partial.result import NotSeparable
+from tests.export.partial.graphs import CONSTANTS, DIM, assert_same_scores, evaluated, network_of, network_scores, table
 
 
 class Builder:
@@ -25,7 +25,7 @@ class Builder:
         return self.draw(st.sampled_from(list(options)))
 
     def keep(self, op, inputs, shape, outputs=1, **attributes):
-        names = [f"v{len(self.nodes)}_{place}" for place in range(outputs)]
+        names = [f"v{len(self.nodes)}_{index}" for index in range(outputs)]
         self.nodes.append(helper.make_node(op, inputs, names, **attributes))
         self.values += [(name, shape) for name in names] if outputs == 1 else []
         return names if outputs > 1 else names[0]
@@ -43,10 +43,10 @@ class Builder:
         fitting = [value for value in self.values if fits(value[1])] or [self.values[0]]
         return self.pick(fitting[-4:] if self.draw(st.booleans()) else fitting)
 
-    def met(self, op, left, right):
+    def join(self, op, first, second):
         """An operator on two values of one rank, in either order."""
-        pair = [left, right] if self.draw(st.booleans()) else [right, left]
-        return self.keep(op, [name for name, _ in pair], np.broadcast_shapes(left[1], right[1]))
+        pair = [first, second] if self.draw(st.booleans()) else [second, first]
+        return self.keep(op, [name for name, _ in pair], np.broadcast_shapes(first[1], second[1]))
 
 
 def single(build):
@@ -66,14 +66,14 @@ def squared(build):
 
 
 def two(build):
-    left = build.value()
-    right = build.value(lambda shape: len(shape) == len(left[1]) and broadcasts(left[1], shape))
-    if len(right[1]) == len(left[1]) and broadcasts(left[1], right[1]):
-        build.met(build.pick(["Add", "Sub", "Mul", "Mul", "Max", "Min", "Sum"]), left, right)
+    first = build.value()
+    second = build.value(lambda shape: len(shape) == len(first[1]) and broadcasts(first[1], shape))
+    if len(second[1]) == len(first[1]) and broadcasts(first[1], second[1]):
+        build.join(build.pick(["Add", "Sub", "Mul", "Mul", "Max", "Min", "Sum"]), first, second)
 
 
-def broadcasts(left, right):
-    return all(1 in (a, b) or a == b for a, b in zip(left, right, strict=True))
+def broadcasts(shape, other):
+    return all(1 in (a, b) or a == b for a, b in zip(shape, other, strict=True))
 
 
 def ratio(build):
@@ -85,10 +85,10 @@ def ratio(build):
 
 
 def chosen(build):
-    (left, shape), right = build.value(), build.value()
-    if right[1] == shape:
-        build.nodes.append(helper.make_node("Greater", [left, right[0]], [f"more{len(build.nodes)}"]))
-        build.keep("Where", [build.nodes[-1].output[0], right[0], left], shape)
+    (name, shape), (other, other_shape) = build.value(), build.value()
+    if other_shape == shape:
+        build.nodes.append(helper.make_node("Greater", [name, other], [f"more{len(build.nodes)}"]))
+        build.keep("Where", [build.nodes[-1].output[0], other, name], shape)
 
 
 def with_constant(build):
@@ -119,13 +119,13 @@ def beside(build):
     if not first[1]:
         return
     axis = build.draw(st.integers(-len(first[1]), -1))
-    rest = lambda shape: tuple(n for at, n in enumerate(shape) if at - len(shape) != axis)  # noqa: E731
+    without_axis = lambda shape: tuple(n for at, n in enumerate(shape) if at - len(shape) != axis)  # noqa: E731
     others = [
-        build.value(lambda shape: len(shape) == len(first[1]) and rest(shape) == rest(first[1]))
+        build.value(lambda shape: len(shape) == len(first[1]) and without_axis(shape) == without_axis(first[1]))
         for _ in range(build.draw(st.integers(1, 2)))
     ]
     parts = [first, *others]
-    if any(len(shape) != len(first[1]) or rest(shape) != rest(first[1]) for _, shape in parts):
+    if any(len(shape) != len(first[1]) or without_axis(shape) != without_axis(first[1]) for _, shape in parts):
         return
     total = sum(shape[axis] for _, shape in parts)
     shape = tuple(total if at - len(first[1]) == axis else n for at, n in enumerate(first[1]))
@@ -163,12 +163,14 @@ def reduced(build):
     name, shape = build.value(lambda shape: len(shape) > 0)
     if not shape:
         return
-    places = build.draw(st.sets(st.integers(-len(shape), -1), min_size=1, max_size=len(shape)))
-    axes = [at if build.draw(st.booleans()) else at + len(shape) + 1 for at in places]
+    negative_axes = build.draw(st.sets(st.integers(-len(shape), -1), min_size=1, max_size=len(shape)))
+    axes = [at if build.draw(st.booleans()) else at + len(shape) + 1 for at in negative_axes]
     keep = build.draw(st.booleans())
-    left = tuple(1 if at - len(shape) in places else n for at, n in enumerate(shape) if keep or at - len(shape) not in places)
+    reduced_shape = tuple(
+        1 if at - len(shape) in negative_axes else n for at, n in enumerate(shape) if keep or at - len(shape) not in negative_axes
+    )
     op = build.pick(["ReduceSum", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceL2"])
-    build.keep(op, [name, build.constant(np.array(axes))], left, keepdims=int(keep))
+    build.keep(op, [name, build.constant(np.array(axes))], reduced_shape, keepdims=int(keep))
 
 
 def reshaped(build):
@@ -176,7 +178,7 @@ def reshaped(build):
     size = int(np.prod(shape))
     options = [[-1, size], [-1, 1, size], [0, size], [0, -1], [-1, size, 1]] + ([[-1]] if size == 1 else [])
     options += [[-1, 2, size // 2], [0, size // 2, 2]] if size % 2 == 0 else []
-    options = [each for each in options if 0 not in each[1:]]
+    options = [target for target in options if 0 not in target[1:]]
     target = build.pick(options)
     build.keep("Reshape", [name, build.constant(np.array(target))], tuple(size if n == -1 else n for n in target[1:]))
 
@@ -188,13 +190,13 @@ def by_count(build):
     build.values.pop()
     size = int(np.prod(shape))
     if build.draw(st.booleans()):
-        target, op, found = [1, size], "Reshape", (1, size)
+        target, op, result_shape = [1, size], "Reshape", (1, size)
     else:
         wide = tuple(3 if n == 1 else n for n in shape)
-        target, op, found = [*wide], "Expand", wide
-    whole_shape = build.keep("Concat", [count, build.constant(np.array(target, np.int64))], None, axis=0)
+        target, op, result_shape = [*wide], "Expand", wide
+    batch_shape = build.keep("Concat", [count, build.constant(np.array(target, np.int64))], None, axis=0)
     build.values.pop()
-    build.keep(op, [name, whole_shape], found)
+    build.keep(op, [name, batch_shape], result_shape)
 
 
 def filled(build):
@@ -253,14 +255,14 @@ def split(build):
     first = build.draw(st.integers(1, shape[at] - 1))
     sizes = [first, shape[at] - first]
     names = build.keep("Split", [name, build.constant(np.array(sizes))], None, outputs=2, axis=at + 1)
-    build.values += [(each, (*shape[:at], n, *shape[at + 1 :])) for each, n in zip(names, sizes, strict=True)]
+    build.values += [(output, (*shape[:at], n, *shape[at + 1 :])) for output, n in zip(names, sizes, strict=True)]
 
 
 def normed(build):
     name, shape = build.value(lambda shape: len(shape) == 1)
     if len(shape) == 1:
         gamma, beta, mean, variance = (build.numbers(*shape) for _ in range(4))
-        build.keep("BatchNormalization", [name, *(build.constant(each) for each in (gamma, beta, mean, variance + 2))], shape)
+        build.keep("BatchNormalization", [name, *(build.constant(array) for array in (gamma, beta, mean, variance + 2))], shape)
 
 
 def layer_normed(build):
@@ -282,17 +284,17 @@ def softened(build):
 
 
 def rows_by_columns(build):
-    (left, shape), (right, other) = build.value(lambda shape: len(shape) == 1), build.value(lambda shape: len(shape) == 1)
+    (first, shape), (second, other) = build.value(lambda shape: len(shape) == 1), build.value(lambda shape: len(shape) == 1)
     if len(shape) == len(other) == 1 and shape == other:
-        row = build.keep("Unsqueeze", [left, build.constant(np.array([1]))], (1, *shape))
-        column = build.keep("Unsqueeze", [right, build.constant(np.array([2]))], (*shape, 1))
+        row = build.keep("Unsqueeze", [first, build.constant(np.array([1]))], (1, *shape))
+        column = build.keep("Unsqueeze", [second, build.constant(np.array([2]))], (*shape, 1))
         build.keep("MatMul", [row, column], (1, 1))
 
 
 def contracted(build):
-    (left, shape), (right, other) = build.value(lambda shape: len(shape) == 1), build.value(lambda shape: len(shape) == 1)
+    (first, shape), (second, other) = build.value(lambda shape: len(shape) == 1), build.value(lambda shape: len(shape) == 1)
     if len(shape) == len(other) == 1 and shape == other:
-        build.keep("Einsum", [left, right], (), equation="bd,bd->b")
+        build.keep("Einsum", [first, second], (), equation="bd,bd->b")
 
 
 def looked_up(build):
@@ -352,12 +354,12 @@ def scorers(draw):
     numbers += [build.keep("ReduceSum", [draw(st.sampled_from(joined)), "last"], (1,))] if draw(st.booleans()) else []
     score = build.keep("Sum", numbers, (1,))
     for _ in range(draw(st.integers(0, 3))):
-        score = ending(build, score)
+        score = output_activation(build, score)
     note("\n".join(helper.printable_node(node) for node in build.nodes))
     return network_of(build.nodes, build.constants, score)
 
 
-def ending(build, name):
+def output_activation(build, name):
     op = build.pick(["Sigmoid", "Tanh", "Add", "Mul", "Sub", "Div", "Clip", "HardSigmoid", "Relu", "Elu", "Squeeze", "Neg", "From"])
     shape = (1,)
     if op in ("Add", "Mul", "Sub", "Div"):
@@ -376,21 +378,21 @@ LAW = settings(max_examples=100, suppress_health_check=list(HealthCheck))
 
 @LAW
 @given(scorers())
-def test_a_scorer_that_is_taken_apart_keeps_every_score(network):
-    assume(np.isfinite(own_scores(network)).all())
+def test_partial_evaluation_keeps_every_score(network):
+    assume(np.isfinite(network_scores(network)).all())
     try:
-        found = read(network, evaluate)
-    except (NotApart, ExportRefused):
+        result = evaluated(network, evaluate)
+    except (NotSeparable, ExportRefused):
         return
-    assert_same_scores(network, found)
+    assert_same_scores(network, result)
 
 
 @settings(LAW, max_examples=30)
 @given(scorers())
-def test_a_scorer_that_is_run_whole_keeps_every_score(network):
-    assume(np.isfinite(own_scores(network)).all())
+def test_the_fallback_keeps_every_score(network):
+    assume(np.isfinite(network_scores(network)).all())
     try:
-        found = read(network, whole)
+        result = evaluated(network, fallback)
     except ExportRefused:
         return
-    assert_same_scores(network, found)
+    assert_same_scores(network, result)

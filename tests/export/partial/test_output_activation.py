@@ -1,15 +1,15 @@
-"""What stands last in a scorer: steps that change no order go behind the ranking, all others stay in front of it."""
+"""The last operators of a scorer: those that change no order run after the ranking, all others before it."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recoserve_export.graph.monotone_tail import FUNCTIONS, Step, finish, written
-from recoserve_export.partial.result import Vectors
-from tests.export.partial.graphs import apart, pair_operators
+from recoserve_export.graph import monotone_tail, operators
+from recoserve_export.graph.monotone_tail import TailStep, written
+from tests.export.partial.graphs import DOT, is_dot_product, is_plain, pair_operators, split
 
-DOT = "p = Mul (u, i)\n d = ReduceSum <keepdims = 1> (p, last)\n"
+INCREASING = sorted(operators.names(lambda row: row.increasing is not None))
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,10 @@ DOT = "p = Mul (u, i)\n d = ReduceSum <keepdims = 1> (p, last)\n"
     ],
 )
 def test_strictly_increasing_steps_go_behind_the_ranking(body, tail):
-    found = apart(DOT + body, none=np.float32(0), single=np.float32(1))
+    result = split(DOT + body, none=np.float32(0), single=np.float32(1))
 
-    assert written(found.tail, "x") == tail
-    assert isinstance(found.score, Vectors)
-    assert found.score.plain
+    assert written(result.tail, "x") == tail
+    assert is_plain(result)
 
 
 @pytest.mark.parametrize(
@@ -54,35 +53,38 @@ def test_strictly_increasing_steps_go_behind_the_ranking(body, tail):
     ],
 )
 def test_steps_that_may_change_the_order_stay_in_front_of_it(body):
-    found = apart(DOT + "s = Tanh (d)\n" + body, none=np.float32(0), low=np.float32(-0.1), high=np.float32(0.1))
+    result = split(DOT + "s = Tanh (d)\n" + body, none=np.float32(0), low=np.float32(-0.1), high=np.float32(0.1))
 
-    assert found.tail == ()
-    assert isinstance(found.score, str)
+    assert result.tail == ()
+    assert isinstance(result.score, str)
 
 
 @pytest.mark.parametrize("body", ["score = Mul (d, minus)", "score = Sub (half, d)", "score = Div (d, minus)"])
 def test_a_factor_that_turns_the_order_round_goes_into_the_vectors(body):
-    found = apart(DOT + body)
+    result = split(DOT + body)
 
-    assert isinstance(found.score, Vectors)
-    assert not found.score.plain
-
-
-def test_a_constant_left_over_goes_behind_the_ranking():
-    found = apart(DOT + "s = Tanh (d)\n score = Sub (half, s)")
-
-    assert written(found.tail, "x") == "(x +0.5)"
-    assert pair_operators(found) == ["Gemm", "Tanh", "Mul"]
+    assert is_dot_product(result)
+    assert not is_plain(result)
 
 
-def test_whole_numbers_have_no_ending():
+def test_a_constant_term_of_the_score_goes_behind_the_ranking():
+    result = split(DOT + "s = Tanh (d)\n score = Sub (half, s)")
+
+    assert written(result.tail, "x") == "(x +0.5)"
+    assert pair_operators(result) == ["Gemm", "Tanh", "Mul"]
+
+
+def test_integers_have_no_tail():
     body = "h = Mul (user, item)\n score = Div (h, two)"
 
-    assert apart(body, two=np.array(2)).tail == ()
+    assert split(body, two=np.array(2)).tail == ()
 
 
-@given(st.sampled_from(sorted(FUNCTIONS)), st.lists(st.floats(-700, 700), min_size=2, max_size=50))
+@given(
+    st.sampled_from(sorted(operators.names(lambda row: row.increasing is not None))),
+    st.lists(st.floats(-700, 700), min_size=2, max_size=50),
+)
 def test_no_function_behind_the_ranking_changes_an_order(name, values):
     values = np.sort(np.array(values))
 
-    assert (np.diff(finish((Step(name), Step("Mul", 3.0), Step("Add", -1.0)), values)) >= 0).all()
+    assert (np.diff(monotone_tail.apply((TailStep(name), TailStep("Mul", 3.0), TailStep("Add", -1.0)), values)) >= 0).all()

@@ -1,0 +1,26 @@
+"""Addition, subtraction and negation: sums stay sums."""
+
+from recoserve_export.partial import algebra
+from recoserve_export.partial.rules.call import OperatorCall, Rewrite, rule
+
+
+@rule("Add", "Sum")
+def add(call: OperatorCall) -> Rewrite:
+    """`(u + i) + v = (u + v) + i`: a bias, a residual connection, or two layers added up. Condition: floats."""
+    values = [value for value in call.inputs if value is not None]
+    return algebra.add(call.builder, values, call.row_shape) if call.is_float else None
+
+
+@rule("Sub")
+def subtract(call: OperatorCall) -> Rewrite:
+    """`x - y = x + (-1) * y`, whose terms are combined as for Add. Condition: floats, and y's form can be scaled."""
+    left, right = call.inputs
+    negated = algebra.scale(call.builder, right, call.scalar(-1)) if call.is_float and right is not None else None
+    return algebra.add(call.builder, [left, negated], call.row_shape) if left is not None and negated is not None else None
+
+
+@rule("Neg")
+def negate(call: OperatorCall) -> Rewrite:
+    """`-(u + i) = (-1) * u + (-1) * i`. Condition: floats, and the input's form can be scaled."""
+    (value,) = call.inputs
+    return algebra.scale(call.builder, value, call.scalar(-1)) if call.is_float and value is not None else None
