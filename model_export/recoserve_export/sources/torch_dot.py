@@ -1,51 +1,55 @@
 """Whether a module is plainly two Embeddings and one dot product: then its tables are read, at any size, without a graph."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 
 from recoserve.errors import ExportRefused
-from recoserve_export.graph.dot_score import DotSource, Table, check_tables, check_widths, recognise
+from recoserve_export.graph.dot_score import DotSource, EmbeddingTable, check_tables, check_widths, recognise
 from recoserve_export.sources.tables import float_table
-from recoserve_export.sources.torch_call import Call
+from recoserve_export.sources.torch_call import ForwardCall
 
 
-def check_parts(torch: Any, model: Any) -> None:
+def check_weights(torch: Any, model: Any) -> None:
     """Raise ExportRefused for weights that are too coarse to compare, and for tables that change on lookup."""
-    for name, part in model.named_modules():
-        if getattr(part, "max_norm", None) is not None:
+    for name, module in model.named_modules():
+        if getattr(module, "max_norm", None) is not None:
             raise ExportRefused(f"embedding {name!r} has max_norm, which changes rows on lookup: renormalise, and set it to None")
     for name, weight in model.named_parameters():
         if weight.is_floating_point() and weight.dtype not in (torch.float32, torch.float64):
             raise ExportRefused(f"{name!r} is {weight.dtype}, too coarse for a parity check: export model.float()")
 
 
-def two_widths(torch: Any, model: Any) -> str | None:
-    """What is wrong with the module's Embeddings, if they are two of different widths and it is meant to multiply them."""
-    tables = _embeddings(torch, model)
-    if len(tables) != 2:
+def width_mismatch(torch: Any, model: Any) -> str | None:
+    """A sentence on the widths of the module's Embeddings, where they are two of different widths; None otherwise."""
+    embeddings = _embeddings(torch, model)
+    if len(embeddings) != 2:
         return None
-    (first, one), (second, other) = sorted(tables.items(), key=lambda entry: "user" not in entry[0].lower())
+    (user_name, user), (item_name, item) = sorted(embeddings.items(), key=lambda entry: "user" not in entry[0].lower())
     try:
-        check_widths(("user", first, one.embedding_dim), ("item", second, other.embedding_dim))
+        check_widths(("user", user_name, user.embedding_dim), ("item", item_name, item.embedding_dim))
     except ExportRefused as refusal:
         return str(refusal)
     return None
 
 
-def read(call: Call, name: str, digest: str | None) -> DotSource | None:
-    """The module as two tables, where a closed form of them explains its score; raises ExportRefused for tables unfit to serve."""
-    tables = _embeddings(call.torch, call.model)
-    if set(call.inputs) != {call.user, call.item} or len(tables) != 2 or len({part.embedding_dim for part in tables.values()}) != 1:
+def read(call: ForwardCall, name: str, digest: str | None) -> DotSource | None:
+    """The module as two tables, where a closed formula of them explains its score; None for every other module.
+
+    Raises ExportRefused for tables that can't be served.
+    """
+    embeddings = _embeddings(call.torch, call.model)
+    widths = {embedding.embedding_dim for embedding in embeddings.values()}
+    if set(call.inputs) != {call.user, call.item} or len(embeddings) != 2 or len(widths) != 1:
         return None
-    sides = _assign(tables, call)
+    sides = _embeddings_of_sides(embeddings, call)
     if sides is None:
         return None
-    users, items = (_table(tables, side) for side in sides)
+    users, items = (_table(side, embeddings[side]) for side in sides)
     check_tables(users, items)
-    found = DotSource(
+    source = DotSource(
         framework="torch",
         versions={"torch": call.torch.__version__},
         name=name,
@@ -55,45 +59,47 @@ def read(call: Call, name: str, digest: str | None) -> DotSource | None:
         digest=digest,
     )
     try:
-        recognise(found)
+        recognise(source)
     except ExportRefused:
         return None
-    return found
+    return source
 
 
 def _embeddings(torch: Any, model: Any) -> dict[str, Any]:
-    return {name: part for name, part in model.named_modules() if isinstance(part, torch.nn.Embedding)}
+    return {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Embedding)}
 
 
-def _assign(tables: dict[str, Any], call: Call) -> tuple[str, str] | None:
-    """Which Embedding is looked up with the user's rows and which with the item's, seen in one run of the model."""
-    if min(part.num_embeddings for part in tables.values()) < 2:
+def _embeddings_of_sides(embeddings: Mapping[str, Any], call: ForwardCall) -> tuple[str, str] | None:
+    """The names of the Embeddings that are looked up with the user's and with the item's rows; None where that isn't one each."""
+    # Neither their names nor their order in the module tell. So forward runs once, on rows that differ between the sides, and each
+    # Embedding is watched for the rows that it is given.
+    if min(embedding.num_embeddings for embedding in embeddings.values()) < 2:
         return None
     rows = {"user": np.array([0, 1, 1]), "item": np.array([1, 0, 1])}
-    seen: dict[str, str] = {}
+    name_by_side: dict[str, str] = {}
 
     def watch(name: str) -> Callable[..., None]:
-        def note(_module: Any, arguments: tuple[Any, ...]) -> None:
+        def note_side(_module: Any, arguments: tuple[Any, ...]) -> None:
             looked_up = arguments[0].detach().cpu().numpy().reshape(-1)
-            seen.update({side: name for side, expected in rows.items() if np.array_equal(looked_up, expected)})
+            name_by_side.update({side: name for side, side_rows in rows.items() if np.array_equal(looked_up, side_rows)})
 
-        return note
+        return note_side
 
     with ExitStack() as stack:
-        for name, part in tables.items():
-            stack.enter_context(_hooked(part, watch(name)))
+        for name, embedding in embeddings.items():
+            stack.enter_context(_hooked(embedding, watch(name)))
         call.scores({call.user: rows["user"], call.item: rows["item"]})
-    return (seen["user"], seen["item"]) if len(set(seen.values())) == 2 else None
+    return (name_by_side["user"], name_by_side["item"]) if len(set(name_by_side.values())) == 2 else None
 
 
 @contextmanager
-def _hooked(part: Any, hook: Callable[..., None]) -> Iterator[None]:
-    handle = part.register_forward_pre_hook(hook)
+def _hooked(module: Any, hook: Callable[..., None]) -> Iterator[None]:
+    handle = module.register_forward_pre_hook(hook)
     try:
         yield
     finally:
         handle.remove()
 
 
-def _table(tables: dict[str, Any], name: str) -> Table:
-    return float_table(name, tables[name].weight.detach().cpu().numpy())
+def _table(name: str, embedding: Any) -> EmbeddingTable:
+    return float_table(name, embedding.weight.detach().cpu().numpy())
