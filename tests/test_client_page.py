@@ -1,4 +1,4 @@
-"""docs/client.md and the README's lines for the client: run as they stand, against a real demo service."""
+"""The programs of docs/client.md and of the README, run unchanged against a demo service."""
 
 import re
 import subprocess
@@ -21,25 +21,25 @@ def demo():
         yield server
 
 
-def ran(program, demo):
-    """What a program prints, its service the demo."""
+def output(program, demo):
+    """What a program prints when its service is the demo."""
     program = program.replace("http://127.0.0.1:8000", demo.url)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert process.returncode == 0, process.stderr[-3000:]
+    return process.stdout
 
 
-def test_the_page_prints_what_it_says(demo):
+def test_the_programs_of_the_page_print_what_it_says(demo):
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    said = re.findall(r"^prints\n\n```text\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
+    outputs = re.findall(r"^prints\n\n```text\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
 
-    assert len(blocks) == len(said) == 5
-    assert "".join(said) == ran("\n".join(blocks), demo)
+    assert len(blocks) == len(outputs) == 5
+    assert "".join(outputs) == output("\n".join(blocks), demo)
 
 
-def test_the_readmes_lines_print_three_books(demo):
-    (program,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "recoserve.client" in block]
-    lines = ran(program, demo).splitlines()
+def test_the_readmes_program_prints_three_books(demo):
+    (program,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "Client(" in block]
+    lines = output(program, demo).splitlines()
 
     assert len(lines) == 3
     assert all(re.match(r"0\.\d\d \{'title': ", line) for line in lines)
@@ -48,9 +48,9 @@ def test_the_readmes_lines_print_three_books(demo):
 def test_every_method_and_error_is_on_the_page():
     from recoserve.client import Client, errors
 
-    methods = [name for name in vars(Client) if not name.startswith("_") and name != "ask"]
+    methods = [name for name in vars(Client) if not name.startswith("_") and name != "send"]
     assert len(methods) > 10
     for name in methods:
         assert f"`{name}(" in PAGE or f"client.{name}(" in PAGE, name
-    for kind in (errors.ServiceProblem, errors.UnexpectedAnswer, errors.ConnectionFailed, errors.TimedOut):
-        assert f"| `{kind.__name__}` |" in PAGE
+    for error in (errors.ServiceProblem, errors.UnexpectedResponse, errors.ConnectionFailed, errors.TimedOut):
+        assert f"| `{error.__name__}` |" in PAGE

@@ -1,4 +1,4 @@
-"""A small HTTP server that answers what it is told to, for what a real service does seldom."""
+"""A small HTTP server that sends scripted responses, for what a real service does seldom."""
 
 import json
 import threading
@@ -8,11 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
 MODEL = {"name": "films", "version": "1"}
-ANSWER = {"user_id": 42, "items": [{"item_id": 7, "score": 0.5}], "model": MODEL}
+RESPONSE = {"user_id": 42, "items": [{"item_id": 7, "score": 0.5}], "model": MODEL}
 
 
-class Say(NamedTuple):
-    """One reply: after `delay` seconds, the head, then the body, `pause` seconds before each of its bytes if that is above 0."""
+class Script(NamedTuple):
+    """One response: after `delay` seconds the head, then the body, with `pause` seconds before each of its bytes."""
 
     status: int
     body: str
@@ -22,11 +22,12 @@ class Say(NamedTuple):
     pause: float = 0.0
 
 
-CUT = "close the connection without a word"
+CUT = "close the connection without a response"
 
 
-def answering(document=ANSWER, **how):
-    return Say(200, json.dumps(document), **how)
+def success(document=RESPONSE, **options):
+    """A response of status 200 with a JSON body."""
+    return Script(200, json.dumps(document), **options)
 
 
 def problem(slug, status, headers=None, **members):
@@ -35,16 +36,16 @@ def problem(slug, status, headers=None, **members):
         "type": f"/problems/{slug}",
         "title": slug,
         "status": status,
-        "detail": "as told",
+        "detail": "as scripted",
         "instance": "/requests/r1",
         "request_id": "r1",
         **members,
     }
-    return Say(status, json.dumps(document), headers, "application/problem+json")
+    return Script(status, json.dumps(document), headers, "application/problem+json")
 
 
-class Asked(NamedTuple):
-    """One request as it came."""
+class ReceivedRequest(NamedTuple):
+    """One request as it arrived."""
 
     method: str
     path: str
@@ -52,22 +53,23 @@ class Asked(NamedTuple):
     body: dict | None
 
 
-class Scripted:
-    """Its address, the requests that came, and how many connections they came over. The last reply is given again and again."""
+class ScriptedServer:
+    """The server's address, the requests that arrived, and the number of connections that they came by."""
 
-    def __init__(self, replies):
-        self.asked = []
+    def __init__(self, scripts):
+        self.requests = []
         self.connections = 0
-        self._replies = list(replies)
+        self._scripts = list(scripts)
 
-    def next_reply(self):
-        return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+    def next_script(self):
+        """The next response; the last one again and again."""
+        return self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
 
 
 @contextmanager
-def scripted(*replies):
-    """Serve the replies, one for each request, on a free port."""
-    state = Scripted(replies)
+def scripted(*scripts):
+    """Serve the scripted responses on a free port, one for each request."""
+    state = ScriptedServer(scripts)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -80,25 +82,25 @@ def scripted(*replies):
         def do_GET(self):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            state.asked.append(Asked(self.command, self.path, headers, json.loads(body) if body else None))
-            reply = state.next_reply()
-            if reply == CUT:
+            state.requests.append(ReceivedRequest(self.command, self.path, headers, json.loads(body) if body else None))
+            script = state.next_script()
+            if script == CUT:
                 self.close_connection = True
             else:
-                self.say(reply)
+                self.respond(script)
 
         do_POST = do_GET  # noqa: N815  # the name that http.server looks for
 
-        def say(self, reply):
-            time.sleep(reply.delay)
-            self.send_response(reply.status)
-            own = {"Content-Type": reply.content_type, "Content-Length": len(reply.body)}
-            for name, value in {**own, **(reply.headers or {})}.items():
+        def respond(self, script):
+            time.sleep(script.delay)
+            self.send_response(script.status)
+            headers = {"Content-Type": script.content_type, "Content-Length": len(script.body), **(script.headers or {})}
+            for name, value in headers.items():
                 self.send_header(name, str(value))
             self.end_headers()
-            for piece in reply.body if reply.pause else [reply.body]:
-                time.sleep(reply.pause)
-                self.wfile.write(piece.encode())
+            for text in script.body if script.pause else [script.body]:
+                time.sleep(script.pause)
+                self.wfile.write(text.encode())
 
         def log_message(self, *_):
             pass
@@ -107,7 +109,7 @@ def scripted(*replies):
         block_on_close = False
 
         def handle_error(self, *_):
-            """A caller that left before its answer is what some tests are about."""
+            """Print nothing: in some tests the client disconnects before the response."""
 
     server = Server(("127.0.0.1", 0), Handler)
     state.url = f"http://127.0.0.1:{server.server_port}"

@@ -1,6 +1,6 @@
-"""The service from a Python program: one method for each endpoint, answers and problems as types."""
+"""The service from a Python program: one method for each endpoint, responses and problems as types."""
 
-from recoserve.client.calls import Cell, Clauses, Filter, Id, Ids
+from recoserve.client.calls import Cell, ColumnFilter, Filter, Id, Ids
 from recoserve.client.client import AsyncClient, Client
 from recoserve.client.errors import (
     BodyTooLarge,
@@ -21,7 +21,7 @@ from recoserve.client.errors import (
     ServiceProblem,
     TimedOut,
     Unauthorized,
-    UnexpectedAnswer,
+    UnexpectedResponse,
     UnknownId,
     UnknownModel,
     UnsupportedMediaType,
@@ -32,9 +32,9 @@ __all__ = [
     "BodyTooLarge",
     "BundleInvalid",
     "Cell",
-    "Clauses",
     "Client",
     "ClientError",
+    "ColumnFilter",
     "ConnectionFailed",
     "DeadlineExceeded",
     "Filter",
@@ -53,7 +53,7 @@ __all__ = [
     "ServiceProblem",
     "TimedOut",
     "Unauthorized",
-    "UnexpectedAnswer",
+    "UnexpectedResponse",
     "UnknownId",
     "UnknownModel",
     "UnsupportedMediaType",

@@ -1,7 +1,7 @@
-"""What each endpoint takes: its fields by their names on the wire. What is None is left out, and the service's default holds.
+"""What each endpoint takes and returns: a function for each builds the call that a client sends.
 
-Lists may be any iterable, NumPy arrays and sets included. `timeout`: seconds for this call, in place of the client's.
-`request_id`: 1 to 128 characters of A-Za-z0-9._-, found again in the service's log and in errors.
+Fields have their names on the wire. A field that is None is not sent, so that the service's own default holds. Lists may be any
+iterable, NumPy arrays and sets included.
 """
 
 import re
@@ -11,10 +11,9 @@ from functools import partial
 from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar
 
 import orjson
-from pydantic import BaseModel
 
 from recoserve.client.errors import ClientError, ConnectionFailed, NotReady, Overloaded
-from recoserve.client.reply import Reply, require_success, understood
+from recoserve.client.responses import HttpResponse, ResponseModel, parse_response, require_success
 from recoserve.web.schemas import (
     BatchResponse,
     ExplainResponse,
@@ -30,8 +29,9 @@ from recoserve.web.schemas import (
 Id: TypeAlias = int | str
 Ids: TypeAlias = Iterable[int | str]
 Cell: TypeAlias = str | int | float | bool
-Clauses = TypedDict(
-    "Clauses",
+# What an item's values in one column must be. In this form, since `in` can't be the name of a class's attribute.
+ColumnFilter = TypedDict(
+    "ColumnFilter",
     {
         "any": Iterable[Cell],
         "all": Iterable[Cell],
@@ -43,33 +43,39 @@ Clauses = TypedDict(
     },
     total=False,
 )
-Filter: TypeAlias = Mapping[str, Clauses]
+Filter: TypeAlias = Mapping[str, ColumnFilter]
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
-Answer = TypeVar("Answer")
-Schema = TypeVar("Schema", bound=BaseModel)
+Parsed = TypeVar("Parsed")  # what a call's response is parsed into
 
 
 @dataclass(frozen=True)
-class Call(Generic[Answer]):
-    """One request and how its reply is read; `body` None is a GET. Raises ValueError for a request id that none could be."""
+class ApiCall(Generic[Parsed]):
+    """A request, how its response is parsed, and which errors another attempt may help with.
+
+    `body`: None for a GET. `timeout`: seconds, or None for the client's. Raises ValueError for a request id that the service would
+    not take.
+    """
 
     path: str
-    read: Callable[[Reply], Answer]
+    read: Callable[[HttpResponse], Parsed]
     body: bytes | None = None
     query: Mapping[str, str] | None = None
     timeout: float | None = None
     request_id: str | None = None
+    # After a cut connection nobody knows whether the service has run the request. Every endpoint only reads, so that a second run
+    # does no harm.
     retried: tuple[type[ClientError], ...] = (Overloaded, NotReady, ConnectionFailed)
 
     def __post_init__(self) -> None:
+        # The service replaces an id of any other form by its own, and the caller's would be found nowhere.
         if self.request_id is not None and not REQUEST_ID.fullmatch(self.request_id):
             raise ValueError("request_id must be 1 to 128 characters of A-Za-z0-9._-")
 
     @property
     def headers(self) -> dict[str, str]:
-        """Those of this call alone."""
+        """The headers of this call, beside those that the client sends with every call."""
         content = {} if self.body is None else {"Content-Type": "application/json"}
         return content if self.request_id is None else {**content, "X-Request-ID": self.request_id}
 
@@ -88,8 +94,40 @@ def recommend(
     model: str | None = None,
     timeout: float | None = None,
     request_id: str | None = None,
-) -> Call[RecommendResponse]:
-    """One user's items, best first: `POST /recommend`."""
+) -> ApiCall[RecommendResponse]:
+    """Recommend items to a user: `POST /recommend`.
+
+    Parameters
+    ----------
+    user_id : int or str
+    k : int, optional
+        How many items; 10 where left out.
+    exclude_item_ids : iterable of int or str, optional
+        Items that are not recommended.
+    exclude_seen : bool, optional
+        Leave out the user's own interactions.
+    candidate_item_ids : iterable of int or str, optional
+        Rank these items alone.
+    filter : mapping of str to ColumnFilter, optional
+        What an item's columns must hold: ``{"genres": {"any": ["Comedy"]}, "year": {"gte": 1990}}``.
+    diversity : float, optional
+        From 0, the plain top k, to 1: items less and less alike.
+    include : iterable of str, optional
+        ``"metadata"`` and ``"explanation"``, to be added to each item.
+    fallback : str, optional
+        ``"popular"``: the most popular items for a user that the bundle doesn't know, who is an error otherwise.
+    model : str, optional
+        Which of the service's models to use; its default model where left out.
+    timeout : float, optional
+        Seconds for this call, retries and pauses included, instead of the client's.
+    request_id : str, optional
+        1 to 128 characters of A-Za-z0-9._-, to find the request in the service's log and in errors.
+
+    Returns
+    -------
+    RecommendResponse
+        ``items``, best first, each with ``item_id`` and ``score``; fewer than ``k`` where no more are left.
+    """
     return _post("/recommend", RecommendResponse, **locals())
 
 
@@ -108,8 +146,29 @@ def recommend_batch(
     model: str | None = None,
     timeout: float | None = None,
     request_id: str | None = None,
-) -> Call[BatchResponse]:
-    """Many users' items in one call, in the order asked; unknown users in `missing_user_ids`: `POST /recommend/batch`."""
+) -> ApiCall[BatchResponse]:
+    """Recommend items to many users in one call: `POST /recommend/batch`.
+
+    Parameters
+    ----------
+    user_ids : iterable of int or str
+    k, exclude_item_ids, exclude_seen, candidate_item_ids, filter, diversity, include, fallback : optional
+        The options of `recommend`, for every user.
+    strict : bool, optional
+        An unknown user fails the call, instead of being listed in ``missing_user_ids``.
+    model : str, optional
+        Which of the service's models to use; its default model where left out.
+    timeout : float, optional
+        Seconds for this call, retries and pauses included, instead of the client's.
+    request_id : str, optional
+        1 to 128 characters of A-Za-z0-9._-, to find the request in the service's log and in errors.
+
+    Returns
+    -------
+    BatchResponse
+        ``results``, one for each known user in the order of ``user_ids``, each with ``user_id`` and ``items``, best first;
+        ``missing_user_ids``.
+    """
     return _post("/recommend/batch", BatchResponse, **locals())
 
 
@@ -129,8 +188,35 @@ def recommend_history(
     model: str | None = None,
     timeout: float | None = None,
     request_id: str | None = None,
-) -> Call[HistoryResponse]:
-    """The items of somebody without a row, from items liked and disliked or from a vector: `POST /recommend/history`."""
+) -> ApiCall[HistoryResponse]:
+    """Recommend items to somebody whom the model wasn't trained on: `POST /recommend/history`.
+
+    Either ``item_ids`` or ``vector`` must be given.
+
+    Parameters
+    ----------
+    item_ids, negative_item_ids : iterable of int or str, optional
+        Items that the person liked and disliked.
+    weights : iterable of float, optional
+        One for each of ``item_ids``.
+    vector : iterable of float, optional
+        The person's vector, of the model's dimension.
+    exclude_seen : bool, optional
+        Leave out the items of the history; True where left out.
+    k, exclude_item_ids, candidate_item_ids, filter, diversity, include : optional
+        The options of `recommend`.
+    model : str, optional
+        Which of the service's models to use; its default model where left out.
+    timeout : float, optional
+        Seconds for this call, retries and pauses included, instead of the client's.
+    request_id : str, optional
+        1 to 128 characters of A-Za-z0-9._-, to find the request in the service's log and in errors.
+
+    Returns
+    -------
+    HistoryResponse
+        ``items``, best first, each with ``item_id`` and ``score``.
+    """
     return _post("/recommend/history", HistoryResponse, **locals())
 
 
@@ -145,22 +231,75 @@ def similar_items(
     model: str | None = None,
     timeout: float | None = None,
     request_id: str | None = None,
-) -> Call[SimilarItemsResponse]:
-    """The items nearest to one of them by cosine, itself left out: `POST /similar/items`."""
+) -> ApiCall[SimilarItemsResponse]:
+    """Find the items of largest cosine to an item: `POST /similar/items`.
+
+    Parameters
+    ----------
+    item_id : int or str
+    k, exclude_item_ids, candidate_item_ids, filter, include : optional
+        The options of `recommend`.
+    model : str, optional
+        Which of the service's models to use; its default model where left out.
+    timeout : float, optional
+        Seconds for this call, retries and pauses included, instead of the client's.
+    request_id : str, optional
+        1 to 128 characters of A-Za-z0-9._-, to find the request in the service's log and in errors.
+
+    Returns
+    -------
+    SimilarItemsResponse
+        ``items``, nearest first and without the item itself, each with ``item_id`` and ``score``, the cosine.
+    """
     return _post("/similar/items", SimilarItemsResponse, **locals())
 
 
 def similar_users(
     user_id: Id, *, k: int | None = None, model: str | None = None, timeout: float | None = None, request_id: str | None = None
-) -> Call[SimilarUsersResponse]:
-    """The users nearest to one of them by cosine, itself left out: `POST /similar/users`."""
+) -> ApiCall[SimilarUsersResponse]:
+    """Find the users of largest cosine to a user: `POST /similar/users`.
+
+    Parameters
+    ----------
+    user_id : int or str
+    k : int, optional
+        How many users; 10 where left out.
+    model : str, optional
+        Which of the service's models to use; its default model where left out.
+    timeout : float, optional
+        Seconds for this call, retries and pauses included, instead of the client's.
+    request_id : str, optional
+        1 to 128 characters of A-Za-z0-9._-, to find the request in the service's log and in errors.
+
+    Returns
+    -------
+    SimilarUsersResponse
+        ``users``, nearest first and without the user, each with ``user_id`` and ``score``, the cosine.
+    """
     return _post("/similar/users", SimilarUsersResponse, **locals())
 
 
 def score(
     user_id: Id, item_ids: Ids, *, model: str | None = None, timeout: float | None = None, request_id: str | None = None
-) -> Call[ScoreResponse]:
-    """One user's score of each item, in the order asked; unknown items in `missing_item_ids`: `POST /score`."""
+) -> ApiCall[ScoreResponse]:
+    """Score items for a user: `POST /score`.
+
+    Parameters
+    ----------
+    user_id : int or str
+    item_ids : iterable of int or str
+    model : str, optional
+        Which of the service's models to use; its default model where left out.
+    timeout : float, optional
+        Seconds for this call, retries and pauses included, instead of the client's.
+    request_id : str, optional
+        1 to 128 characters of A-Za-z0-9._-, to find the request in the service's log and in errors.
+
+    Returns
+    -------
+    ScoreResponse
+        ``items`` in the order of ``item_ids``, each with ``item_id`` and ``score``; ``missing_item_ids``, unknown to the bundle.
+    """
     return _post("/score", ScoreResponse, **locals())
 
 
@@ -173,38 +312,110 @@ def explain(
     model: str | None = None,
     timeout: float | None = None,
     request_id: str | None = None,
-) -> Call[ExplainResponse]:
-    """A score, and the user's own items that carry it: `POST /explain`."""
+) -> ApiCall[ExplainResponse]:
+    """Explain an item's score by the user's own items: `POST /explain`.
+
+    Parameters
+    ----------
+    user_id, item_id : int or str
+    k : int, optional
+        How many of the user's items.
+    include : iterable of str, optional
+        ``"metadata"``, to be added to each item.
+    model : str, optional
+        Which of the service's models to use; its default model where left out.
+    timeout : float, optional
+        Seconds for this call, retries and pauses included, instead of the client's.
+    request_id : str, optional
+        1 to 128 characters of A-Za-z0-9._-, to find the request in the service's log and in errors.
+
+    Returns
+    -------
+    ExplainResponse
+        ``score``; ``items``, the user's own that are most like the item, each with ``item_id``, ``cosine`` and ``share``.
+    """
     return _post("/explain", ExplainResponse, **locals())
 
 
-def model(model: str | None = None, *, timeout: float | None = None, request_id: str | None = None) -> Call[ModelDescription]:
-    """The default model or the one named, its ids, limits and measures, and the names of all: `GET /model`."""
+def model(model: str | None = None, *, timeout: float | None = None, request_id: str | None = None) -> ApiCall[ModelDescription]:
+    """Describe a model and the service's limits: `GET /model`.
+
+    Parameters
+    ----------
+    model : str, optional
+        Which of the service's models to use; its default model where left out.
+    timeout : float, optional
+        Seconds for this call, retries and pauses included, instead of the client's.
+    request_id : str, optional
+        1 to 128 characters of A-Za-z0-9._-, to find the request in the service's log and in errors.
+
+    Returns
+    -------
+    ModelDescription
+        Names of all models; name, version, ids, dimension, measures and limits of this one.
+    """
     query = None if model is None else {"model": model}
-    return Call("/model", partial(understood, schema=ModelDescription), None, query, timeout, request_id)
+    return ApiCall("/model", partial(parse_response, model=ModelDescription), None, query, timeout, request_id)
 
 
-def health(*, timeout: float | None = None, request_id: str | None = None) -> Call[Health]:
-    """The state of a service that would answer now: `GET /health`. Raises NotReady at once, without another try."""
-    read = partial(understood, schema=Health)
-    return Call("/health", read, timeout=timeout, request_id=request_id, retried=(ConnectionFailed,))
+def health(*, timeout: float | None = None, request_id: str | None = None) -> ApiCall[Health]:
+    """The state of a service that is ready: `GET /health`.
+
+    Parameters
+    ----------
+    timeout : float, optional
+        Seconds for this call, retries and pauses included, instead of the client's.
+    request_id : str, optional
+        1 to 128 characters of A-Za-z0-9._-, to find the request in the service's log and in errors.
+
+    Returns
+    -------
+    Health
+        ``status``, which is ``"ready"``, and the default ``model``.
+
+    Raises
+    ------
+    NotReady
+        The service would not answer now. Raised at once: a probe says what holds now, so it is not tried again.
+    """
+    read = partial(parse_response, model=Health)
+    return ApiCall("/health", read, timeout=timeout, request_id=request_id, retried=(ConnectionFailed,))
 
 
-def ready(*, timeout: float | None = None, request_id: str | None = None) -> Call[bool]:
-    """Whether the service would answer now: `GET /readyz`. One that can't be reached is ConnectionFailed, not False."""
-    return Call("/readyz", _readiness, timeout=timeout, request_id=request_id)
+def ready(*, timeout: float | None = None, request_id: str | None = None) -> ApiCall[bool]:
+    """Whether the service would answer a request now: `GET /readyz`.
+
+    Parameters
+    ----------
+    timeout : float, optional
+        Seconds for this call, retries and pauses included, instead of the client's.
+    request_id : str, optional
+        1 to 128 characters of A-Za-z0-9._-, to find the request in the service's log and in errors.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    ConnectionFailed
+        The service can't be reached, so that it is not known.
+    """
+    return ApiCall("/readyz", _readiness, timeout=timeout, request_id=request_id)
 
 
-def _readiness(reply: Reply) -> bool:
+def _readiness(response: HttpResponse) -> bool:
     try:
-        require_success(reply)
+        require_success(response)
     except NotReady:
         return False
     return True
 
 
-def _post(path: str, answer: type[Schema], timeout: float | None, request_id: str | None, **fields: Any) -> Call[Schema]:
-    """An endpoint's parameters, but for these two, are its fields; raises TypeError for what JSON has no form for."""
-    given = {name: value for name, value in fields.items() if value is not None}
-    body = orjson.dumps(given, default=list, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Call(path, partial(understood, schema=answer), body, None, timeout, request_id)
+def _post(
+    path: str, response_model: type[ResponseModel], timeout: float | None, request_id: str | None, **fields: Any
+) -> ApiCall[ResponseModel]:
+    """The call of an endpoint that takes a JSON object; raises TypeError for a value that JSON can't express."""
+    sent = {name: value for name, value in fields.items() if value is not None}
+    body = orjson.dumps(sent, default=list, option=orjson.OPT_SERIALIZE_NUMPY)
+    return ApiCall(path, partial(parse_response, model=response_model), body, None, timeout, request_id)

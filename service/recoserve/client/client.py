@@ -1,4 +1,4 @@
-"""The two clients: the same calls, waited for or awaited."""
+"""The two clients: one whose calls block, one whose calls are awaited. Both have the methods that `calls` describes."""
 
 import asyncio
 import inspect
@@ -11,23 +11,23 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 import httpx
 
 from recoserve.client import calls
-from recoserve.client.calls import Call
-from recoserve.client.exchange import Exchange, Patience, Pause
-from recoserve.client.reply import Reply
+from recoserve.client.calls import ApiCall, Parsed
+from recoserve.client.exchange import Exchange, Pause, RetryPolicy
+from recoserve.client.responses import HttpResponse
 
-# Kept a little shorter than the service keeps them, so that none is taken up again in the moment of its end.
+# The service closes a connection after 5 idle seconds. The client closes it earlier: a request that is sent at the moment when the
+# service closes it would be lost.
 KEEP_ALIVE_SECONDS = 4.0
 CONNECTIONS = 100
 
 Parameters = ParamSpec("Parameters")
-Answer = TypeVar("Answer")
-Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
+HttpClient = TypeVar("HttpClient", httpx.Client, httpx.AsyncClient)
 
 
-class _Settings(Generic[Http]):
-    """What both clients are made of."""
+class _BaseClient(Generic[HttpClient]):
+    """Settings and connections of a client."""
 
-    _kind: type[Http]
+    _http_class: type[HttpClient]
 
     def __init__(
         self,
@@ -39,15 +39,31 @@ class _Settings(Generic[Http]):
         headers: Mapping[str, str] | None = None,
         verify: ssl.SSLContext | bool = True,
     ) -> None:
-        """A client of the service at `base_url`; it keeps its connections, so keep the client.
+        """A client of one service.
 
-        `timeout`: seconds for a whole call, retries included; the service is told, and gives up then too. `retries`: attempts after
-        the first. `api_key`: sent as a bearer token. `headers`: sent with every call. `verify`: as httpx takes it.
-        Raises ValueError for an address or a number that can't be meant.
+        Parameters
+        ----------
+        base_url : str
+            The service's address, for instance ``http://127.0.0.1:8000``; it may have a path.
+        timeout : float
+            Seconds for a call, retries and pauses included. The service is told, and gives up at the same time.
+        retries : int
+            Attempts after the first, where the service is overloaded, not ready, or can't be reached.
+        api_key : str, optional
+            Sent as a bearer token.
+        headers : mapping of str to str, optional
+            Sent with every call.
+        verify : ssl.SSLContext or bool
+            How the service's certificate is checked; handed to httpx.
+
+        Raises
+        ------
+        ValueError
+            ``base_url`` is no http address, ``timeout`` isn't above 0, or ``retries`` is negative.
         """
-        self._patience = Patience(timeout, retries)
+        self._policy = RetryPolicy(timeout, retries)
         key = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-        self._http: Http = self._kind(
+        self._http: HttpClient = self._http_class(
             base_url=_address(base_url),
             headers={**key, **(headers or {})},
             verify=verify,
@@ -67,65 +83,76 @@ def _address(base_url: str) -> httpx.URL:
     return url
 
 
-def _like(build: Callable[..., Any], method: Callable[..., Any]) -> None:
-    """Give a method the name, the words and the signature of its call, so that `help` and notebooks show them."""
+# Each method of a client is made from the function of `calls` of the same name, so that parameters, types and docstring stand there
+# alone. Type checkers follow the ParamSpec; `help` and notebooks read the copied signature.
+
+
+def _copy_signature(build: Callable[..., Any], method: Callable[..., Any]) -> None:
+    """Give a method the name, the docstring and the signature of its call; it returns what the call's response is parsed into."""
     update_wrapper(method, build)
     signature = inspect.signature(build)
-    (answer,) = signature.return_annotation.__args__
+    (parsed,) = signature.return_annotation.__args__
     this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     method.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[this, *signature.parameters.values()], return_annotation=answer
+        parameters=[this, *signature.parameters.values()], return_annotation=parsed
     )
 
 
-def _waiting(build: Callable[Parameters, Call[Answer]]) -> Callable[Concatenate["Client", Parameters], Answer]:
-    def method(client: "Client", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Answer:
-        return client.ask(build(*args, **kwargs))
+def _blocking(build: Callable[Parameters, ApiCall[Parsed]]) -> Callable[Concatenate["Client", Parameters], Parsed]:
+    def method(client: "Client", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Parsed:
+        return client.send(build(*args, **kwargs))
 
-    _like(build, method)
+    _copy_signature(build, method)
     return method
 
 
-def _awaiting(
-    build: Callable[Parameters, Call[Answer]],
-) -> Callable[Concatenate["AsyncClient", Parameters], Coroutine[Any, Any, Answer]]:
-    async def method(client: "AsyncClient", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Answer:
-        return await client.ask(build(*args, **kwargs))
+def _awaitable(
+    build: Callable[Parameters, ApiCall[Parsed]],
+) -> Callable[Concatenate["AsyncClient", Parameters], Coroutine[Any, Any, Parsed]]:
+    async def method(client: "AsyncClient", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Parsed:
+        return await client.send(build(*args, **kwargs))
 
-    _like(build, method)
+    _copy_signature(build, method)
     return method
 
 
-class Client(_Settings[httpx.Client]):
-    """Calls wait for their answer; threads may share one client. Each raises ClientError, as told in `recoserve.client.errors`."""
+class Client(_BaseClient[httpx.Client]):
+    """A client whose calls block until the response is there; threads may share one.
 
-    _kind = httpx.Client
+    It reuses its connections, so make one for many calls; close it at the end, or use ``with``. Every method raises a ClientError
+    where it has no result: the tree stands in `recoserve.client.errors`.
+    """
 
-    recommend = _waiting(calls.recommend)
-    recommend_batch = _waiting(calls.recommend_batch)
-    recommend_history = _waiting(calls.recommend_history)
-    similar_items = _waiting(calls.similar_items)
-    similar_users = _waiting(calls.similar_users)
-    score = _waiting(calls.score)
-    explain = _waiting(calls.explain)
-    model = _waiting(calls.model)
-    health = _waiting(calls.health)
-    ready = _waiting(calls.ready)
+    _http_class = httpx.Client
 
-    def ask(self, call: Call[Answer]) -> Answer:
-        """The answer to a call, tried again where that may help."""
-        exchange = Exchange(call, self._patience)
+    recommend = _blocking(calls.recommend)
+    recommend_batch = _blocking(calls.recommend_batch)
+    recommend_history = _blocking(calls.recommend_history)
+    similar_items = _blocking(calls.similar_items)
+    similar_users = _blocking(calls.similar_users)
+    score = _blocking(calls.score)
+    explain = _blocking(calls.explain)
+    model = _blocking(calls.model)
+    health = _blocking(calls.health)
+    ready = _blocking(calls.ready)
+
+    def send(self, call: ApiCall[Parsed]) -> Parsed:
+        """The result of a call, attempted again where that may help; raises ClientError."""
+        exchange = Exchange(call, self._policy)
         while True:
-            outcome = exchange.judge(self._outcome(exchange))
+            outcome = exchange.conclude(self._attempt(exchange))
             if not isinstance(outcome, Pause):
                 return outcome
             time.sleep(outcome.seconds)
 
-    def _outcome(self, exchange: Exchange[Any]) -> Reply | httpx.HTTPError:
+    def _attempt(self, exchange: Exchange[Any]) -> HttpResponse | httpx.HTTPError:
         try:
-            with self._http.stream(**exchange.attempt()) as response:
-                pieces = [exchange.in_time(piece) for piece in response.iter_bytes()]
-                return Reply(response.status_code, response.headers, b"".join(pieces))
+            with self._http.stream(**exchange.stream_arguments()) as response:
+                body = bytearray()
+                for received in response.iter_bytes():
+                    exchange.require_time()
+                    body += received
+                return HttpResponse(response.status_code, response.headers, bytes(body))
         except httpx.HTTPError as error:
             return error
 
@@ -140,36 +167,43 @@ class Client(_Settings[httpx.Client]):
         self.close()
 
 
-class AsyncClient(_Settings[httpx.AsyncClient]):
-    """Calls are awaited, on asyncio. Each raises ClientError, as told in `recoserve.client.errors`."""
+class AsyncClient(_BaseClient[httpx.AsyncClient]):
+    """A client whose calls are awaited, on asyncio, all within one event loop.
 
-    _kind = httpx.AsyncClient
+    It reuses its connections, so make one for many calls; close it at the end, or use ``async with``. Every method raises a
+    ClientError where it has no result: the tree stands in `recoserve.client.errors`.
+    """
 
-    recommend = _awaiting(calls.recommend)
-    recommend_batch = _awaiting(calls.recommend_batch)
-    recommend_history = _awaiting(calls.recommend_history)
-    similar_items = _awaiting(calls.similar_items)
-    similar_users = _awaiting(calls.similar_users)
-    score = _awaiting(calls.score)
-    explain = _awaiting(calls.explain)
-    model = _awaiting(calls.model)
-    health = _awaiting(calls.health)
-    ready = _awaiting(calls.ready)
+    _http_class = httpx.AsyncClient
 
-    async def ask(self, call: Call[Answer]) -> Answer:
-        """The answer to a call, tried again where that may help."""
-        exchange = Exchange(call, self._patience)
+    recommend = _awaitable(calls.recommend)
+    recommend_batch = _awaitable(calls.recommend_batch)
+    recommend_history = _awaitable(calls.recommend_history)
+    similar_items = _awaitable(calls.similar_items)
+    similar_users = _awaitable(calls.similar_users)
+    score = _awaitable(calls.score)
+    explain = _awaitable(calls.explain)
+    model = _awaitable(calls.model)
+    health = _awaitable(calls.health)
+    ready = _awaitable(calls.ready)
+
+    async def send(self, call: ApiCall[Parsed]) -> Parsed:
+        """The result of a call, attempted again where that may help; raises ClientError."""
+        exchange = Exchange(call, self._policy)
         while True:
-            outcome = exchange.judge(await self._outcome(exchange))
+            outcome = exchange.conclude(await self._attempt(exchange))
             if not isinstance(outcome, Pause):
                 return outcome
             await asyncio.sleep(outcome.seconds)
 
-    async def _outcome(self, exchange: Exchange[Any]) -> Reply | httpx.HTTPError:
+    async def _attempt(self, exchange: Exchange[Any]) -> HttpResponse | httpx.HTTPError:
         try:
-            async with self._http.stream(**exchange.attempt()) as response:
-                pieces = [exchange.in_time(piece) async for piece in response.aiter_bytes()]
-                return Reply(response.status_code, response.headers, b"".join(pieces))
+            async with self._http.stream(**exchange.stream_arguments()) as response:
+                body = bytearray()
+                async for received in response.aiter_bytes():
+                    exchange.require_time()
+                    body += received
+                return HttpResponse(response.status_code, response.headers, bytes(body))
         except httpx.HTTPError as error:
             return error
 

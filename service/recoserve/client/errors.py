@@ -1,7 +1,7 @@
-"""Everything that a call can end with but its answer.
+"""Every error that a call of the client can end with.
 
 ClientError
-├── ServiceProblem           the service answered with a problem document; a type that has no class here is this one itself
+├── ServiceProblem           the service sent a problem document; one of a type without a class here is a ServiceProblem itself
 │   ├── MalformedJson, InvalidRequest, IdOutOfRange, UnknownId, UnknownModel
 │   ├── NotFound, MethodNotAllowed, BodyTooLarge, UnsupportedMediaType
 │   ├── Unauthorized, Forbidden
@@ -9,9 +9,9 @@ ClientError
 │   ├── DeadlineExceeded             504; a TimeoutError too
 │   ├── BundleInvalid, ReloadInProgress
 │   └── Internal                     500; a defect in the service
-├── UnexpectedAnswer         neither the endpoint's answer nor a problem document: another server or a proxy answered
-├── ConnectionFailed         no connection, or it was cut before the answer was whole; tried again; a ConnectionError too
-└── TimedOut                 the call's time was spent without an answer; a TimeoutError too
+├── UnexpectedResponse       neither the endpoint's response nor a problem document: another server or a proxy sent it
+├── ConnectionFailed         no connection, or it was cut before the response was complete; tried again; a ConnectionError too
+└── TimedOut                 the call's time passed without a response; a TimeoutError too
 """
 
 from recoserve.errors import RecoserveError
@@ -19,7 +19,13 @@ from recoserve.web.schemas import Problem, ProblemError
 
 
 class ClientError(RecoserveError):
-    """Base of the tree; `request_id` is the one in the service's log, None where neither side named any."""
+    """Base of all errors of the client.
+
+    Attributes
+    ----------
+    request_id : str or None
+        The request's id in the service's log; None where neither the caller nor the service named any.
+    """
 
     def __init__(self, message: str, request_id: str | None = None) -> None:
         super().__init__(message)
@@ -27,13 +33,24 @@ class ClientError(RecoserveError):
 
 
 class ServiceProblem(ClientError):
-    """A problem document (RFC 9457): `type`, `status`, `title`, `detail`; `errors` holds the fields at fault.
+    """A problem document of the service (RFC 9457).
 
-    `retry_after` is the service's `Retry-After` in seconds, None where it sent none.
+    Attributes
+    ----------
+    type : str
+        For instance ``/problems/unknown-id``.
+    status : int
+        The HTTP status.
+    title, detail : str
+        What happened, in general and in this request.
+    errors : tuple of ProblemError
+        The fields at fault, each with ``pointer`` (a JSON Pointer) and ``detail``.
+    retry_after : float or None
+        Seconds after which the service asks for another try; None where it sent no ``Retry-After``.
     """
 
     def __init__(self, problem: Problem, retry_after: float | None = None) -> None:
-        super().__init__(_told(problem), problem.request_id or None)
+        super().__init__(_message(problem), problem.request_id or None)
         self._problem = problem
         self.type = problem.type
         self.status = problem.status
@@ -42,20 +59,21 @@ class ServiceProblem(ClientError):
         self.errors: tuple[ProblemError, ...] = tuple(problem.errors or ())
         self.retry_after = retry_after
 
+    # By default an exception is pickled with `args`, here the message alone, and could not be built again from it: an error raised
+    # in a worker process would break the pool that waits for its result.
     def __reduce__(self) -> tuple[type["ServiceProblem"], tuple[Problem, float | None]]:
-        """What is raised in a worker process reaches the one that waits for it."""
         return type(self), (self._problem, self.retry_after)
 
 
-def _told(problem: Problem) -> str:
-    fields = "".join(f"; {_named(found, problem.detail)}" for found in problem.errors or ())
+def _message(problem: Problem) -> str:
+    fields = "".join(f"; {_field(field, problem.detail)}" for field in problem.errors or ())
     request = f" (request {problem.request_id})" if problem.request_id else ""
     return f"{problem.status} {problem.title}: {problem.detail}{fields}{request}"
 
 
-def _named(found: ProblemError, told: str) -> str:
-    """A single field's detail often is the document's own."""
-    return found.pointer if found.detail in told else f"{found.pointer}: {found.detail}"
+def _field(field: ProblemError, detail: str) -> str:
+    """A field and what is wrong with it, unless the document's `detail` says that already, as it does for a single field."""
+    return field.pointer if field.detail in detail else f"{field.pointer}: {field.detail}"
 
 
 class MalformedJson(ServiceProblem):
@@ -126,15 +144,23 @@ class Internal(ServiceProblem):
     pass
 
 
-class UnexpectedAnswer(ClientError):
-    """`status` and the first characters of what was answered, as `excerpt`."""
+class UnexpectedResponse(ClientError):
+    """A response that no recoserve service sends.
+
+    Attributes
+    ----------
+    status : int
+        The HTTP status.
+    excerpt : str
+        The beginning of the body.
+    """
 
     def __init__(self, status: int, excerpt: str, request_id: str | None = None) -> None:
-        super().__init__(f"status {status}, but no answer of this service: {excerpt!r}; is the address right?", request_id)
+        super().__init__(f"status {status}, but no response of this service: {excerpt!r}; is the address right?", request_id)
         self.status = status
         self.excerpt = excerpt
 
-    def __reduce__(self) -> tuple[type["UnexpectedAnswer"], tuple[int, str, str | None]]:
+    def __reduce__(self) -> tuple[type["UnexpectedResponse"], tuple[int, str, str | None]]:
         return type(self), (self.status, self.excerpt, self.request_id)
 
 
@@ -146,6 +172,7 @@ class TimedOut(ClientError, TimeoutError):
     pass
 
 
+# A test compares these types with those of the service.
 CLASSES: dict[str, type[ServiceProblem]] = {
     "/problems/malformed-json": MalformedJson,
     "/problems/invalid-request": InvalidRequest,

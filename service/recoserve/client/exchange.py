@@ -1,8 +1,10 @@
-"""One call, from its first attempt to its answer. No I/O: a client sends what `attempt` says and hands over what came of it.
+"""One call, from its first attempt to its result, without I/O.
 
-An attempt that ends in an error of the call's `retried` is made again while tries are left, after a pause: what the service asked
-for by `Retry-After`, and on top a random part of a limit that doubles each time, so that callers don't come back all at once.
-A pause that would outlast the call's time isn't begun: the error is raised at once.
+A client sends the request of `stream_arguments` and hands what came of it to `conclude`, which returns the result, or a pause
+before the next attempt. A failed attempt is repeated while retries remain, if its error is one of the call's `retried`. The pause
+is the time that the service asked for by `Retry-After`, plus a random part of a limit that doubles with each failure, so that
+clients that were refused together don't come back together. A pause that would outlast the call's time isn't begun: the error is
+raised at once.
 """
 
 import math
@@ -10,25 +12,29 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import httpx
 
-from recoserve.client.calls import Call
+from recoserve.client.calls import ApiCall, Parsed
 from recoserve.client.errors import ClientError, ConnectionFailed, ServiceProblem, TimedOut
-from recoserve.client.reply import Reply
+from recoserve.client.responses import HttpResponse
 
-FIRST_BACKOFF = 0.1
-LONGEST_BACKOFF = 2.0
-GRACE = 0.25  # beyond the deadline, so that the service's own 504 arrives
-LONGEST_TIMEOUT_MS = 999_999_999  # of the header
-
-Answer = TypeVar("Answer")
+FIRST_BACKOFF_SECONDS = 0.1
+LONGEST_BACKOFF_SECONDS = 2.0
+# The service gives up a request at the same moment as the client. Its 504 says more than the client's own time-out, so the client
+# waits this much longer for it.
+GRACE_SECONDS = 0.25
+LONGEST_TIMEOUT_MS = 999_999_999  # that the service takes in its header
+SHORTEST_TIMEOUT_SECONDS = 0.001  # for httpx: 0 or less would be an error of its own, not a time-out
 
 
 @dataclass(frozen=True)
-class Patience:
-    """`timeout`: seconds for a whole call, its retries included. `retries`: attempts after the first."""
+class RetryPolicy:
+    """How long and how often a call is tried; raises ValueError for numbers that make no sense.
+
+    `timeout`: seconds for the call, retries and pauses included. `retries`: attempts after the first.
+    """
 
     timeout: float
     retries: int
@@ -42,19 +48,23 @@ class Patience:
 
 @dataclass(frozen=True)
 class Pause:
-    """Wait so many seconds, then make the next attempt."""
+    """Wait for so many seconds, then make the next attempt."""
 
     seconds: float
 
 
-class _Left(Mapping[str, float]):
-    """httpx asks for a time-out before it connects, writes and reads: each is what the call has left then."""
+class _RemainingTime(Mapping[str, float]):
+    """The time-outs of an httpx request, each as long as the call's time at the moment when httpx looks it up.
+
+    httpx takes one number for each of its steps (connect, write, read, wait for a connection) and begins each step with the full
+    number: four steps could last four times as long as the call may.
+    """
 
     def __init__(self, end: float) -> None:
         self._end = end
 
     def __getitem__(self, _step: str) -> float:
-        return max(self._end - time.monotonic(), 0.001)
+        return max(self._end - time.monotonic(), SHORTEST_TIMEOUT_SECONDS)
 
     def __iter__(self) -> Iterator[str]:
         return iter(("connect", "read", "write", "pool"))
@@ -63,56 +73,58 @@ class _Left(Mapping[str, float]):
         return 4
 
 
-class Exchange(Generic[Answer]):
-    """The state of one call; its clock runs from here. Raises ValueError for a time-out that is none."""
+class Exchange(Generic[Parsed]):
+    """The state of one call, whose time begins when this is made. Raises ValueError for a time-out that makes no sense."""
 
-    def __init__(self, call: Call[Answer], patience: Patience) -> None:
+    def __init__(self, call: ApiCall[Parsed], policy: RetryPolicy) -> None:
         if call.timeout is not None:
-            patience = Patience(call.timeout, patience.retries)
+            policy = RetryPolicy(call.timeout, policy.retries)
         self._call = call
-        self._timeout = patience.timeout
-        self._end = time.monotonic() + patience.timeout
-        self._retries = patience.retries
+        self._timeout = policy.timeout
+        self._end = time.monotonic() + policy.timeout
+        self._retries = policy.retries
         self._failures = 0
 
-    def attempt(self) -> dict[str, Any]:
-        """Arguments for httpx's `stream`; the service is told how much of the call's time is left. Raises TimedOut."""
-        left_ms = min(math.ceil((self._end - time.monotonic()) * 1e3), LONGEST_TIMEOUT_MS)
-        if left_ms <= 0:
+    def stream_arguments(self) -> dict[str, Any]:
+        """Arguments of httpx's `stream` for the next attempt. The service is told the time that remains; raises TimedOut."""
+        remaining_ms = min(math.ceil((self._end - time.monotonic()) * 1e3), LONGEST_TIMEOUT_MS)
+        if remaining_ms <= 0:
             raise self._timed_out()
         return {
             "method": "GET" if self._call.body is None else "POST",
             "url": self._call.path,
             "params": self._call.query,
             "content": self._call.body,
-            "headers": {**self._call.headers, "X-Request-Timeout-Ms": str(left_ms)},
-            "extensions": {"timeout": _Left(self._end + GRACE)},
+            "headers": {**self._call.headers, "X-Request-Timeout-Ms": str(remaining_ms)},
+            "extensions": {"timeout": _RemainingTime(self._end + GRACE_SECONDS)},
         }
 
-    def in_time(self, piece: bytes) -> bytes:
-        """A piece of the body, as it came; raises TimedOut where a body trickles in beyond the call's time."""
-        if time.monotonic() > self._end + GRACE:
-            raise self._timed_out()
-        return piece
+    def require_time(self) -> None:
+        """Raise TimedOut when the call's time has passed; to be called whenever a part of the body has arrived.
 
-    def judge(self, outcome: Reply | httpx.HTTPError) -> Answer | Pause:
-        """The answer, or the pause before the next attempt; raises ClientError where there is to be none."""
+        httpx's time-outs are for the silence between two reads: a body that trickles in would never exceed them.
+        """
+        if time.monotonic() > self._end + GRACE_SECONDS:
+            raise self._timed_out()
+
+    def conclude(self, outcome: HttpResponse | httpx.HTTPError) -> Parsed | Pause:
+        """The call's result, or the pause before the next attempt; raises ClientError where no other attempt follows."""
         try:
-            if isinstance(outcome, Reply):
+            if isinstance(outcome, HttpResponse):
                 return self._call.read(outcome)
             raise self._failure(outcome) from outcome
         except self._call.retried as error:
             if self._failures == self._retries:
                 raise
-            pause = self._pause(error)
-            if time.monotonic() + pause >= self._end:
+            seconds = self._pause_seconds(error)
+            if time.monotonic() + seconds >= self._end:
                 raise
             self._failures += 1
-            return Pause(pause)
+            return Pause(seconds)
 
-    def _pause(self, error: ClientError) -> float:
-        asked = error.retry_after if isinstance(error, ServiceProblem) else None
-        return (asked or 0.0) + random.uniform(0, min(FIRST_BACKOFF * 2**self._failures, LONGEST_BACKOFF))
+    def _pause_seconds(self, error: ClientError) -> float:
+        requested = error.retry_after if isinstance(error, ServiceProblem) else None
+        return (requested or 0.0) + random.uniform(0, min(FIRST_BACKOFF_SECONDS * 2**self._failures, LONGEST_BACKOFF_SECONDS))
 
     def _failure(self, error: httpx.HTTPError) -> ClientError:
         match error:
@@ -120,7 +132,7 @@ class Exchange(Generic[Answer]):
                 return self._timed_out()
             case httpx.NetworkError() | httpx.RemoteProtocolError() | httpx.ProxyError():
                 return ConnectionFailed(f"the connection failed: {error or type(error).__name__}", self._call.request_id)
-        return ClientError(f"the request could not be sent or its answer not be read: {error}", self._call.request_id)
+        return ClientError(f"the request could not be sent or its response not be read: {error}", self._call.request_id)
 
     def _timed_out(self) -> TimedOut:
-        return TimedOut(f"no whole answer within {self._timeout:g} s", self._call.request_id)
+        return TimedOut(f"no complete response within {self._timeout:g} s", self._call.request_id)
