@@ -12,8 +12,8 @@ import httpx
 
 from recoserve.client import calls
 from recoserve.client.calls import ApiCall, Parsed
-from recoserve.client.exchange import Exchange, Pause, RetryPolicy
 from recoserve.client.responses import HttpResponse
+from recoserve.client.retries import CallState, Pause, RetryPolicy
 
 # The service closes a connection after 5 idle seconds. The client closes it earlier: a request that is sent at the moment when the
 # service closes it would be lost.
@@ -138,19 +138,19 @@ class Client(_BaseClient[httpx.Client]):
 
     def send(self, call: ApiCall[Parsed]) -> Parsed:
         """The result of a call, attempted again where that may help; raises ClientError."""
-        exchange = Exchange(call, self._policy)
+        state = CallState(call, self._policy)
         while True:
-            outcome = exchange.conclude(self._attempt(exchange))
+            outcome = state.conclude(self._attempt(state))
             if not isinstance(outcome, Pause):
                 return outcome
             time.sleep(outcome.seconds)
 
-    def _attempt(self, exchange: Exchange[Any]) -> HttpResponse | httpx.HTTPError:
+    def _attempt(self, state: CallState[Any]) -> HttpResponse | httpx.HTTPError:
         try:
-            with self._http.stream(**exchange.stream_arguments()) as response:
+            with self._http.stream(**state.stream_arguments()) as response:
                 body = bytearray()
                 for received in response.iter_bytes():
-                    exchange.require_time()
+                    state.require_time()
                     body += received
                 return HttpResponse(response.status_code, response.headers, bytes(body))
         except httpx.HTTPError as error:
@@ -189,19 +189,19 @@ class AsyncClient(_BaseClient[httpx.AsyncClient]):
 
     async def send(self, call: ApiCall[Parsed]) -> Parsed:
         """The result of a call, attempted again where that may help; raises ClientError."""
-        exchange = Exchange(call, self._policy)
+        state = CallState(call, self._policy)
         while True:
-            outcome = exchange.conclude(await self._attempt(exchange))
+            outcome = state.conclude(await self._attempt(state))
             if not isinstance(outcome, Pause):
                 return outcome
             await asyncio.sleep(outcome.seconds)
 
-    async def _attempt(self, exchange: Exchange[Any]) -> HttpResponse | httpx.HTTPError:
+    async def _attempt(self, state: CallState[Any]) -> HttpResponse | httpx.HTTPError:
         try:
-            async with self._http.stream(**exchange.stream_arguments()) as response:
+            async with self._http.stream(**state.stream_arguments()) as response:
                 body = bytearray()
                 async for received in response.aiter_bytes():
-                    exchange.require_time()
+                    state.require_time()
                     body += received
                 return HttpResponse(response.status_code, response.headers, bytes(body))
         except httpx.HTTPError as error:

@@ -73,7 +73,7 @@ class _RemainingTime(Mapping[str, float]):
         return 4
 
 
-class Exchange(Generic[Parsed]):
+class CallState(Generic[Parsed]):
     """The state of one call, whose time begins when this is made. Raises ValueError for a time-out that makes no sense."""
 
     def __init__(self, call: ApiCall[Parsed], policy: RetryPolicy) -> None:
