@@ -10,7 +10,7 @@ from recoserve.bundle import contract
 from recoserve.bundle.archive import Bundle
 from recoserve.bundle.golden import Golden
 from recoserve.bundle.interactions import Interactions
-from recoserve.bundle.item_metadata import ItemMetadata, Lines, lines
+from recoserve.bundle.json_lines import JsonLines, encode_lines
 from recoserve.bundle.manifest import Manifest
 from recoserve.bundle.vocabulary import RowNumbers
 from recoserve.search.model import Model
@@ -18,9 +18,9 @@ from recoserve.search.query import Ranking
 
 
 class FakeSession:
-    """What `OnnxSession` answers, from two tables: float32 [U, d] and [N, d].
+    """An `OnnxSession` in NumPy over two tables, float32 [U, d] and [N, d].
 
-    `seconds` makes every run slow, a closed `gate` holds it back; `asked` keeps the user rows of all runs.
+    `seconds` makes every run slow, a cleared `gate` holds it back; `user_rows` are those of all runs.
     """
 
     provider = "cpu"
@@ -31,37 +31,36 @@ class FakeSession:
         self._users, self._items = users, items
         self.seconds = seconds
         self.runs = 0
-        self.asked = set()
+        self.user_rows = set()
         self.gate = threading.Event()
         self.gate.set()
 
     def run(self, outputs, feeds):
         self.runs += 1
-        self.asked.update(feeds[contract.USER_ID].tolist())
-        assert self.gate.wait(10), "nobody opened the gate"
+        self.user_rows.update(feeds[contract.USER_ID].tolist())
+        assert self.gate.wait(10), "the test never set the gate"
         time.sleep(self.seconds)
         queries = self._users[feeds[contract.USER_ID]]
         if contract.ITEM_ID in feeds:
             return [queries @ self._items[feeds[contract.ITEM_ID]].T]
         scores = queries @ self._items.T
         order = np.argsort(-scores, axis=1, kind="stable")[:, : int(feeds[contract.K][0])]
-        found = {contract.ITEM_ID: order.astype(np.int64), contract.SCORE_OUT: np.take_along_axis(scores, order, 1)}
-        return [found[name] for name in outputs]
+        arrays = {contract.ITEM_ID: order.astype(np.int64), contract.SCORE_OUT: np.take_along_axis(scores, order, 1)}
+        return [arrays[name] for name in outputs]
 
 
 class StubModel:
-    """What `Model.rank` promises, at a test's command.
+    """A `Model` that ranks for each user one item, of the user's own row number.
 
-    A closed `gate` holds runs back, `seconds` slows them, rows in `guilty` raise; `batches` keeps the user rows of every run.
-    Every user's only item has the user's own number.
+    A cleared `gate` holds runs back, `seconds` slows them, `failing_rows` raise; `batches` has the user rows of every run.
     """
 
     provider = "cpu"
-    most_rows = 1000
+    max_rows_per_run = 1000
 
-    def __init__(self, guilty=()):
-        self.manifest = _manifest(users=1000, items=1000, interactions=0)
-        self.guilty = frozenset(guilty)
+    def __init__(self, failing_rows=()):
+        self.manifest = _manifest(users=1000, items=1000, interaction_count=0)
+        self.failing_rows = frozenset(failing_rows)
         self.gate = threading.Event()
         self.gate.set()
         self.seconds = 0.0
@@ -69,9 +68,9 @@ class StubModel:
 
     def rank(self, queries):
         self.batches.append([query.user_row for query in queries])
-        assert self.gate.wait(10), "nobody opened the gate"
+        assert self.gate.wait(10), "the test never set the gate"
         time.sleep(self.seconds)
-        if self.guilty.intersection(self.batches[-1]):
+        if self.failing_rows.intersection(self.batches[-1]):
             raise ZeroDivisionError
         return [Ranking(np.array([query.user_row]), np.ones(1, np.float32), "full_scan") for query in queries]
 
@@ -85,22 +84,22 @@ def even_likes_even(users=6, items=8):
     return user_table, item_table
 
 
-def fake_model(users=6, items=8, user_ids=None, item_ids=None, seen=None, metadata=None, seconds=0.0):
-    """A model over `even_likes_even`; ids are row numbers unless vocabularies are given."""
+def fake_model(users=6, items=8, user_ids=None, item_ids=None, interactions=None, metadata=None, seconds=0.0):
+    """A model over `even_likes_even`; `interactions` are pairs of rows; ids are row numbers unless vocabularies say otherwise."""
     user_table, item_table = even_likes_even(users, items)
     bundle = Bundle(
         folder=Path("nowhere"),
-        manifest=_manifest(users, items, len(seen or ())),
+        manifest=_manifest(users, items, len(interactions or ())),
         users=user_ids or RowNumbers(users),
         items=item_ids or RowNumbers(items),
         golden=_golden(user_table, item_table),
-        item_metadata=ItemMetadata(Lines(np.frombuffer(b"".join(lines(metadata)), np.uint8))) if metadata else None,
-        interactions=Interactions.from_pairs(*np.array(seen, np.int64).T, users, items) if seen else None,
+        item_metadata=JsonLines(np.frombuffer(b"".join(encode_lines(metadata)), np.uint8)) if metadata else None,
+        interactions=Interactions.from_pairs(*np.array(interactions, np.int64).T, users, items) if interactions else None,
     )
     return Model(bundle, {role: FakeSession(role, user_table, item_table, seconds) for role in contract.GRAPHS})
 
 
-def _manifest(users, items, interactions):
+def _manifest(users, items, interaction_count):
     return Manifest(
         name="fake",
         version="1",
@@ -112,7 +111,7 @@ def _manifest(users, items, interactions):
         ids={"user": "row", "item": "row"},
         graphs=contract.GRAPHS,
         files=(),
-        interactions=interactions,
+        interactions=interaction_count,
     )
 
 

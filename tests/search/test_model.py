@@ -1,4 +1,4 @@
-"""A batch is answered as if each query were alone."""
+"""A batch is ranked as if each query had come alone."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def model(bundle):
 
 
 def brute_force(query):
-    """float64 over normalised tables, written apart from the engine."""
+    """The query's item rows by float64 over normalised tables, with no code of the service."""
     users, items = (table.astype(np.float64) for table in even_likes_even())
     items /= np.linalg.norm(items, axis=1, keepdims=True)
     allowed = range(8) if query.candidates is None else query.candidates.tolist()
@@ -28,14 +28,14 @@ def brute_force(query):
 
 
 @given(st.lists(QUERIES, max_size=6))
-def test_any_batch_equals_the_brute_force_of_each(model, queries):
-    """Law: rank(queries)[i] == top-k of query i, ties by ascending row."""
-    assert [brute_force(query) for query in queries] == [ranked.item_rows.tolist() for ranked in model.rank(queries)]
+def test_any_batch_equals_the_brute_force_of_each_query(model, queries):
+    """Law: rank(queries)[i] is the top-k of query i, ties by ascending row."""
+    assert [brute_force(query) for query in queries] == [ranking.item_rows.tolist() for ranking in model.rank(queries)]
 
 
 @given(st.lists(QUERIES, min_size=1, max_size=6))
-def test_batch_mates_change_nothing(model, queries):
-    together = [(ranked.item_rows.tolist(), ranked.scores.tolist()) for ranked in model.rank(queries)]
-    alone = [(ranked.item_rows.tolist(), ranked.scores.tolist()) for query in queries for ranked in model.rank([query])]
+def test_a_ranking_does_not_depend_on_the_other_queries_of_its_batch(model, queries):
+    batched = [(ranking.item_rows.tolist(), ranking.scores.tolist()) for ranking in model.rank(queries)]
+    solo = [(ranking.item_rows.tolist(), ranking.scores.tolist()) for query in queries for ranking in model.rank([query])]
 
-    assert alone == together
+    assert solo == batched

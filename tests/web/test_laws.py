@@ -9,7 +9,7 @@ from recoserve.scheduling.loader import load_model
 from recoserve_export import export_model
 from tests.export.models import random_tables
 from tests.fakes import fake_model
-from tests.ways import found_by, takes
+from tests.searches import searches_by, searching_by
 from tests.web.evens import bodies
 from tests.web.http import Application, assert_problem, item_ids
 
@@ -38,7 +38,7 @@ def way(request):
 
 
 def serving(folder, way, **limits):
-    with found_by(way), Application(lambda: load_model(folder), **limits) as application:
+    with searching_by(way), Application(lambda: load_model(folder), **limits) as application:
         yield application.wait_ready()
 
 
@@ -54,7 +54,7 @@ def tight(folder, way):
 
 
 def test_answers_are_found_in_that_way(service, tight, way):
-    assert all(takes(application.registry.current(), way) for application in (service, tight))
+    assert all(searches_by(application.registry.current(), way) for application in (service, tight))
 
 
 some_items = st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=30)

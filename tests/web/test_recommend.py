@@ -14,7 +14,7 @@ METADATA = [{"title": f"Item {row}", "genres": ["even" if row % 2 == 0 else "odd
 
 @pytest.fixture(scope="module")
 def service():
-    with Application(lambda: fake_model(seen=SEEN, metadata=METADATA), max_k=50, max_list_ids=20) as application:
+    with Application(lambda: fake_model(interactions=SEEN, metadata=METADATA), max_k=50, max_list_ids=20) as application:
         yield application.wait_ready()
 
 

@@ -1,140 +1,51 @@
-"""The k best of the whole catalogue, without what is excluded: exactly, whichever way they are found.
+"""The k best of all items by bounds: exact, though only a few of them are ever scored.
 
-`FullScan` scans every item in float32. `BoundedSearch` scans an int8 copy for upper bounds of blocks of items, scores the most promising
-blocks in float32, and returns an answer only with a proof:
+The graph `screen` gives every block of 32 items an upper bound on their products with the query, from an int8 copy of the items.
+The graph `rescore` multiplies blocks in float32, those with the largest bounds first. Once k items have been scored there is a
+threshold, the k-th largest product so far: a block whose bound is below it holds none of the k best. A ranking is returned on one
+of three paths, each of which is a proof:
 
-    proved      the k-th score beats every bound that was left out
-    widened     it didn't; then every block whose bound reaches that score was scored too, and nothing left out can beat it
-    full_scan   too many blocks would have to be scored: a plain scan is cheaper
+    proved      the k-th product is above the bound of every block that was left out
+    widened     it was not; then every block whose bound reaches the k-th product was rescored too, so nothing left out can beat it
+    full_scan   so many blocks would have to be rescored that scoring every item is cheaper
 
-Items that are excluded or masked never count toward the k, so that a proof holds under any exclusion and any filter. A query that
-may have to pass over many items on its way is hunted for alone: blocks in the order of their bounds, more and more of them, those
-that hold nothing allowed left out from the start.
+An item that is excluded or masked never counts toward the k, so the threshold is one of allowed items, and the proof holds under
+any exclusion and any filter.
+
+Most queries share their runs, and rescore in two rounds. A query that may have to pass over many items goes alone, in steps: blocks
+in the order of their bounds, more of them in each step, without those that hold nothing allowed.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recoserve.bundle import contract
+from recoserve.bundle.arrays import Float32Array, Rows
 from recoserve.search.cpu import query_levels
+from recoserve.search.exact_search import FULL_SCAN_SHARE, PROVED, WIDENED, passing_share, rank_in_groups
+from recoserve.search.full_scan import FullScan
 from recoserve.search.query import Query, Ranking
 from recoserve.search.session import Session, int64
 
-WORTH_SCREENING = 1 << 15  # items; fewer are scanned faster than screened
-FIRST_BLOCKS = 16  # scored before anything is known of a query
-KEPT_PER_FIRST = 8  # bounds looked at for each of those; twice as many in a catalogue of
+MIN_BOUNDED_ITEMS = 1 << 15  # fewer are scored faster than bounded
+FIRST_BLOCKS = 16  # rescored while there is no threshold
+SORTED_PER_FIRST = 8  # blocks in the order of their bounds, for each first one; twice as many of an index of
 MANY_BLOCKS = 1 << 17
-FIRST_SHARE = 16  # a plain scan is cheaper than scoring a sixteenth of all blocks before anything is known,
-FULL_SCAN_SHARE = 4  # or a quarter of them one by one
-SHALLOW = 16  # lists of up to this length cost about the same
-DEEPER = 8  # a list that was too short is asked for again, so many times as long
-MANY_EXCLUDED = 64  # beyond these a query is hunted for
-HUNT_GROWTH = 4  # how many times as many blocks each further step of a hunt may score
-UNSEEN = -np.inf
-N = TypeVar("N", bound=Hashable)
-
-PROVED, WIDENED, FULL_SCAN = "proved", "widened", "full_scan"
-
-
-class CatalogueSearch(Protocol):
-    """Ranks whole-catalogue queries, each as if it were alone, in the order asked."""
-
-    def top(self, queries: Sequence[Query]) -> list[Ranking]: ...
-
-
-class FullScan:
-    """One float32 scan for all of a batch, deep enough that what may not be in the answer leaves k behind.
-
-    `together` tells that the scan is one product for all of them; else each user is a run of its own, which holds one user's
-    scores in memory.
-    """
-
-    def __init__(self, sessions: Mapping[str, Session], items: int, together: bool = True) -> None:
-        self._sessions = sessions
-        self._items = items
-        self._together = together
-
-    def top(self, queries: Sequence[Query]) -> list[Ranking]:
-        if self._together:
-            return _in_groups(queries, self._need, self._scanned)
-        return [self._scanned([query], self._need(query))[0] for query in queries]
-
-    def _need(self, query: Query) -> "_Need":
-        """How far down the whole list the query's k-th item may stand, if its mask is neither friend nor foe of its scores."""
-        depth = math.ceil(query.k / _share(query, self._items)) + len(query.excluded)
-        return _Need(max(SHALLOW, 1 << (depth - 1).bit_length()), query.vector is None)
-
-    def _scanned(self, queries: Sequence[Query], need: "_Need") -> list[Ranking]:
-        depth = min(need.depth, self._items)
-        found = zip(queries, *self._ask(queries, depth, need.by_row), strict=False)
-        answers = [_allowed(*each) for each in found]
-        for place, (query, answer) in enumerate(zip(queries, answers, strict=True)):
-            if query.mask and len(answer.item_rows) < query.k and depth < self._items:
-                answers[place] = self._scanned([query], _Need(DEEPER * need.depth, need.by_row))[0]
-        return answers
-
-    def _ask(self, queries: Sequence[Query], depth: int, by_row: bool) -> Sequence[NDArray[Any]]:
-        """Rows and scores of each query's list; perhaps of one more."""
-        alone = self._together and len(queries) == 1
-        asked = [*queries, *queries] if alone else queries  # a product with one row rounds otherwise than one with several
-        feeds: dict[str, NDArray[Any]] = {contract.K: int64([depth])}
-        if by_row:
-            feeds[contract.USER_ID] = int64(_user_rows(asked))
-        else:
-            feeds[contract.QUERY] = np.stack([query.vector for query in asked if query.vector is not None])
-        role = contract.RECOMMEND if by_row else contract.RECOMMEND_QUERY
-        return self._sessions[role].run((contract.ITEM_ID, contract.SCORE_OUT), feeds)
-
-
-class _Need(NamedTuple):
-    """What makes queries be scanned together: the depth, a power of two, and whether they are asked by a user's row."""
-
-    depth: int
-    by_row: bool
-
-
-def _user_rows(queries: Sequence[Query]) -> list[int]:
-    """Of those that are asked by a user's row."""
-    return [query.user_row for query in queries if query.user_row is not None]
-
-
-def _share(query: Query, items: int) -> float:
-    """Of the catalogue, what the mask lets pass."""
-    return max(query.mask.count, 1) / items if query.mask else 1.0
-
-
-def _allowed(query: Query, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> Ranking:
-    """The first k of an ordered list that may be in the answer, in their order."""
-    if query.mask or len(query.excluded):
-        kept = query.allows(rows)
-        rows, scores = rows[kept], scores[kept]
-    return Ranking(rows[: query.k], scores[: query.k], FULL_SCAN)
-
-
-def _in_groups(
-    queries: Sequence[Query], need: Callable[[Query], N], answer: Callable[[Sequence[Query], N], list[Ranking]]
-) -> list[Ranking]:
-    """Queries of equal need are answered together, so that a greedy one doesn't slow its neighbours; answers in the order asked."""
-    groups: dict[N, list[int]] = defaultdict(list)
-    for place, query in enumerate(queries):
-        groups[need(query)].append(place)
-    answers: dict[int, Ranking] = {}
-    for needed, places in groups.items():
-        answers |= zip(places, answer([queries[place] for place in places], needed), strict=True)
-    return [answers[place] for place in range(len(queries))]
+FIRST_SHARE = 16  # a full scan is cheaper than rescoring a sixteenth of all blocks before there is a threshold
+MANY_EXCLUDED = 64  # beyond these a query goes alone
+STEP_GROWTH = 4  # how many times as many blocks each further step may rescore
+BELOW_ALL = -np.inf  # the product of an item that isn't allowed; the threshold while fewer than k items are known
 
 
 class BoundedSearch:
-    """Bounds first, float32 where they matter, and a proof before anything is returned.
+    """Ranks by the graphs `user`, `screen` and `rescore`, for processors without a kernel.
 
-    The blocks with the best bounds are scored in two steps: a few, which give a score that k items reach, and then those of the
-    rest whose bound reaches that score.
+    `first_blocks` and `sorted_per_first` (see the constants) change the speed and the path, never a ranking. `levels` is how finely
+    the query is rounded to int8; by default as finely as this processor multiplies exactly.
     """
 
     def __init__(
@@ -142,166 +53,192 @@ class BoundedSearch:
         sessions: Mapping[str, Session],
         items: int,
         first_blocks: int = FIRST_BLOCKS,
-        kept_per_first: int = KEPT_PER_FIRST,
+        sorted_per_first: int = SORTED_PER_FIRST,
         levels: int | None = None,
     ) -> None:
-        self._user, self._screen, self._rescore = (sessions[role] for role in contract.SCREEN_GRAPHS)
-        self._plain = FullScan(sessions, items)
+        self._user_graph, self._bound_graph, self._rescore_graph = (sessions[role] for role in contract.SCREEN_GRAPHS)
+        self._full_scan = FullScan(sessions, items)
         self._items = items
         self._blocks = -(-items // contract.BLOCK)
         self._first_blocks = first_blocks
-        self._kept_per_first = kept_per_first * (1 if self._blocks < MANY_BLOCKS else 2)
+        self._sorted_per_first = sorted_per_first * (1 if self._blocks < MANY_BLOCKS else 2)
         self._levels = np.array([levels or query_levels()], np.float32)
 
     def top(self, queries: Sequence[Query]) -> list[Ranking]:
-        return _in_groups(queries, self._way, self._group)
+        return rank_in_groups(queries, self._needs, self._rank)
 
-    def _way(self, query: Query) -> "_Way":
-        hunted = query.mask is not None or len(query.excluded) > MANY_EXCLUDED
-        needed = max(self._first_blocks, query.k + (0 if hunted else len(query.excluded)))
-        first: int = 1 << (needed - 1).bit_length()
-        return _Way(first if first * FIRST_SHARE <= self._blocks else 0, hunted)
+    def _needs(self, query: Query) -> "_Needs":
+        # What a user has seen is what scores best for them: with many exclusions the first blocks are full of it, and no number of
+        # blocks that is fixed beforehand fits.
+        stepwise = query.mask is not None or len(query.excluded) > MANY_EXCLUDED
+        # Each of the k best may be in a block of its own, and so may each excluded item that is better than they are.
+        blocks = max(self._first_blocks, query.k + (0 if stepwise else len(query.excluded)))
+        first_blocks: int = 1 << (blocks - 1).bit_length()
+        return _Needs(first_blocks if first_blocks * FIRST_SHARE <= self._blocks else 0, stepwise)
 
-    def _group(self, queries: Sequence[Query], way: "_Way") -> list[Ranking]:
-        if not way.first:
-            return self._plain.top(queries)
+    def _rank(self, queries: Sequence[Query], needs: "_Needs") -> list[Ranking]:
+        if not needs.first_blocks:
+            return self._full_scan.top(queries)
         vectors = self._vectors(queries)
-        return self._hunted(queries, vectors) if way.hunted else self._screened(queries, vectors, way.first)
+        if not needs.stepwise:
+            return self._rank_together(queries, vectors, needs.first_blocks)
+        bounds, units = self._bound_graph.run((contract.BOUND, contract.UNIT), self._bound_feeds(vectors))
+        solo = zip(queries, np.split(vectors, len(vectors)), bounds * units, strict=True)
+        return [self._rank_stepwise(query, vector, block_bounds) for query, vector, block_bounds in solo]
 
-    def _vectors(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+    def _vectors(self, queries: Sequence[Query]) -> Float32Array:
         """Each query's vector, float32 [B, d]: its own, or its user's."""
-        rows = _user_rows(queries)
-        of_users = iter(self._user.run((contract.QUERY,), {contract.USER_ID: int64(rows)})[0] if rows else ())
-        return np.stack([next(of_users) if query.vector is None else query.vector for query in queries])
+        rows = [query.user_row for query in queries if query.user_row is not None]
+        user_vectors = iter(self._user_graph.run((contract.QUERY,), {contract.USER_ID: int64(rows)})[0] if rows else ())
+        return np.stack([next(user_vectors) if query.vector is None else query.vector for query in queries])
 
-    def _feeds(self, vectors: NDArray[np.float32], blocks: int = 1) -> dict[str, NDArray[Any]]:
-        return {contract.QUERY: vectors, contract.LEVELS: self._levels, contract.BLOCKS: int64([blocks])}
+    def _bound_feeds(self, vectors: Float32Array, sorted_blocks: int = 1) -> dict[str, NDArray[Any]]:
+        return {contract.QUERY: vectors, contract.LEVELS: self._levels, contract.BLOCKS: int64([sorted_blocks])}
 
-    def _screened(self, queries: Sequence[Query], vectors: NDArray[np.float32], first: int) -> list[Ranking]:
-        kept = min(first * self._kept_per_first, self._blocks - 1)
+    def _rank_together(self, queries: Sequence[Query], vectors: Float32Array, first: int) -> list[Ranking]:
+        """Rescore the `first` blocks of every query, then those of its next ones whose bounds reach the threshold."""
+        end = min(first * self._sorted_per_first, self._blocks - 1)
         outputs = (contract.BOUND, contract.UNIT, contract.BEST_BOUND, contract.BEST_BLOCK)
-        bounds, units, best_bounds, best_blocks = self._screen.run(outputs, self._feeds(vectors, kept + 1))
-        everyone = np.repeat(np.arange(len(queries)), first)
-        scored = self._scored(queries, vectors, everyone, best_blocks[:, :first].reshape(-1))
-        reached = _kth_best(scored.products.reshape(len(queries), -1), np.array([query.k for query in queries]))
-        owners, columns = np.nonzero(best_bounds[:, first:kept] >= reached[:, None])
-        if len(owners):
-            scored += self._scored(queries, vectors, owners, best_blocks[owners, first + columns])
-        answers, last = scored.ranked(queries, reached, PROVED)
-        for place in np.flatnonzero(last <= best_bounds[:, kept]).tolist():
-            answers[place] = self._widened(queries[place], vectors[place : place + 1], bounds[place] * units[place], last[place])
-        return answers
+        bounds, units, sorted_bounds, sorted_blocks = self._bound_graph.run(outputs, self._bound_feeds(vectors, end + 1))
+        query_rows = np.repeat(np.arange(len(queries)), first)
+        rescored = self._rescore(queries, vectors, query_rows, sorted_blocks[:, :first].reshape(-1))
+        thresholds = _kth_largest(rescored.products.reshape(len(queries), -1), np.array([query.k for query in queries]))
+        query_rows, columns = np.nonzero(sorted_bounds[:, first:end] >= thresholds[:, None])
+        if len(query_rows):
+            second = self._rescore(queries, vectors, query_rows, sorted_blocks[query_rows, first + columns])
+            rescored = rescored.joined(second)
+        rankings, kth_products = rescored.ranked(queries, thresholds, PROVED)
+        # One block more is sorted than may be rescored: its bound is the largest of all that were left out. A k-th product that
+        # only equals it is no proof, since an item in there may have the same product and a lower row.
+        for position in np.flatnonzero(kth_products <= sorted_bounds[:, end]).tolist():
+            # Bounds come in a unit of the query's own. To have the graph multiply them all would cost every query a pass over its
+            # blocks; few are widened.
+            block_bounds = bounds[position] * units[position]
+            vector = vectors[position : position + 1]
+            rankings[position] = self._widen(queries[position], vector, block_bounds, kth_products[position])
+        return rankings
 
-    def _hunted(self, queries: Sequence[Query], vectors: NDArray[np.float32]) -> list[Ranking]:
-        bounds, units = self._screen.run((contract.BOUND, contract.UNIT), self._feeds(vectors))
-        alone = zip(queries, np.split(vectors, len(vectors)), bounds * units, strict=True)
-        return [self._hunt(query, vector, bound) for query, vector, bound in alone]
+    def _widen(self, query: Query, vector: Float32Array, bounds: Float32Array, kth_product: np.float32) -> Ranking:
+        """Rescore every block that may hold one of the k best: all other bounds are below a product that k items reach."""
+        # The k-th product can only rise from here, so nothing that is left out now could come back: one round is enough. Where
+        # fewer than k items were found it is BELOW_ALL, all blocks qualify, and all items are scanned.
+        blocks = np.flatnonzero(bounds >= kth_product)
+        if len(blocks) * FULL_SCAN_SHARE > self._blocks:
+            return self._full_scan.top([query])[0]
+        rescored = self._rescore([query], vector, np.zeros(len(blocks), np.int64), blocks)
+        return rescored.ranked([query], np.array([kth_product]), WIDENED)[0][0]
 
-    def _hunt(self, query: Query, vector: NDArray[np.float32], bounds: NDArray[np.float32]) -> Ranking:
-        """Score blocks in the order of their `bounds` [blocks] until no other can hold one of the k."""
-        places = np.flatnonzero(query.mask.blocks()) if query.mask else np.arange(self._blocks)
-        bounds, scored, reached, path = bounds[places], _NOTHING, UNSEEN, PROVED
-        step, room = max(self._first_blocks, math.ceil(query.k / _share(query, self._items))), self._blocks // FULL_SCAN_SHARE
-        while len(places):
-            now, later = _largest(bounds, step)
-            room -= len(now)
-            if room < 0:
-                return self._plain.top([query])[0]
-            scored += self._scored([query], vector, np.zeros(len(now), np.int64), places[now])
-            reached = max(reached, _kth_best(scored.products.reshape(1, -1), np.array([query.k]))[0])
-            later = later[bounds[later] >= reached]
-            places, bounds = places[later], bounds[later]
-            if len(places):
-                step, path = HUNT_GROWTH * step, WIDENED
-        return scored.ranked([query], np.array([reached]), path)[0][0]
+    def _rank_stepwise(self, query: Query, vector: Float32Array, bounds: Float32Array) -> Ranking:
+        """Rescore blocks in the order of their `bounds` float32 [blocks], until none that is left reaches the threshold."""
+        blocks = np.flatnonzero(query.mask.blocks()) if query.mask else np.arange(self._blocks)
+        bounds = bounds[blocks]
+        rescored, threshold, path = _NO_BLOCKS, np.array([BELOW_ALL], np.float32), PROVED
+        step = max(self._first_blocks, math.ceil(query.k / passing_share(query, self._items)))
+        budget = self._blocks // FULL_SCAN_SHARE
+        while len(blocks):
+            largest, others = _split_largest(bounds, step)
+            budget -= len(largest)
+            if budget < 0:
+                return self._full_scan.top([query])[0]
+            rescored = rescored.joined(self._rescore([query], vector, np.zeros(len(largest), np.int64), blocks[largest]))
+            threshold = _kth_largest(rescored.products.reshape(1, -1), np.array([query.k]))
+            others = others[bounds[others] >= threshold]
+            blocks, bounds = blocks[others], bounds[others]
+            if len(blocks):
+                step, path = STEP_GROWTH * step, WIDENED
+        return rescored.ranked([query], threshold, path)[0][0]
 
-    def _widened(self, query: Query, vector: NDArray[np.float32], bounds: NDArray[np.float32], last: np.float32) -> Ranking:
-        """Score every block that may hold one of the k; what is left out has a bound below a score that k items reach."""
-        wanted = np.flatnonzero(bounds >= last)
-        if len(wanted) * FULL_SCAN_SHARE > self._blocks:
-            return self._plain.top([query])[0]
-        scored = self._scored([query], vector, np.zeros(len(wanted), np.int64), wanted)
-        return scored.ranked([query], np.array([last]), WIDENED)[0][0]
+    def _rescore(self, queries: Sequence[Query], vectors: Float32Array, query_rows: Rows, blocks: Rows) -> "_Rescored":
+        """Products and scores of the items of `blocks` int64 [P], each for the query in `query_rows` int64 [P], ascending.
 
-    def _scored(
-        self, queries: Sequence[Query], vectors: NDArray[np.float32], owners: NDArray[np.int64], blocks: NDArray[np.int64]
-    ) -> "_Scored":
-        """Float32 products and scores of pairs of a query's place and a block, ascending by place; what may not count is UNSEEN."""
-        feeds: dict[str, NDArray[Any]] = {contract.QUERY: vectors}
-        feeds |= {contract.QUERY_ROW: int64(owners), contract.BLOCK_ROW: int64(blocks)}
-        products, scores = self._rescore.run((contract.PRODUCT, contract.SCORE_OUT), feeds)
-        if left := self._items % contract.BLOCK:
-            products[blocks == self._blocks - 1, left:] = UNSEEN
-        for place, query in enumerate(queries):
-            if query.mask or len(query.excluded):
-                start, stop = np.searchsorted(owners, (place, place + 1))
-                products[start:stop][~query.allows(_rows(blocks[start:stop]))] = UNSEEN
-        return _Scored(owners, blocks, products, scores)
-
-
-class _Way(NamedTuple):
-    """Blocks to score at first, a power of two above what a query may need (0: a plain scan is cheaper); or a hunt, alone."""
-
-    first: int
-    hunted: bool
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """Pairs of a query and a block: `owners` and `blocks` int64 [P], `products` and `scores` float32 [P, BLOCK]."""
-
-    owners: NDArray[np.int64]
-    blocks: NDArray[np.int64]
-    products: NDArray[np.float32]
-    scores: NDArray[np.float32]
-
-    def __add__(self, other: "_Scored") -> "_Scored":
-        return _Scored(*(np.concatenate((getattr(self, one.name), getattr(other, one.name))) for one in fields(self)))
-
-    def ranked(
-        self, queries: Sequence[Query], reached: NDArray[np.float32], path: str
-    ) -> tuple[list[Ranking], NDArray[np.float32]]:
-        """The k best of each query's blocks, and the product of the last of them [B]; UNSEEN where there are fewer than k.
-
-        `reached` float32 [B] is a product that k items of the query reach.
+        The products of items that aren't allowed are BELOW_ALL.
         """
-        pairs, columns = np.nonzero((self.products >= reached[self.owners, None]) & (self.products > UNSEEN))
-        owners, products = self.owners[pairs], self.products[pairs, columns]
-        rows = self.blocks[pairs] * contract.BLOCK + columns
-        order = np.lexsort((rows, -products, owners))
-        starts = np.searchsorted(owners[order], np.arange(len(queries) + 1))
-        rows, products, scores = rows[order], products[order], self.scores[pairs, columns][order]
-        last = np.full(len(queries), UNSEEN, np.float32)
-        answers = []
-        for place, query in enumerate(queries):
-            start, stop = starts[place], min(starts[place + 1], starts[place] + query.k)
+        feeds: dict[str, NDArray[Any]] = {contract.QUERY: vectors}
+        feeds |= {contract.QUERY_ROW: int64(query_rows), contract.BLOCK_ROW: int64(blocks)}
+        products, scores = self._rescore_graph.run((contract.PRODUCT, contract.SCORE_OUT), feeds)
+        if in_last_block := self._items % contract.BLOCK:
+            # Rows of zeros fill the last block up; their products would stand in front of every negative one.
+            products[blocks == self._blocks - 1, in_last_block:] = BELOW_ALL
+        for position, query in enumerate(queries):
+            if query.mask or len(query.excluded):
+                start, stop = np.searchsorted(query_rows, (position, position + 1))
+                products[start:stop][~query.allows(_item_rows(blocks[start:stop]))] = BELOW_ALL
+        return _Rescored(query_rows, blocks, products, scores)
+
+
+class _Needs(NamedTuple):
+    """What queries that are ranked together have in common.
+
+    `first_blocks`, a power of two, is how many blocks are rescored at first, 0 where a full scan is cheaper. `stepwise` queries
+    share their bounds, and go alone from there.
+    """
+
+    first_blocks: int
+    stepwise: bool
+
+
+class _Rescored(NamedTuple):
+    """Pairs of a query and a block: `query_rows`, `blocks` int64 [P]; their items' `products`, `scores` float32 [P, BLOCK]."""
+
+    query_rows: Rows
+    blocks: Rows
+    products: Float32Array
+    scores: Float32Array
+
+    def joined(self, other: "_Rescored") -> "_Rescored":
+        """These pairs, and the other ones behind them."""
+        return _Rescored(
+            np.concatenate((self.query_rows, other.query_rows)),
+            np.concatenate((self.blocks, other.blocks)),
+            np.concatenate((self.products, other.products)),
+            np.concatenate((self.scores, other.scores)),
+        )
+
+    def ranked(self, queries: Sequence[Query], thresholds: Float32Array, path: str) -> tuple[list[Ranking], Float32Array]:
+        """Each query's k best, and its k-th product, float32 [B]: BELOW_ALL where fewer than k items are allowed.
+
+        `thresholds` float32 [B] are products that k items of each query reach.
+        """
+        # Whatever is below the threshold is sorted in vain. The second comparison is for thresholds of BELOW_ALL, which every item
+        # reaches, allowed or not.
+        pairs, columns = np.nonzero((self.products >= thresholds[self.query_rows, None]) & (self.products > BELOW_ALL))
+        query_rows, products = self.query_rows[pairs], self.products[pairs, columns]
+        item_rows = self.blocks[pairs] * contract.BLOCK + columns
+        # By products and not by scores, which a monotone tail may have made equal; equal products by ascending row.
+        order = np.lexsort((item_rows, -products, query_rows))
+        starts = np.searchsorted(query_rows[order], np.arange(len(queries) + 1))
+        item_rows, products, scores = item_rows[order], products[order], self.scores[pairs, columns][order]
+        kth_products = np.full(len(queries), BELOW_ALL, np.float32)
+        rankings = []
+        for position, query in enumerate(queries):
+            start, stop = starts[position], min(starts[position + 1], starts[position] + query.k)
             if stop - start == query.k:
-                last[place] = products[stop - 1]
-            answers.append(Ranking(rows[start:stop], scores[start:stop], path))
-        return answers, last
+                kth_products[position] = products[stop - 1]
+            rankings.append(Ranking(item_rows[start:stop], scores[start:stop], path))
+        return rankings, kth_products
 
 
-_NOTHING = _Scored(*(np.empty(0, np.int64),) * 2, *(np.empty((0, contract.BLOCK), np.float32),) * 2)
+_NO_BLOCKS = _Rescored(*(np.empty(0, np.int64),) * 2, *(np.empty((0, contract.BLOCK), np.float32),) * 2)
 
 
-def _largest(bounds: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The places of the `count` largest, ascending, and those of the rest."""
+def _split_largest(bounds: Float32Array, count: int) -> tuple[Rows, Rows]:
+    """The positions of the `count` largest, ascending, and the positions of the others, in any order."""
     if count >= len(bounds):
         return np.arange(len(bounds)), np.empty(0, np.int64)
     order = np.argpartition(bounds, len(bounds) - count)
     return np.sort(order[-count:]), order[:-count]
 
 
-def _kth_best(products: NDArray[np.float32], k: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The k-th largest of each row: float32 [B, n] and int64 [B] -> float32 [B]; UNSEEN where there are fewer."""
-    found = np.full(len(products), UNSEEN, np.float32)
-    for one in set(k.tolist()):
-        if one <= products.shape[1]:
-            mine = k == one
-            found[mine] = np.partition(products[mine], -one, axis=1)[:, -one]
-    return found
+def _kth_largest(products: Float32Array, k: Rows) -> Float32Array:
+    """The k-th largest of each row: float32 [B, n] and int64 [B] -> float32 [B], BELOW_ALL where n < k."""
+    largest = np.full(len(products), BELOW_ALL, np.float32)
+    for depth in set(k.tolist()):
+        if depth <= products.shape[1]:
+            same_k = k == depth
+            largest[same_k] = np.partition(products[same_k], -depth, axis=1)[:, -depth]
+    return largest
 
 
-def _rows(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+def _item_rows(blocks: Rows) -> Rows:
     """The items of each block: int64 [P] -> [P, BLOCK]."""
     return blocks[:, None] * contract.BLOCK + np.arange(contract.BLOCK)

@@ -1,4 +1,4 @@
-"""How many CPUs this process may really use."""
+"""What this machine's CPUs allow: how many threads, and how fine an int8 product."""
 
 import math
 import os
@@ -9,7 +9,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def cpu_limit(cgroup: Path = CGROUP) -> int:
-    """Threads worth starting: the smaller of the CPUs it is pinned to and the container's quota, rounded up; at least 1.
+    """Threads worth starting: the CPUs that the process is pinned to, or the container's quota, rounded up, if that is smaller.
 
     The runtime's own default is the host's core count, which oversubscribes a limited container.
     """
@@ -21,13 +21,13 @@ def cpu_limit(cgroup: Path = CGROUP) -> int:
 
 
 def query_levels(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
-    """How finely an int8 product may round its query and still be exact on this machine: 127 steps to each side, or 63.
+    """How finely an int8 product may round its query and still be exact on this machine: 127 steps to each side of 0, or 63.
 
-    An x86 processor without VNNI adds products in pairs, in 16 bits, which saturate without a word; a bound made of such sums
-    would be none. A query of 63 steps to each side keeps a pair within 2 * 127 * 127 < 2^15, on any processor.
+    An x86 processor without VNNI adds products in pairs, in 16 bits that saturate silently: the sum is too small, and a bound made
+    of it may be too low. A query of 63 steps, from 0 to 126 around its zero, keeps a pair within 2 * 126 * 127 < 2^15.
     """
-    words = set(_read(cpuinfo).replace("\t", " ").split())
-    exact = {"avx512_vnni", "avx_vnni"} & words or platform.machine() in ("aarch64", "arm64")
+    flags = set(_read(cpuinfo).split())
+    exact = {"avx512_vnni", "avx_vnni"} & flags or platform.machine() in ("aarch64", "arm64")
     return 127 if exact else 63
 
 

@@ -1,7 +1,7 @@
-"""The k best of the whole catalogue by the compiled kernel: the same proof as `bounded_search.BoundedSearch`, in one call.
+"""The k best of all items by the compiled kernel: the bounds and the proof of `bounded_search`, in one call for a batch.
 
-Items are scored in float32 in the order of their bounds, until no other can be one of the k. What may not be in an answer never
-counts toward the k.
+The kernel scores items in float32 in the order of their bounds, until no other item can be one of the k best. Items that are
+excluded or masked never count toward the k.
 """
 
 from collections.abc import Sequence
@@ -11,34 +11,34 @@ import numpy as np
 
 from recoserve.bundle import contract
 from recoserve.bundle.arrays import Float32Array
-from recoserve.search.bounded_search import FULL_SCAN, FULL_SCAN_SHARE, PROVED, WIDENED
+from recoserve.search.exact_search import FULL_SCAN, FULL_SCAN_SHARE, PROVED, WIDENED
 from recoserve.search.kernel.index import Index
 from recoserve.search.query import Query, Ranking
 from recoserve.search.session import Session
 
-WHOLE = 16  # the runtime takes what is left behind whole vectors another way, which may round otherwise
-FEW_ITEMS, PER_WANTED = 512, 16  # scored for an answer that asked for no more than the usual
+VECTOR_WIDTH = 16  # float32 numbers in the widest register
+PROVED_ITEMS, PROVED_ITEMS_PER_K = 512, 16  # scored for a ranking that took no more than most do
 
 
 class KernelSearch:
-    """Ranks queries through a `catalogue`; `users` float32 [U, d] has their vectors, `finish` the tail of a score that has one."""
+    """Ranks by an `index`. `users` float32 [U, d] are the users' vectors, `tail` the graph of a score that has a monotone tail."""
 
-    def __init__(self, index: Index, users: Float32Array, items: int, finish: Session | None = None) -> None:
+    def __init__(self, index: Index, users: Float32Array, items: int, tail: Session | None = None) -> None:
         self._index = index
         self._users = np.asarray(users)
         self._items = items
-        self._finish = finish
+        self._tail = tail
 
     def top(self, queries: Sequence[Query]) -> list[Ranking]:
         if not queries:
             return []
-        found = self._index.search(self._vectors(queries), queries)
-        scores, ranked, start = self._scores(found.products), [], 0
-        for query, count, scored in zip(queries, found.counts, found.scored, strict=True):
+        best = self._index.search(self._vectors(queries), queries)
+        scores, rankings, start = self._scores(best.products), [], 0
+        for query, count, scored in zip(queries, best.counts, best.scored, strict=True):
             end = start + count
-            ranked.append(Ranking(found.rows[start:end], scores[start:end], self._path(query.k, scored)))
+            rankings.append(Ranking(best.rows[start:end], scores[start:end], self._path(query.k, scored)))
             start += query.k
-        return ranked
+        return rankings
 
     def _vectors(self, queries: Sequence[Query]) -> Float32Array:
         rows: list[Any] = [query.user_row for query in queries]
@@ -47,15 +47,17 @@ class KernelSearch:
         return self._users.take(rows, axis=0)
 
     def _scores(self, products: Float32Array) -> Float32Array:
-        if self._finish is None:
+        if self._tail is None:
             return products
-        padded = np.zeros(-(-len(products) // WHOLE) * WHOLE, np.float32)
+        # The runtime computes full registers by one routine and the numbers behind them by another, which may round otherwise: a
+        # score would depend on where in the batch it stands. Zeros fill the last register up.
+        padded = np.zeros(-(-len(products) // VECTOR_WIDTH) * VECTOR_WIDTH, np.float32)
         padded[: len(products)] = products
-        (scores,) = self._finish.run((contract.SCORE_OUT,), {contract.PRODUCT: padded})
+        (scores,) = self._tail.run((contract.SCORE_OUT,), {contract.PRODUCT: padded})
         return scores
 
     def _path(self, k: int, scored: int) -> str:
-        """Which way out it was, by how many items were scored; a small catalogue may well be scored whole."""
+        """The path of `bounded_search` that so many scored items would have been; in a small index that may be all of them."""
         if scored * FULL_SCAN_SHARE > self._items:
             return FULL_SCAN
-        return PROVED if scored <= max(FEW_ITEMS, PER_WANTED * k) else WIDENED
+        return PROVED if scored <= max(PROVED_ITEMS, PROVED_ITEMS_PER_K * k) else WIDENED

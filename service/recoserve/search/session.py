@@ -1,4 +1,4 @@
-"""ONNX Runtime, and the only place that imports it: providers, threads, run."""
+"""ONNX Runtime behind a small interface: providers, threads, run. No other file of the service imports it."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class Session(Protocol):
-    """One loaded graph. `run` may be called from any thread, with arrays of the dtypes in `bundle.contract`."""
+    """One loaded graph. `run` may be called from any thread; its arrays have the dtypes and shapes of `bundle.contract`."""
 
     provider: str  # cpu | cuda
     inputs: frozenset[str]
@@ -28,25 +28,25 @@ class Session(Protocol):
     def run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]: ...
 
 
-def resolve_provider(wanted: str) -> str:
-    """`auto`, `cpu` or `cuda` -> `cpu` or `cuda`.
+def resolve_provider(requested: str) -> str:
+    """Where graphs will run: `auto`, `cpu` or `cuda` -> `cpu` or `cuda`.
 
-    Raises ProviderUnavailable where CUDA is asked for and this installation has none.
+    Raises ProviderUnavailable for `cuda` where this installation has no CUDA.
     """
-    available = CUDA in onnxruntime.get_available_providers()
-    if wanted == "cuda" and not available:
+    has_cuda = CUDA in onnxruntime.get_available_providers()
+    if requested == "cuda" and not has_cuda:
         raise ProviderUnavailable(
-            "provider cuda was asked for, but this ONNX Runtime has no CUDA: "
-            "put onnxruntime-gpu in place of onnxruntime, or set RECOSERVE_PROVIDER=cpu"
+            "provider cuda is set, but this ONNX Runtime has no CUDA: "
+            "install onnxruntime-gpu in place of onnxruntime, or set RECOSERVE_PROVIDER=cpu"
         )
-    return "cuda" if available and wanted != "cpu" else "cpu"
+    return "cuda" if has_cuda and requested != "cpu" else "cpu"
 
 
 class OnnxSession:
     """A graph in ONNX Runtime, its large tensors mapped from the bundle's file rather than copied.
 
     `prepack` copies them into the order that products read: more memory, and a faster int8 scan.
-    Raises BundleInvalid where the runtime refuses the file, ProviderUnavailable where it falls back from CUDA.
+    Raises BundleInvalid where the runtime refuses the file, ProviderUnavailable where it falls back from CUDA to the CPU.
     """
 
     def __init__(self, path: Path, provider: str, threads: int, prepack: bool = False) -> None:
@@ -63,16 +63,17 @@ class OnnxSession:
             raise BundleInvalid([f"{path.name}: ONNX Runtime refuses it: {_first_line(error)}"]) from None
         if provider == "cuda" and CUDA not in self._session.get_providers():
             raise ProviderUnavailable(
-                "provider cuda was asked for, but ONNX Runtime could not start it; is there a driver and a device?"
+                "provider cuda is set, but ONNX Runtime could not start it: "
+                "check the driver and the device, or set RECOSERVE_PROVIDER=cpu"
             )
-        self._session.disable_fallback()
+        self._session.disable_fallback()  # else a run that fails on CUDA is repeated on the CPU
         self.provider = provider
         self.inputs = frozenset(node.name for node in self._session.get_inputs())
         self.outputs = frozenset(node.name for node in self._session.get_outputs())
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        found: list[NDArray[Any]] = self._session.run(list(outputs), dict(feeds))
-        return found
+        arrays: list[NDArray[Any]] = self._session.run(list(outputs), dict(feeds))
+        return arrays
 
 
 def int64(values: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,103 +1,124 @@
-"""The vectors of users and items themselves: who is near whom, what a history comes to, and what carries a score.
+"""The vectors of a bundle: nearest neighbours, the query vector of a history, and which of a user's items explain a score.
 
 Cosines are those of the bundle's tables. A vector of zeros has cosine 0 with everything.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recoserve.bundle.arrays import Float32Array, Rows
-from recoserve.search import ranking
-from recoserve.search.filters import Mask
-from recoserve.search.query import NeighbourQuery, Query, Ranking
+from recoserve.bundle.arrays import Float32Array, Float64Array, Rows
+from recoserve.search.mask import Mask
+from recoserve.search.ordering import best_first
+from recoserve.search.query import NeighbourQuery, Ranking, isin_sorted
 
-ROUNDING = np.finfo(np.float32).eps  # of what vectors add up to, no more than this is left where they cancel out
-AT_ONCE = 1 << 16  # rows of a table looked at together
+ROUNDING = np.finfo(np.float32).eps  # relative: what is left of float32 vectors that cancel out is no more than this
+SLICE_ROWS = 1 << 16
 
 
-class Table:
-    """One side's vectors, float32 [rows, d], usually a memory map; `unit` where all are of length 1, or zero."""
+class VectorTable:
+    """One side's `vectors`, float32 [rows, d], usually a memory map; `unit` where all are of length 1, or zero."""
 
-    def __init__(self, rows: Float32Array, unit: bool, at_once: int = AT_ONCE) -> None:
-        self.rows = rows
-        self._at_once = at_once
-        self._lengths = None if unit else self._measured()
+    def __init__(self, vectors: Float32Array, unit: bool, slice_rows: int = SLICE_ROWS) -> None:
+        self.vectors = vectors
+        self._slice_rows = slice_rows
+        self._lengths = None if unit else self._measured_lengths()
 
-    def _measured(self) -> Float32Array:
-        """Each row's length, 1 in place of 0: float32 [rows]."""
-        found = np.concatenate([np.linalg.norm(part.astype(np.float64), axis=1) for part in self.parts()])
-        return np.where(found > 0, found, 1).astype(np.float32)
+    def _measured_lengths(self) -> Float32Array:
+        """Each row's length, float32 [rows], with 1 in place of 0: a vector of zeros is divided by it, and stays zeros."""
+        # In float64: squares of large or tiny numbers leave the range of float32.
+        lengths = np.concatenate([np.linalg.norm(rows.astype(np.float64), axis=1) for rows in self.slices()])
+        return np.where(lengths > 0, lengths, 1).astype(np.float32)
 
     def nearest(self, query: NeighbourQuery, mask: Mask | None) -> Ranking:
-        """The k rows of largest cosine to one of them, itself left out."""
-        unit = self.rows[query.row]
+        """The k allowed rows with the largest cosine to `query.row`, which is left out itself; scores are cosines."""
+        vector = self.vectors[query.row]
         if self._lengths is not None:
-            unit = unit / self._lengths[query.row]  # before the product, which float32 may not hold otherwise
+            # Before the product, not after it: that of two large vectors leaves the range of float32.
+            vector = vector / self._lengths[query.row]
         if query.candidates is None:
-            rows = np.arange(len(self.rows))
-            cosines = np.concatenate([part @ unit for part in self.parts()])
+            rows = np.arange(len(self.vectors))
+            cosines = np.concatenate([vectors @ vector for vectors in self.slices()])
         else:
             rows = query.candidates
-            cosines = self.rows[rows] @ unit
+            cosines = self.vectors[rows] @ vector
         if self._lengths is not None:
             cosines /= self._lengths[rows]
-        excluded = np.union1d(query.excluded, [query.row])
-        allowed = Query(None, query.k, excluded, mask=mask).allows(rows)
-        return Ranking(*ranking.best_first(rows[allowed], cosines[allowed], query.k))
+        allowed = ~isin_sorted(rows, query.excluded) & (rows != query.row)
+        if mask:
+            allowed &= mask.passes(rows)
+        return Ranking(*best_first(rows[allowed], cosines[allowed], query.k))
 
-    def parts(self) -> Iterator[Float32Array]:
-        """The rows, so many at once as fit in a cache."""
-        return (self.rows[at : at + self._at_once] for at in range(0, len(self.rows), self._at_once))
+    def slices(self) -> Iterator[Float32Array]:
+        """All vectors in order, so many at a time as fit in a cache."""
+        return (self.vectors[start : start + self._slice_rows] for start in range(0, len(self.vectors), self._slice_rows))
 
 
-class Vectors:
-    """Both tables of a bundle, `users` float32 [U, d] and `items` float32 [N, d]; `unit` where all are of length 1."""
+class VectorTables:
+    """Both sides of a bundle, `users` float32 [U, d] and `items` float32 [N, d]; `unit` where all vectors are of length 1."""
 
     def __init__(self, users: Float32Array, items: Float32Array, unit: bool) -> None:
-        self.users, self.items = Table(users, unit), Table(items, unit)
+        self.users, self.items = VectorTable(users, unit), VectorTable(items, unit)
         self.unit = unit
-        self._usual = None if unit else _usual(self.users)
+        self._user_shape = None if unit else _user_shape(self.users)
 
-    def of_history(self, liked: Rows, weights: Float32Array | None, disliked: Rows) -> Float32Array | None:
-        """The query of somebody who likes and dislikes some items, float32 [d]; None where no direction is left.
+    def history_vector(self, liked: Rows, weights: Float32Array | None, disliked: Rows) -> Float32Array | None:
+        """The query vector of somebody who likes and dislikes some items, float32 [d]; None where no direction is left.
 
-        Its direction is twice the mean of what is liked, by `weights`, less the mean of what is disliked (where anything is).
-        Unit vectors give a unit vector. Otherwise the query gets the users' root mean square length, and in the dimensions in which
-        all users have one value, as of a bias, it has that value as well.
+        Its direction is twice the mean of the liked items, by `weights`, less the mean of the disliked ones (where there are any).
+        Unit vectors give a unit vector. Otherwise its length is the users' root mean square length, and a dimension in which all
+        users have one value, as of a bias, has that value and no vectors in direction or length. Source: docs/decisions/0016.
         """
-        likes, dislikes = (self.items.rows[rows].astype(np.float64) for rows in (liked, disliked))
+        likes, dislikes = (self.items.vectors[rows].astype(np.float64) for rows in (liked, disliked))
+        # By the largest first: weights near either end of float64 have no sum otherwise.
         shares = None if weights is None else weights / weights.max()
-        direction, reach = (np.average(each, axis=0, weights=shares) for each in (likes, abs(likes)))
+        direction, magnitude = (np.average(values, axis=0, weights=shares) for values in (likes, abs(likes)))
         if len(disliked):
-            direction, reach = 2 * direction - dislikes.mean(axis=0), 2 * reach + abs(dislikes).mean(axis=0)
-        varying, value, length = self._usual or (np.ones(len(direction), np.bool_), direction, 1.0)
-        size = np.linalg.norm(direction[varying])
-        if not size > ROUNDING * np.linalg.norm(reach[varying]):
+            direction, magnitude = 2 * direction - dislikes.mean(axis=0), 2 * magnitude + abs(dislikes).mean(axis=0)
+        varying, values, length = self._user_shape or _UserShape(np.ones(len(direction), np.bool_), direction, 1.0)
+        direction_length = np.linalg.norm(direction[varying])
+        # `magnitude` is what the direction would be if nothing cancelled out. A sum no larger than its rounding points anywhere.
+        if not direction_length > ROUNDING * np.linalg.norm(magnitude[varying]):
             return None
-        return np.where(varying, direction * (length / size), value).astype(np.float32)
+        return np.where(varying, direction * (length / direction_length), values).astype(np.float32)
 
-    def reasons(self, item_rows: Sequence[int], own: Rows, k: int) -> Iterator[tuple[Rows, Float32Array, Float32Array]]:
-        """For each of some items the k of somebody's own that carry its score most: rows, cosines, shares of all positive cosines.
+    def reasons(self, item_rows: Sequence[int], history: Rows, k: int) -> Iterator[tuple[Rows, Float32Array, Float32Array]]:
+        """For each of `item_rows` the k items of `history` with the largest cosine: rows, cosines, shares of all positive cosines.
 
-        The item itself is left out, and so is what is at right angles to it but for rounding.
+        An item is no reason for itself, nor is one at right angles to it, but for rounding.
         """
-        mine = ranking.unit_rows(self.items.rows[own])
+        history_units = unit_rows(self.items.vectors[history])
         for row in item_rows:
-            cosines = (mine @ ranking.unit_rows(self.items.rows[[row]])[0]).astype(np.float32)
-            carrying = (cosines > ROUNDING) & (own != row)
-            rows, best = ranking.best_first(own[carrying], cosines[carrying], k)
-            yield rows, best, (best / cosines[carrying].sum(dtype=np.float64)).astype(np.float32)
+            cosines = (history_units @ unit_rows(self.items.vectors[[row]])[0]).astype(np.float32)
+            positive = (cosines > ROUNDING) & (history != row)
+            rows, largest = best_first(history[positive], cosines[positive], k)
+            yield rows, largest, (largest / cosines[positive].sum(dtype=np.float64)).astype(np.float32)
 
 
-def _usual(users: Table) -> tuple[NDArray[np.bool_], NDArray[np.float64], float]:
-    """Dimensions in which users differ, the first user's values, and the root mean square length in those dimensions."""
-    first = users.rows[0]
+def unit_rows(vectors: Float32Array) -> Float64Array:
+    """Each row at length 1, in float64; rows of zeros stay as they are: float32 [n, d] -> float64 [n, d]."""
+    vectors64 = vectors.astype(np.float64)
+    lengths = np.linalg.norm(vectors64, axis=1, keepdims=True)
+    return vectors64 / np.where(lengths > 0, lengths, 1)
+
+
+class _UserShape(NamedTuple):
+    """Dimensions in which users differ, bool [d]; the first user's `values`, float64 [d]; the root mean square length over those
+    dimensions."""
+
+    varying: NDArray[np.bool_]
+    values: Float64Array
+    length: float
+
+
+def _user_shape(users: VectorTable) -> _UserShape:
+    first = users.vectors[0]
     varying, squares = np.zeros(len(first), np.bool_), np.zeros(len(first))
-    for part in users.parts():
-        varying |= (part != first).any(axis=0)
-        squares += np.square(part, dtype=np.float64).sum(axis=0)
-    if not varying.any():
+    for vectors in users.slices():
+        varying |= (vectors != first).any(axis=0)
+        squares += np.square(vectors, dtype=np.float64).sum(axis=0)
+    if not varying.any():  # all users are alike: then a history's direction is all that there is
         varying[:] = True
-    return varying, first.astype(np.float64), float(np.sqrt(squares[varying].sum() / len(users.rows)))
+    return _UserShape(varying, first.astype(np.float64), float(np.sqrt(squares[varying].sum() / len(users.vectors))))

@@ -11,7 +11,7 @@ import numpy as np
 
 from recoserve.bundle.contract import BLOCK
 from recoserve.bundle.int8_index import Int8Index
-from recoserve.search.filters import Mask
+from recoserve.search.mask import Mask
 from recoserve.search.kernel.index import Index
 
 LEVELS = 127

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recoserve.bundle.contract import BLOCK
-from recoserve.search.filters import Mask
+from recoserve.search.mask import Mask
 from recoserve.search.kernel.library import Library, libraries
 from tests.search.kernel.tables import EXACT, assert_best, heads, made, mixture, rotation, search, whole_numbers, wish
 

@@ -1,4 +1,4 @@
-"""Scores that a tail makes equal: items stand as what is in front of it, whichever way they are found."""
+"""Scores that a monotone tail makes equal: the items stand in the order of their products, by whatever search."""
 
 import numpy as np
 import pytest
@@ -8,21 +8,21 @@ from recoserve.search.filters import Condition
 from recoserve.search.query import Query
 from recoserve_export import export_model
 from tests.export.models import random_tables, torch_model
-from tests.ways import found_by
+from tests.searches import searching_by
 
 ITEMS = 300
 
 
-def dot_scorer(module, left, right):
+def dot_scorer(module, user, item):
     import torch
 
-    return torch.sigmoid(100 * (left * right).sum(-1))
+    return torch.sigmoid(100 * (user * item).sum(-1))
 
 
-def mlp_scorer(module, left, right):
+def mlp_scorer(module, user, item):
     import torch
 
-    return torch.sigmoid(100 * torch.relu(torch.cat([left, right], -1) @ module.weight.T).sum(-1))
+    return torch.sigmoid(100 * torch.relu(torch.cat([user, item], -1) @ module.weight.T).sum(-1))
 
 
 @pytest.fixture(scope="module", params=["dot", "mlp"])
@@ -36,14 +36,14 @@ def folder(request, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module", params=["exact", "plain"])  # of so few items the graphs are asked for a plain scan
+@pytest.fixture(scope="module", params=["exact", "plain"])  # of so few items the graphs need a full scan
 def model(request, folder):
-    with found_by(request.param) as retrieval:
+    with searching_by(request.param) as retrieval:
         return load_model(folder, retrieval=retrieval)
 
 
-def test_the_best_are_saturated_and_no_order_is_lost_to_it(model):
-    """A filter that everything passes, and every item as a candidate, change nothing; neither does half of them."""
+def test_saturated_scores_keep_the_order_of_their_products(model):
+    """A filter that everything passes, and every item as a candidate, change nothing; nor do half of the items."""
     everything, half = np.arange(ITEMS), np.arange(0, ITEMS, 2)
     for user in range(6):
         queries = [
@@ -53,10 +53,11 @@ def test_the_best_are_saturated_and_no_order_is_lost_to_it(model):
             Query(user, ITEMS, candidates=half),
             Query(user, ITEMS, conditions=(Condition("group", "eq", (0,)),)),
         ]
-        whole, *others = (found.item_rows.tolist() for found in model.rank(queries))
+        all_rows, *selections = (ranking.item_rows.tolist() for ranking in model.rank(queries))
         scores = model.rank(queries[:1])[0].scores
         assert len(set(scores.tolist())) < ITEMS
-        evens = [row for row in whole if row % 2 == 0]
-        for expected, found in zip([whole, whole, evens, evens], others, strict=True):
-            assert sorted(expected) == sorted(found)
-            assert all(abs(expected.index(row) - place) <= 2 for place, row in enumerate(found))  # but for products an ulp apart
+        even_rows = [row for row in all_rows if row % 2 == 0]
+        for expected, rows in zip([all_rows, all_rows, even_rows, even_rows], selections, strict=True):
+            assert sorted(expected) == sorted(rows)
+            # The graphs may order products differently that are an ulp apart.
+            assert all(abs(expected.index(row) - position) <= 2 for position, row in enumerate(rows))
