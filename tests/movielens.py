@@ -1,8 +1,8 @@
-"""Where the MovieLens files are: beside the project, or where the variable MOVIELENS points. They are never part of it."""
+"""The folder of the MovieLens files, which are no part of the project: beside it, or where the variable MOVIELENS points."""
 
 import os
 from pathlib import Path
 
 FOLDER = Path(os.environ.get("MOVIELENS", Path(__file__).parents[2] / "shared/data/ml-latest-small"))
 HERE = (FOLDER / "ratings.csv").is_file()
-ABSENT = "the MovieLens files are not here; MOVIELENS=FOLDER says where they are"
+ABSENT = "needs MovieLens: run with MOVIELENS=FOLDER, the unpacked ml-latest-small with its ratings.csv and movies.csv"

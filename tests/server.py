@@ -1,4 +1,4 @@
-"""A real service: its own process, a real socket on a free port, ended by its pid."""
+"""A real service: a process of its own on a free port, ended by its pid."""
 
 import json
 import os
@@ -25,7 +25,7 @@ class Server:
         self.url = until(self._served_url, START_SECONDS)
 
     def _read_log(self):
-        """All the while: a full pipe would stop the service."""
+        """Read the log for as long as the service runs: a full pipe would stop it."""
         for line in self.process.stderr:
             self.log.append(json.loads(line))
 
@@ -40,7 +40,7 @@ class Server:
         return httpx.post(self.url + "/recommend", json=body, timeout=30)
 
     def stop(self, sig=signal.SIGTERM):
-        """Signal it and wait; returns the exit code, its whole log in `log`."""
+        """Signal the service and wait for its end; returns the exit code. `log` is complete then."""
         self.process.send_signal(sig)
         code = self.process.wait(timeout=60)
         self._reader.join(timeout=10)
@@ -49,7 +49,7 @@ class Server:
 
 @contextmanager
 def serving(bundle, *options, **environment):
-    """Serve a bundle as a user would: `recoserve serve BUNDLE`."""
+    """A running `recoserve serve BUNDLE`; `environment` are further variables."""
     command = [sys.executable, "-m", "recoserve", "serve", str(bundle), "--port", "0", *options]
     process = subprocess.Popen(
         command,
@@ -67,10 +67,10 @@ def serving(bundle, *options, **environment):
 
 
 def until(condition, seconds=10.0):
-    """Wait for something to become true; the condition's value, or an AssertionError."""
+    """Wait until the condition is true and return its value; AssertionError if that takes longer than `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if found := condition():
-            return found
+        if value := condition():
+            return value
         time.sleep(0.02)
-    raise AssertionError("it did not become true in time")
+    raise AssertionError(f"the condition did not become true in {seconds:g} s")

@@ -30,18 +30,18 @@ def demo():
 
 
 def parsed(shown):
-    """An answer as the page has it: … is whatever stands there, at an object's end further members."""
+    """A response as the page shows it: … stands for any value, and at an object's end for further members."""
     return json.loads(re.sub(r'(?<!")…', '"…"', re.sub(r"…(?=\s*\})(?<!: …)", '"…": "…"', shown)))
 
 
 def same(shown, answered):
-    """Numbers to 1e-5, all the rest exactly, but for what … stands for."""
+    """Whether a response is what the page shows: numbers to 1e-5, all else exactly, but for what … stands for."""
     if shown == "…":
         return True
     if isinstance(shown, dict) and isinstance(answered, dict):
         named = shown.keys() - {"…"}
-        whole = named <= answered.keys() if "…" in shown else named == answered.keys()
-        return whole and all(same(shown[name], answered[name]) for name in named)
+        has_members = named <= answered.keys() if "…" in shown else named == answered.keys()
+        return has_members and all(same(shown[name], answered[name]) for name in named)
     if isinstance(shown, list) and isinstance(answered, list):
         return len(shown) == len(answered) and all(map(same, shown, answered))
     if type(shown) is float and type(answered) is float:
@@ -50,12 +50,12 @@ def same(shown, answered):
 
 
 def section(path):
-    """What stands under an endpoint's heading, up to the next one of its rank."""
+    """The text under an endpoint's heading, up to the next heading of its rank."""
     return PAGE.partition(f"\n## `POST {path}`\n")[2].partition("\n## ")[0]
 
 
 def rows(text):
-    """The names in the first cells of a text's tables."""
+    """The names in the first column of a text's tables."""
     return {name for cell in re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE) for name in re.findall(r"`([^`]+)`", cell)}
 
 
@@ -85,14 +85,14 @@ def test_every_block_is_an_example_and_every_endpoint_has_one(demo):
 
 @pytest.mark.parametrize("path", SCHEMAS)
 def test_every_field_of_a_request_has_its_row(path):
-    """Its own fields in the endpoint's table; the options that it takes named there, and told in the table of options."""
+    """The endpoint's table has its own fields and names the options that it takes, which the table of options describes."""
     text = section(path)
     shared = rows(PAGE.partition("### Options\n")[2].partition("\n### ")[0])
-    own = rows(text.partition("\n### ")[0]) - {"options"}
+    fields = rows(text.partition("\n### ")[0]) - {"options"}
 
-    assert own | options(text) == set(SCHEMAS[path].model_fields)
+    assert fields | options(text) == set(SCHEMAS[path].model_fields)
     assert options(text) <= shared
-    assert not own & shared
+    assert not fields & shared
 
 
 @pytest.mark.parametrize("schema", [value for value in vars(schemas).values() if getattr(value, "model_fields", None)])
@@ -113,8 +113,8 @@ def test_every_clause_of_a_filter_has_its_row():
 
 
 @pytest.mark.parametrize("path", SCHEMAS)
-def test_the_reference_pages_own_example_is_answered(path, demo):
-    """What `/docs` offers to send."""
+def test_the_example_that_the_reference_page_offers_to_send_is_answered(path, demo):
+    """The page at `/docs`."""
     document = httpx.get(demo.url + "/openapi.json").json()
     body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
     (example,) = document["components"]["schemas"][body["$ref"].rpartition("/")[2]]["examples"]

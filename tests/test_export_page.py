@@ -18,20 +18,20 @@ def program(folder):
         lines += (
             [block]
             if language == "python"
-            else [f"subprocess.run([sys.executable, '-m', 'recoserve', *{each}], check=True)" for each in commands]
+            else [f"subprocess.run([sys.executable, '-m', 'recoserve', *{arguments}], check=True)" for arguments in commands]
         )
     return "\n".join(lines)
 
 
 def test_every_block_does_what_the_page_says(tmp_path):
-    """Eight bundles, one of each kind; the state_dict's module is what `architectures.build` makes."""
+    """Eight bundles, one of each kind. `architectures:build`, which the page names for a state_dict, is the page's own NeuMF."""
     neumf = next(block for language, block in KINDS if "class NeuMF" in block).partition("\n\n\nprint")[0]
     (tmp_path / "architectures.py").write_text(f"import torch\n\nusers, movies = 60, 500\n\n\n{neumf}\n\n\nbuild = NeuMF\n")
 
     done = subprocess.run([sys.executable, "-c", program(tmp_path)], capture_output=True, text=True, timeout=600)
 
     assert done.returncode == 0, done.stderr[-3000:]
-    found = {path.parent.relative_to(tmp_path / "models").as_posix() for path in tmp_path.glob("models/*/*/manifest.json")}
-    assert found == {"dot/1", "mlp/1", "towers/1", "neumf/1", "tables/1", "mlp/2", "neumf/2", "neumf/3"}
+    bundles = {path.parent.relative_to(tmp_path / "models").as_posix() for path in tmp_path.glob("models/*/*/manifest.json")}
+    assert bundles == {"dot/1", "mlp/1", "towers/1", "neumf/1", "tables/1", "mlp/2", "neumf/2", "neumf/3"}
     assert re.search(r"towers version 1, .* 17 dimensions, its own score is dot", done.stdout)
     assert "operators are left for each pair" in done.stdout

@@ -33,7 +33,7 @@ def recoserve(line, folder):
 
 @pytest.fixture
 def demo():
-    """`recoserve demo` on a free port, as `make demo` starts it; what it printed before it answered."""
+    """`recoserve demo` on a free port, as `make demo` starts it: its address, and what it printed until it answered."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "recoserve", "demo", "--port", str(port)]

@@ -1,4 +1,4 @@
-"""Ratings to answers, as a user goes: train, save, export, serve; against a float64 brute force over the framework's own tables."""
+"""From ratings to responses as a user goes: train, save, export, serve; compared with float64 over the framework's own tables."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from tests import movielens
 from tests.server import serving
 
 K, USERS = 10, 100
-EQUAL = 2e-6  # float32 rounding of a cosine; scores closer than this are ties
+TIE = 2e-6  # float32 rounding of a cosine; items whose scores are closer than this may come in either order
 
 DATASETS = [
     "library",
     pytest.param("movielens", marks=pytest.mark.skipif(not movielens.HERE, reason=movielens.ABSENT)),
 ]
 
-# The tables as the framework itself reads them back from its own file, in a process that has seen nothing else.
+# The tables as the framework itself reads them from its own file, in a process that loads nothing else.
 READ_TABLES = {
     "keras-dot": """
 import os, sys; os.environ["KERAS_BACKEND"] = "torch"
@@ -81,8 +81,8 @@ def assert_best(expected, rows, scores):
     best = np.sort(expected)[::-1][: len(rows)]
 
     assert len(set(rows)) == len(rows)
-    np.testing.assert_allclose(expected[rows], best, rtol=0, atol=EQUAL)
-    np.testing.assert_allclose(scores, best, rtol=0, atol=EQUAL)
+    np.testing.assert_allclose(expected[rows], best, rtol=0, atol=TIE)
+    np.testing.assert_allclose(scores, best, rtol=0, atol=TIE)
 
 
 def test_the_model_beats_popularity_by_three_tenths(trained, dataset):

@@ -1,1 +1,1 @@
-"""What the figures in the documents are made with: this product and its peers side by side, on the same data, in one run."""
+"""The benchmarks: this product and its peers side by side, on the same data, in one run. The documents' figures come from here."""

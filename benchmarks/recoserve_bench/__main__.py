@@ -1,3 +1,5 @@
+"""`python -m recoserve_bench` is `recoserve bench`."""
+
 import sys
 
 from recoserve.errors import RecoserveError

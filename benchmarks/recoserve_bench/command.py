@@ -1,4 +1,7 @@
-"""`recoserve bench …`: the command line of the benchmarks."""
+"""`recoserve bench …`: the command line of the benchmarks.
+
+Each command imports what it measures only when it runs, so that `recoserve bench --help` waits for nothing.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -8,13 +11,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from recoserve_bench.contender import chosen
+from recoserve_bench.contender import select
 from recoserve_bench.peers.install import ROOT
 
 bench = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 Folder = Annotated[Path | None, typer.Option(help="Keep tables and bundles here; default: a temporary folder.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")]
 Peers = Annotated[Path, typer.Option(help="Where `python -m recoserve_bench.peers.install` has put the peers.")]
 Rounds = Annotated[int, typer.Option(min=1, help="How often each system has its turn.")]
 Threads = Annotated[int, typer.Option(min=0, help="Threads of each system; 0: as many as there are cores.")]
@@ -31,9 +34,9 @@ def retrieval(
     dim: Annotated[int, typer.Option(min=1, help="Dimension of the vectors.")] = 64,
     against: Annotated[str, typer.Option(help="Systems to compare with: onnx, numpy, faiss, scann, usearch.")] = "onnx,numpy",
     batches: Annotated[str, typer.Option(help="Users in one call, several with commas between.")] = "1,16,64",
-    k: Annotated[int, typer.Option("-k", min=1, help="Items in an answer.")] = 10,
-    users: Annotated[int, typer.Option(min=1, help="Users whose answers are checked in float64.")] = 256,
-    table_users: Annotated[int, typer.Option(min=1, help="Users in the table, all of which take turns.")] = 10_000,
+    k: Annotated[int, typer.Option("-k", min=1, help="Items for each user.")] = 10,
+    users: Annotated[int, typer.Option(min=1, help="Users whose items are checked in float64.")] = 256,
+    table_users: Annotated[int, typer.Option(min=1, help="Users in the table; calls go round all of them.")] = 10_000,
     tables: Annotated[Literal["clustered", "random"], typer.Option(help="Like trained ones, or structureless.")] = "clustered",
     retrieval: Annotated[Literal["exact", "plain"], typer.Option(help="How recoserve searches.")] = "exact",
     seconds: Annotated[float, typer.Option(min=0, help="How long each turn lasts.")] = 1.0,
@@ -41,22 +44,22 @@ def retrieval(
     threads: Threads = 0,
     folder: Folder = None,
     peers: Peers = ROOT,
-    to: Json = None,
+    json_file: JsonFile = None,
 ) -> None:
-    """Exact top-k over a whole catalogue, without HTTP."""
-    from recoserve_bench import figures
+    """Measure exact top-k over all items, without HTTP."""
+    from recoserve_bench import report
     from recoserve_bench.retrieval import bench as task
 
     workload = task.Workload(
-        items, dim, numbers(batches), min(k, items), users, tables, retrieval, seconds, rounds, threads, table_users
+        items, dim, parse_numbers(batches), min(k, items), users, tables, retrieval, seconds, rounds, threads, table_users
     )
-    systems, missing = chosen(task.SYSTEMS, {task.OURS}, names(against), peers)
-    with kept(folder) as place:
-        found = task.compare(systems, workload, place, peers)
-    figures.print_heading(f"retrieval: {items:,} items x {dim}, {tables}, k = {k}, {rounds} rounds of {seconds:g} s")
-    task.print_figures(found)
-    say_left_out(missing)
-    figures.write_json(to, found)
+    systems, missing = select(task.SYSTEMS, {task.OURS}, parse_names(against), peers)
+    with working_folder(folder) as workspace:
+        figures = task.compare(systems, workload, workspace, peers)
+    report.print_heading(f"retrieval: {items:,} items x {dim}, {tables}, k = {k}, {rounds} rounds of {seconds:g} s")
+    task.print_figures(figures)
+    print_missing(missing)
+    report.write_json(json_file, figures)
 
 
 @bench.command("http")
@@ -71,20 +74,20 @@ def over_http(
     open_seconds: Annotated[float, typer.Option(min=1, help="How long the open loop lasts.")] = 60.0,
     folder: Folder = None,
     peers: Peers = ROOT,
-    to: Json = None,
+    json_file: JsonFile = None,
 ) -> None:
-    """The same question over HTTP: requests per second and latency, on the same model."""
-    from recoserve_bench import figures
+    """Measure requests per second and latency over HTTP, of servers with the same model."""
+    from recoserve_bench import report
     from recoserve_bench.http import bench as task
 
-    workload = task.Workload(items, dim, numbers(connections), seconds, rounds, open_loop, open_seconds)
-    servers, missing = chosen(task.SERVERS, {task.OURS, task.LIMIT}, names(against), peers)
-    with kept(folder) as place:
-        found = task.compare(servers, workload, place, peers.absolute())
-    figures.print_heading(f"HTTP: {items:,} items x {dim}, k = 10, {rounds} rounds of {seconds:g} s")
-    task.print_figures(found)
-    say_left_out(missing)
-    figures.write_json(to, found)
+    workload = task.Workload(items, dim, parse_numbers(connections), seconds, rounds, open_loop, open_seconds)
+    servers, missing = select(task.SERVERS, {task.OURS, task.LIMIT}, parse_names(against), peers)
+    with working_folder(folder) as workspace:
+        figures = task.compare(servers, workload, workspace, peers.absolute())
+    report.print_heading(f"HTTP: {items:,} items x {dim}, k = 10, {rounds} rounds of {seconds:g} s")
+    task.print_figures(figures)
+    print_missing(missing)
+    report.write_json(json_file, figures)
 
 
 @bench.command()
@@ -92,17 +95,17 @@ def soak(
     requests: Annotated[int, typer.Option(min=1000, help="Requests to send, after half as many to warm up.")] = 500_000,
     connections: Annotated[int, typer.Option(min=1, help="Connections at a time.")] = 32,
     folder: Folder = None,
-    to: Json = None,
+    json_file: JsonFile = None,
 ) -> None:
-    """Whether the service's memory grows: the slope of its resident memory over many requests of every kind."""
-    from recoserve_bench import figures
+    """Measure whether the service's memory grows over many requests of every kind: the slope of its resident memory."""
+    from recoserve_bench import report
     from recoserve_bench import soak as task
 
-    with kept(folder) as place:
-        found = task.soak(place, requests, connections)
-    figures.print_heading("soak: every kind of request")
-    task.print_result(found)
-    figures.write_json(to, [found])
+    with working_folder(folder) as workspace:
+        figure = task.soak(workspace, requests, connections)
+    report.print_heading("soak: every kind of request")
+    task.print_figure(figure)
+    report.write_json(json_file, [figure])
 
 
 @bench.command()
@@ -118,26 +121,26 @@ def growth(
     plot: Annotated[Path | None, typer.Option(help="Draw the figures as an SVG; needs matplotlib.")] = None,
     folder: Folder = None,
     peers: Peers = ROOT,
-    to: Json = None,
+    json_file: JsonFile = None,
 ) -> None:
-    """How time grows with the catalogue: this product, the plain graph and FAISS's flat index."""
-    from recoserve_bench import figures
+    """Measure how time grows with the number of items: this product, the plain graph and FAISS's flat index."""
     from recoserve_bench import growth as task
+    from recoserve_bench import report
     from recoserve_bench.retrieval import bench as retrieval
 
-    counts = numbers(sizes)
-    systems, missing = chosen(retrieval.SYSTEMS, {retrieval.OURS}, task.AGAINST, peers)
-    workload = retrieval.Workload(counts[0], dim, numbers(batches), seconds=seconds, rounds=rounds, threads=threads)
-    with kept(folder) as place:
-        found = task.grow(counts, workload, systems, place, peers)
-    figures.print_heading(f"growth: dimension {dim}, k = {workload.k}, {rounds} rounds of {seconds:g} s")
+    counts = parse_numbers(sizes)
+    systems, missing = select(retrieval.SYSTEMS, {retrieval.OURS}, task.AGAINST, peers)
+    workload = retrieval.Workload(counts[0], dim, parse_numbers(batches), seconds=seconds, rounds=rounds, threads=threads)
+    with working_folder(folder) as workspace:
+        figures = task.grow(counts, workload, systems, workspace, peers)
+    report.print_heading(f"growth: dimension {dim}, k = {workload.k}, {rounds} rounds of {seconds:g} s")
     for count in counts:
-        figures.out.print(f"\n{count:,} items")
-        retrieval.print_figures([one for one in found if one["items"] == count])
-    say_left_out(missing)
-    figures.write_json(to, found)
+        report.out.print(f"\n{count:,} items")
+        retrieval.print_figures([figure for figure in figures if figure["items"] == count])
+    print_missing(missing)
+    report.write_json(json_file, figures)
     if plot:
-        task.plot(found, plot)
+        task.plot(figures, plot)
 
 
 @bench.command()
@@ -145,52 +148,59 @@ def scorers(
     models: Annotated[str, typer.Option(help="Which of a, b, c, d, d-wide, with commas between.")] = "a,b,c,d",
     items: Annotated[str, typer.Option(help="Items in the catalogue, several with commas between.")] = "20000,200000",
     batches: Annotated[str, typer.Option(help="Users in one call, several with commas between.")] = "1,16",
-    k: Annotated[int, typer.Option("-k", min=1, help="Items in an answer.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="Items for each user.")] = 10,
     seconds: Annotated[float, typer.Option(min=0, help="How long each turn lasts; one call at least.")] = 1.0,
     rounds: Rounds = 3,
     threads: Threads = 0,
-    memory: Annotated[bool, typer.Option(help="Measure the memory of an answer over a million items, too.")] = True,
+    memory: Annotated[bool, typer.Option(help="Measure the memory that ranking a million items takes, too.")] = True,
     folder: Folder = None,
-    to: Json = None,
+    json_file: JsonFile = None,
 ) -> None:
-    """Models that are no dot product: ranked by this product, and by running them on tiled inputs."""
-    from recoserve_bench import figures, machine
+    """Measure models that are no dot product: ranked by this product, and by running them on tiled inputs."""
+    from recoserve_bench import machine, report
     from recoserve_bench.scorers import bench as task
     from recoserve_bench.scorers.models import SCORERS
 
-    if unknown := [name for name in names(models) if name not in SCORERS]:
+    names = parse_names(models)
+    if unknown := [name for name in names if name not in SCORERS]:
         raise typer.BadParameter(f"{', '.join(unknown)}: no such model; there are {', '.join(SCORERS)}", param_hint="--models")
     workload = task.Workload(
-        [SCORERS[name] for name in names(models)], numbers(items), numbers(batches), k, seconds, rounds, threads or machine.cores()
+        [SCORERS[name] for name in names],
+        parse_numbers(items),
+        parse_numbers(batches),
+        k,
+        seconds,
+        rounds,
+        threads or machine.cores(),
     )
-    with kept(folder) as place:
-        found = task.compare(workload, place)
+    with working_folder(folder) as workspace:
+        figures = task.compare(workload, workspace)
         if memory:
-            found.append(task.memory(SCORERS[task.MEMORY_MODEL], place))
-    figures.print_heading(f"scorers: k = {k}, {rounds} rounds of {seconds:g} s")
-    task.print_figures(found)
-    figures.write_json(to, found)
+            figures.append(task.memory(SCORERS[task.MEMORY_MODEL], workspace))
+    report.print_heading(f"scorers: k = {k}, {rounds} rounds of {seconds:g} s")
+    task.print_figures(figures)
+    report.write_json(json_file, figures)
 
 
 @bench.command()
 def options(
     items: Annotated[int, typer.Option(min=10_000, help="Items in the catalogue.")] = 1 << 20,
     dim: Annotated[int, typer.Option(min=1, help="Dimension of the vectors.")] = 64,
-    users: Annotated[int, typer.Option(min=1, help="Users who ask, each with 2,000 seen items.")] = 32,
+    users: Annotated[int, typer.Option(min=1, help="Users to rank for, each with 2,000 seen items.")] = 32,
     rounds: Rounds = 5,
     threads: Threads = 0,
     folder: Folder = None,
-    to: Json = None,
+    json_file: JsonFile = None,
 ) -> None:
-    """What filters, exclusions, seen items and diversity cost, each beside the same request without."""
-    from recoserve_bench import figures
+    """Measure what filters, exclusions, seen items and diversity cost, each beside the same request without."""
     from recoserve_bench import options as task
+    from recoserve_bench import report
 
-    with kept(folder) as place:
-        found = task.measure(place, items, dim, users, rounds, threads)
-    figures.print_heading(f"options: {items:,} items x {dim}, k = 10, {users} users, {rounds} rounds, one request at a time")
-    task.print_figures(found)
-    figures.write_json(to, found)
+    with working_folder(folder) as workspace:
+        figures = task.measure(workspace, items, dim, users, rounds, threads)
+    report.print_heading(f"options: {items:,} items x {dim}, k = 10, {users} users, {rounds} rounds, one request at a time")
+    task.print_figures(figures)
+    report.write_json(json_file, figures)
 
 
 @bench.command()
@@ -198,39 +208,39 @@ def exclusions(
     requests: Annotated[int, typer.Option(min=1, help="Requests to send.")] = 1_000_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the random requests.")] = 0,
     folder: Folder = None,
-    to: Json = None,
+    json_file: JsonFile = None,
 ) -> None:
-    """Whether an item that may not be in an answer ever is: random requests over HTTP, every item checked."""
+    """Check that no response ever holds an excluded item: random requests over HTTP; exit code 1 where one does."""
     from recoserve_bench import exclusions as task
-    from recoserve_bench import figures
+    from recoserve_bench import report
 
-    with kept(folder) as place:
-        found = task.run(place, requests, seed)
-    figures.print_heading("exclusions: random requests of every kind")
-    task.print_result(found)
-    figures.write_json(to, [found])
-    raise typer.Exit(1 if found["wrong"] or set(found["statuses"]) != {200} else 0)
+    with working_folder(folder) as workspace:
+        figure = task.run(workspace, requests, seed)
+    report.print_heading("exclusions: random requests of every kind")
+    task.print_figure(figure)
+    report.write_json(json_file, [figure])
+    raise typer.Exit(1 if figure["wrong"] or set(figure["statuses"]) != {200} else 0)
 
 
-def names(text: str) -> list[str]:
-    """Words with commas between them."""
+def parse_names(text: str) -> list[str]:
+    """The words of a list with commas between them."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def numbers(text: str) -> list[int]:
-    """Numbers with commas between them, ascending; raises BadParameter for anything else."""
+def parse_numbers(text: str) -> list[int]:
+    """The numbers of a list with commas between them, ascending, each once; raises BadParameter for anything else."""
     try:
-        found = sorted({int(word) for word in names(text)})
+        numbers = sorted({int(word) for word in parse_names(text)})
     except ValueError:
-        found = []
-    if not found or found[0] < 1:
+        numbers = []
+    if not numbers or numbers[0] < 1:
         raise typer.BadParameter(f"{text!r} is not a list of numbers above 0, such as 1,16,64")
-    return found
+    return numbers
 
 
 @contextmanager
-def kept(folder: Path | None) -> Iterator[Path]:
-    """The folder, or a temporary one in its place."""
+def working_folder(folder: Path | None) -> Iterator[Path]:
+    """The folder, made where it isn't there; or a temporary one that is removed at the end."""
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder.absolute()
@@ -239,7 +249,7 @@ def kept(folder: Path | None) -> Iterator[Path]:
         yield Path(temporary)
 
 
-def say_left_out(missing: list[str]) -> None:
-    """Name the peers that aren't installed."""
-    for name in missing:
+def print_missing(names: list[str]) -> None:
+    """Print the peers that were left out because they aren't installed."""
+    for name in names:
         typer.echo(f"left out, not installed: {name} (python -m recoserve_bench.peers.install)")

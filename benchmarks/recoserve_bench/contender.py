@@ -1,4 +1,4 @@
-"""Whoever takes part, and the Python to run it with."""
+"""What takes part in a comparison: a system or a server, and the Python that runs it."""
 
 import sys
 from collections.abc import Sequence
@@ -14,33 +14,39 @@ from recoserve_bench.peers.install import interpreter
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """Something to measure; `peer` names the environment it needs, None is our own."""
+    """Something to measure; `peer` names the environment that it needs, None is this one."""
 
     name: str
     peer: str | None = None
 
-    def installed(self, peers: Path) -> bool:
+    @property
+    def names(self) -> set[str]:
+        """What a command line may call it: its own name, or that of its peer."""
+        return {self.name, self.peer or self.name}
+
+    def is_installed(self, peers: Path) -> bool:
+        """Whether there is a Python to run it with."""
         return self.peer is None or interpreter(peers, self.peer) is not None
 
     def python(self, peers: Path) -> Path:
         """The interpreter to run it with. Raises SystemFailed where the peer isn't installed."""
-        found = interpreter(peers, self.peer) if self.peer else Path(sys.executable)
-        if not found:
+        path = interpreter(peers, self.peer) if self.peer else Path(sys.executable)
+        if not path:
             raise SystemFailed(f"{self.name} is not installed: python -m recoserve_bench.peers.install --only {self.peer}")
-        return found
+        return path
 
 
 C = TypeVar("C", bound=Contender)
 
 
-def chosen(everyone: Sequence[C], always: set[str], against: Sequence[str], peers: Path) -> tuple[list[C], list[str]]:
-    """Those who always take part and those named, by their own name or their peer's; and the names of those not installed.
+def select(contenders: Sequence[C], always: set[str], against: Sequence[str], peers: Path) -> tuple[list[C], list[str]]:
+    """Those that always take part and those named in `against`, as far as they are installed; and the names of the others.
 
-    Raises BadParameter for a name that nobody has.
+    Raises BadParameter for a name that no contender has.
     """
-    others = [one for one in everyone if one.name not in always]
-    names = {name for one in others for name in (one.name, one.peer) if name}
-    if unknown := set(against) - names:
-        raise typer.BadParameter(f"no such system: {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
-    wanted = [one for one in everyone if one.name in always or {one.name, one.peer} & set(against)]
-    return [one for one in wanted if one.installed(peers)], [one.name for one in wanted if not one.installed(peers)]
+    known = sorted({name for contender in contenders if contender.name not in always for name in contender.names})
+    if unknown := set(against) - set(known):
+        raise typer.BadParameter(f"no such system: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    selected = [contender for contender in contenders if contender.name in always or contender.names & set(against)]
+    missing = [contender.name for contender in selected if not contender.is_installed(peers)]
+    return [contender for contender in selected if contender.name not in missing], missing

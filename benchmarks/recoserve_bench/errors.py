@@ -1,7 +1,7 @@
-"""What can go wrong in a benchmark that isn't a defect of it."""
+"""What can go wrong in a benchmark without being a defect of it."""
 
 from recoserve.errors import RecoserveError
 
 
 class SystemFailed(RecoserveError):
-    """A system under test ended or answered nonsense; the message says which, and its last words."""
+    """A system under test ended or returned nonsense; the message names it and quotes its last output."""

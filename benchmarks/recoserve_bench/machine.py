@@ -1,4 +1,4 @@
-"""On what machine, with which versions, and by which command the figures came about."""
+"""The machine, the versions and the command that figures come from; and the environment of the processes that make them."""
 
 import os
 import platform
@@ -19,7 +19,7 @@ def cores() -> int:
 
 
 def description() -> str:
-    """One line: processor, cores, the kernel it runs, Python, the packages that matter here, a real-time priority."""
+    """One line: processor, cores, the search kernel it runs, Python, the packages that matter here, a real-time priority."""
     packages = [f"{name} {version(name)}" for name in ("recoserve", "numpy", "onnxruntime")]
     library = best()
     kernel = f"kernel {library.name}" if library else "no kernel"
@@ -27,20 +27,23 @@ def description() -> str:
 
 
 def command() -> str:
-    """What was typed, with the program's name in place of its path."""
+    """The command line of this process, with the program's name in place of its path."""
     program = ["recoserve"] if "bench" in sys.argv[1:2] else ["python", "-m", "recoserve_bench"]
     return shlex.join([*program, *sys.argv[1:]])
 
 
-def environment(own: bool) -> dict[str, str]:
-    """Variables for another process, in which it finds these same packages wherever it starts, or else only its own."""
-    packages = [str(Path(*module.__path__).parent) for module in (recoserve, recoserve_export, recoserve_bench)]
+def environment(peer: str | None = None) -> dict[str, str]:
+    """Variables for another process: this Python finds these same packages wherever it starts, a peer's Python only its own.
+
+    Processes start with `-P`, in folders of their own, so packages that are found by the current folder alone would be lost.
+    """
+    packages = dict.fromkeys(str(Path(*module.__path__).parent) for module in (recoserve, recoserve_export, recoserve_bench))
     inherited = [path for path in [os.environ.get("PYTHONPATH")] if path]
-    return os.environ | {"PYTHONPATH": os.pathsep.join([*packages, *inherited]) if own else ""}
+    return os.environ | {"PYTHONPATH": "" if peer else os.pathsep.join([*packages, *inherited])}
 
 
 def _priority() -> list[str]:
-    """What all systems inherit from `chrt --rr 1 recoserve bench …`: nothing of normal priority takes their cores (Linux)."""
+    """A note if this runs under `chrt --rr 1 recoserve bench …`: all systems inherit it, so nothing takes their cores (Linux)."""
     real_time = hasattr(os, "SCHED_RR") and os.sched_getscheduler(0) in (os.SCHED_RR, os.SCHED_FIFO)
     return ["real-time priority"] if real_time else []
 

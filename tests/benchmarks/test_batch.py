@@ -1,11 +1,12 @@
-"""The batch benchmark's own checks: a user who is lost, doubled or answered wrongly doesn't get past them."""
+"""The batch benchmark's own checks notice a user who is missing, doubled or ranked wrongly."""
 
 import shutil
 
 import numpy as np
 import pytest
 
-from recoserve.batch import parts, table
+from recoserve.batch.parquet import RankingTables
+from recoserve.batch.part_files import open_part_files
 from recoserve.batch.plan import make_plan
 from recoserve.scheduling.loader import load_model
 from recoserve.search.query import Query
@@ -28,38 +29,38 @@ def output(tables, tmp_path):
     export_model(tuple(tables), tmp_path / "bundle", name="many")
     model = load_model(tmp_path / "bundle")
     document = make_plan(model.bundle, K).document()
-    with parts.opened(tmp_path / "out.parquet", document, table.Tables(model.bundle, document), 0) as found:
+    with open_part_files(tmp_path / "out.parquet", document, RankingTables(model.bundle, document), 0) as writer:
         for start in range(0, USERS, 4):
-            found.add(start, model.rank([Query(user, K) for user in range(start, start + 4)]))
+            writer.add(start, model.rank([Query(user, K) for user in range(start, start + 4)]))
     return tmp_path / "out.parquet"
 
 
-def test_whole_parts_pass(output, tables):
+def test_complete_parts_pass(output, tables):
     assert batch.check(output, *tables, K, USERS) == {"finished": USERS, "parts": 3, "wrong": 0, "checked": USERS}
 
 
-def test_lost_users_are_found(output, tables):
-    batch.parts(output)[1].unlink()
+def test_missing_users_are_noticed(output, tables):
+    batch.finished_parts(output)[1].unlink()
 
     with pytest.raises(SystemFailed, match="users are not 4"):
         batch.check(output, *tables, K, USERS)
 
 
-def test_doubled_users_are_found(output, tables):
-    first, second, _ = batch.parts(output)
+def test_doubled_users_are_noticed(output, tables):
+    first, second, _ = batch.finished_parts(output)
     shutil.copy(first, second)
 
     with pytest.raises(SystemFailed, match="each once"):
         batch.check(output, *tables, K, USERS)
 
 
-def test_wrong_answers_are_counted(output, tables):
-    """Against other vectors hardly any answer is right."""
+def test_wrong_rankings_are_counted(output, tables):
+    """By other vectors hardly any ranking is right."""
     others = [np.roll(rows, 1, axis=1) for rows in tables[:1]]
 
     assert batch.check(output, *others, tables[1], K, USERS)["wrong"] > USERS // 2
 
 
-def test_memory_is_told_once_warm():
-    """The first fifth doesn't count; early and late are means of quarters of the rest."""
-    assert batch.warm([900.0, 0.0, *[10.0] * 6, 30.0, 50.0]) == {"early_mib": 10.0, "late_mib": 40.0, "most_mib": 50.0}
+def test_memory_counts_once_the_command_is_warm():
+    """The first fifth of the samples doesn't count; early and late are means over quarters of the others."""
+    assert batch.memory_once_warm([900.0, 0.0, *[10.0] * 6, 30.0, 50.0]) == {"early_mib": 10.0, "late_mib": 40.0, "most_mib": 50.0}

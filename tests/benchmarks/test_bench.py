@@ -1,4 +1,4 @@
-"""`recoserve bench`: whole runs of real processes, on tables so small that they take moments."""
+"""`recoserve bench`: complete runs of real processes, on tables so small that they take moments."""
 
 import importlib.util
 import json
@@ -30,54 +30,54 @@ def run(command, *words):
     return CliRunner().invoke(bench, [*command.split(), *map(str, words)])
 
 
-def test_retrieval_measures_and_checks_every_system_and_names_who_is_left_out(folder):
+def test_retrieval_measures_and_checks_every_system_and_names_those_left_out(folder):
     to = folder / "figures.json"
-    asked = "retrieval --items 500 --dim 8 --batches 1,4 --users 20 --seconds 0.01 --rounds 2 --against numpy,faiss"
-    done = run(asked, "--folder", folder, "--peers", folder / "none", "--json", to)
+    command = "retrieval --items 500 --dim 8 --batches 1,4 --users 20 --seconds 0.01 --rounds 2 --against numpy,faiss"
+    done = run(command, "--folder", folder, "--peers", folder / "none", "--json", to)
 
     assert done.exit_code == 0, done.output
     assert "left out, not installed: faiss-flat" in done.output
     figures = json.loads(to.read_text())
-    assert [(one["system"], one["batch"]) for one in figures] == [
+    assert [(figure["system"], figure["batch"]) for figure in figures] == [
         ("int8_read", 1),
         ("recoserve", 1),
         ("recoserve", 4),
         ("numpy", 1),
         ("numpy", 4),
     ]
-    for one in figures:
-        assert (one["items"], one["dim"]) == (500, 8)
-        assert 0 < one["median_ms"] <= one["p99_ms"]
-        assert one["per_second"] > 0
-    assert [one["recall"] for one in figures] == [None, 1.0, 1.0, 1.0, 1.0]
-    assert [(one["wrong"], one["checked"]) for one in figures[1:]] == [(0, 20)] * 4
+    for figure in figures:
+        assert (figure["items"], figure["dim"]) == (500, 8)
+        assert 0 < figure["median_ms"] <= figure["p99_ms"]
+        assert figure["per_second"] > 0
+    assert [figure["recall"] for figure in figures] == [None, 1.0, 1.0, 1.0, 1.0]
+    assert [(figure["wrong"], figure["checked"]) for figure in figures[1:]] == [(0, 20)] * 4
     assert sum(figures[1]["paths"].values()) == 20
 
 
 def test_http_loads_every_server_in_closed_and_open_loops(folder):
     to = folder / "http.json"
-    asked = "http --items 50 --dim 4 --connections 1,2 --seconds 0.1 --rounds 1 --open-loop 0.2 --open-seconds 1 --against naive"
-    done = run(asked, "--folder", folder, "--json", to)
+    command = "http --items 50 --dim 4 --connections 1,2 --seconds 0.1 --rounds 1 --open-loop 0.2 --open-seconds 1 --against naive"
+    done = run(command, "--folder", folder, "--json", to)
 
     assert done.exit_code == 0, done.output
     figures = json.loads(to.read_text())
     systems = ["echo", "recoserve", "naive"]
-    closed = [(one["system"], one["connections"]) for one in figures if one["operation"] == "closed_loop"]
+    closed = [(figure["system"], figure["connections"]) for figure in figures if figure["operation"] == "closed_loop"]
     assert sorted(closed) == sorted((system, connections) for system in systems for connections in (1, 2))
-    assert [one["system"] for one in figures if one["operation"] == "open_loop"] == ["recoserve", "echo"]
-    assert all(one["failures"] == 0 and 0 < one["median_ms"] <= one["p99_ms"] for one in figures)
+    assert [figure["system"] for figure in figures if figure["operation"] == "open_loop"] == ["recoserve", "echo"]
+    assert all(figure["failures"] == 0 and 0 < figure["median_ms"] <= figure["p99_ms"] for figure in figures)
 
 
-def test_scorers_are_held_against_their_own_graph_and_told_in_a_table(folder):
-    """A bundle and the framework's graph of one small model, in turns; a name that is none is wrong usage."""
+def test_scorers_are_compared_with_their_own_graph_in_a_table(folder):
+    """A bundle and the framework's graph of a small model take turns; an unknown model is wrong usage."""
     to = folder / "scorers.json"
-    asked = "scorers --models d --items 300 --batches 1,2 --seconds 0.01 --rounds 1 --no-memory"
-    done = run(asked, "--folder", folder / "scorers", "--json", to)
+    command = "scorers --models d --items 300 --batches 1,2 --seconds 0.01 --rounds 1 --no-memory"
+    done = run(command, "--folder", folder / "scorers", "--json", to)
 
     assert done.exit_code == 0, done.output
     assert re.search(r"d +300 +2 +3 ", done.output)
     figures = json.loads(to.read_text())
-    assert sorted((one["system"], one["batch"]) for one in figures) == [
+    assert sorted((figure["system"], figure["batch"]) for figure in figures) == [
         ("recoserve", 1),
         ("recoserve", 2),
         ("tiled", 1),
@@ -88,16 +88,16 @@ def test_scorers_are_held_against_their_own_graph_and_told_in_a_table(folder):
 
 def test_growth_measures_each_size(folder):
     to = folder / "growth.json"
-    asked = "growth --sizes 300,600 --dim 8 --batches 2 --seconds 0.01 --rounds 1"
-    done = run(asked, "--folder", folder, "--peers", folder / "none", "--json", to)
+    command = "growth --sizes 300,600 --dim 8 --batches 2 --seconds 0.01 --rounds 1"
+    done = run(command, "--folder", folder, "--peers", folder / "none", "--json", to)
 
     assert done.exit_code == 0, done.output
-    sizes = [(one["items"], one["system"]) for one in json.loads(to.read_text())]
+    sizes = [(figure["items"], figure["system"]) for figure in json.loads(to.read_text())]
     assert sizes == [(items, system) for items in (300, 600) for system in ("int8_read", "recoserve", "onnx")]
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("command", "message"),
     [
         ("retrieval --against annoy", "no such system: annoy"),
         ("http --against echo", "no such system: echo"),
@@ -105,20 +105,20 @@ def test_growth_measures_each_size(folder):
         ("growth --sizes 0", "not a list of numbers"),
     ],
 )
-def test_wrong_usage_is_told_and_nothing_runs(asked, told):
-    done = run(asked)
+def test_wrong_usage_is_an_error_and_nothing_runs(command, message):
+    done = run(command)
 
     assert done.exit_code == 2
-    assert told in re.sub(r"[\s│]+", " ", done.output)
+    assert message in re.sub(r"[\s│]+", " ", done.output)
 
 
-def test_a_system_that_ends_is_named_with_its_last_words(tmp_path):
+def test_the_error_of_a_system_that_ends_names_it_and_quotes_its_last_line(tmp_path):
     with pytest.raises(SystemFailed, match=r"broken ended during load: .*No such file"):
         Process(System(name="broken", file="numpy.py"), tmp_path, JOB)
 
 
 def test_every_peer_has_its_pinned_requirements():
-    assert {one.peer for one in (*SYSTEMS, *SERVERS) if one.peer} == set(PEERS)
+    assert {contender.peer for contender in (*SYSTEMS, *SERVERS) if contender.peer} == set(PEERS)
     for peer in PEERS:
         lines = (HERE / f"{peer}.txt").read_text().splitlines()
         assert "==" in lines[0] and lines[0].startswith((peer, f"{peer}-cpu", f"{peer}[")), lines
@@ -140,7 +140,7 @@ FIGURES = [
 ]
 
 
-def test_the_plot_needs_matplotlib_and_says_so(tmp_path):
+def test_the_plot_is_the_same_file_again_or_says_that_it_needs_matplotlib(tmp_path):
     if importlib.util.find_spec("matplotlib"):
         growth.plot(FIGURES, tmp_path / "growth.svg")
         drawn = (tmp_path / "growth.svg").read_text()

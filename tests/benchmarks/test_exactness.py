@@ -1,4 +1,4 @@
-"""The judge of all answers: a float64 brute force, and what it calls wrong."""
+"""The check of all rankings: a float64 brute force, and which rankings are wrong by it."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def brute_force(users, items, k=K):
 
 
 @pytest.mark.parametrize("chunk", [3, 64, 1000, 5000])
-def test_the_reference_is_a_whole_float64_scan_in_whatever_pieces(tables, chunk):
+def test_the_reference_is_a_full_float64_scan_whatever_the_chunk(tables, chunk):
     assert np.allclose(best_scores(*tables, K, chunk), brute_force(*tables)[1], rtol=0, atol=1e-12)
 
 
@@ -33,13 +33,13 @@ def test_the_reference_finds_items_that_float32_cannot_tell_apart(tables):
     assert np.allclose(best_scores(users, close, K, 100), brute_force(users, close)[1], rtol=0, atol=1e-12)
 
 
-def test_a_table_with_fewer_items_than_k_is_given_whole(tables):
+def test_all_items_of_a_table_are_best_where_k_is_larger(tables):
     users, items = tables
 
     assert best_scores(users, items[:3], K).shape == (40, 3)
 
 
-def test_exact_answers_pass(tables):
+def test_exact_rankings_pass(tables):
     rows, scores = brute_force(*tables)
     verdict = check(*tables, rows, scores.astype(np.float32), scores)
 
@@ -47,7 +47,7 @@ def test_exact_answers_pass(tables):
     assert verdict.score_error < 1e-5
 
 
-def planted(rows, kind):
+def damaged(rows, kind):
     if kind == "an item from further down":
         rows[7, -1] = rows[7, -1] = 999 if 999 not in rows[7] else 998
     elif kind == "an item twice":
@@ -65,15 +65,15 @@ KINDS = ["an item from further down", "an item twice", "the wrong order", "an it
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_planted_wrong_answer_is_the_only_one_found_wrong(tables, kind):
+def test_a_damaged_ranking_alone_is_wrong(tables, kind):
     rows, scores = brute_force(*tables)
-    verdict = check(*tables, planted(rows, kind), scores.astype(np.float32), scores)
+    verdict = check(*tables, damaged(rows, kind), scores.astype(np.float32), scores)
 
     assert verdict.wrong == 1
     assert verdict.recall == (1.0 if kind == "the wrong order" else 1 - 1 / (40 * K))
 
 
-def test_answers_of_another_length_are_all_wrong(tables):
+def test_rankings_of_another_length_are_all_wrong(tables):
     rows, scores = brute_force(*tables)
 
     assert check(*tables, rows[:, :-1], scores[:, :-1], scores).wrong == 40

@@ -1,18 +1,18 @@
-"""The check that every answer of `recoserve bench exclusions` goes through."""
+"""The check that every response of `recoserve bench exclusions` goes through."""
 
 import numpy as np
 import pytest
 
-from recoserve_bench.exclusions import faulty
+from recoserve_bench.exclusions import is_faulty
 
 ALLOWED = np.array([True, True, False, True])
 
 
 @pytest.mark.parametrize("items", [[], [0], [3, 0]])
-def test_a_list_of_what_may_be_there_is_fine(items):
-    assert not faulty(items, ALLOWED, 2)
+def test_a_list_of_allowed_items_is_right(items):
+    assert not is_faulty(items, ALLOWED, 2)
 
 
 @pytest.mark.parametrize("items", [[2], [0, 2], [1, 1], [0, 1, 3]])
-def test_an_excluded_item_a_double_and_a_long_list_are_found(items):
-    assert faulty(items, ALLOWED, 2)
+def test_a_list_with_an_excluded_item_an_item_twice_or_too_many_is_faulty(items):
+    assert is_faulty(items, ALLOWED, 2)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from recoserve_bench.http.load import CLOSED, closed_loop, complete, open_loop, poisson
+from recoserve_bench.http.load import CLOSED, closed_loop, is_complete, open_loop, poisson
 from recoserve_bench.http.server import http_request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -17,18 +17,18 @@ REQUEST = http_request("/recommend", b'{"user_id":1}')
 
 
 @contextmanager
-def answering(*answers, after=0.0):
-    """A server that gives each of `answers` in turn, then the last for ever; None closes the connection. Yields its port."""
-    rest = itertools.chain(answers, itertools.repeat(answers[-1]))
+def answering(*responses, after=0.0):
+    """The port of a server that sends each of `responses` in turn, then the last for ever; None closes the connection."""
+    stream = itertools.chain(responses, itertools.repeat(responses[-1]))
 
     async def serve(reader, writer):
         while await reader.read(4096):
             await asyncio.sleep(after)
-            answer = next(rest)
-            if answer is None:
+            response = next(stream)
+            if response is None:
                 break
-            writer.write(answer)
-            if b"Connection: close" in answer:
+            writer.write(response)
+            if b"Connection: close" in response:
                 break
         writer.close()
 
@@ -50,13 +50,13 @@ def answering(*answers, after=0.0):
         thread.join(10)
 
 
-@pytest.mark.parametrize("answer", [OK, BUSY, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"])
-def test_an_answer_is_complete_with_its_last_byte_and_not_before(answer):
-    assert complete(answer)
-    assert not any(complete(answer[:end]) for end in range(len(answer)))
+@pytest.mark.parametrize("response", [OK, BUSY, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"])
+def test_a_response_is_complete_with_its_last_byte_and_not_before(response):
+    assert is_complete(response)
+    assert not any(is_complete(response[:end]) for end in range(len(response)))
 
 
-def test_a_closed_loop_asks_as_often_as_it_is_told():
+def test_a_closed_loop_sends_as_many_requests_as_it_may():
     with answering(OK) as port:
         done = closed_loop(port, itertools.repeat(REQUEST), 4, 60, most=100)
 
@@ -64,7 +64,7 @@ def test_a_closed_loop_asks_as_often_as_it_is_told():
     assert done.per_second == pytest.approx(100 / done.seconds)
 
 
-def test_answers_that_are_not_200_are_counted():
+def test_responses_other_than_200_are_failures():
     with answering(OK, BUSY, BUSY, OK) as port:
         done = closed_loop(port, itertools.repeat(REQUEST), 1, 60, most=10)
 
@@ -79,12 +79,12 @@ def test_a_connection_that_the_server_closes_is_a_failure():
 
 
 def test_an_open_loop_counts_from_the_planned_arrival_not_from_the_sending():
-    """One connection, answers after 50 ms, five arrivals at once: the n-th has waited n times as long."""
+    """One connection, responses after 50 ms, five arrivals at once: the n-th waits n times as long."""
     with answering(OK, after=0.05) as port:
         done = open_loop(port, itertools.repeat(REQUEST), 1, np.full(5, 0.01))
 
     assert done.statuses == {200: 5}
-    assert all(latency >= 0.05 * place for place, latency in enumerate(sorted(done.latencies), 1))
+    assert all(latency >= 0.05 * number for number, latency in enumerate(sorted(done.latencies), 1))
 
 
 def test_an_open_loop_leaves_out_connections_that_the_server_closed_while_they_were_idle():

@@ -1,4 +1,4 @@
-"""The models of the seeds, the whole way, in short: two files, exported by the command line in a process of its own, and served."""
+"""The seeds in short: two models and one that is refused, exported by the command line in a process of its own, and served."""
 
 import numpy as np
 import pytest
@@ -33,12 +33,12 @@ def data(tmp_path_factory):
 
 def test_what_is_served_is_the_frameworks_own_top_100_over_all_films(data, tmp_path):
     """A Keras file and a state_dict with genres as a feature; a dot product of two widths is refused with its reason."""
-    found = run(FEW, Task(data, tmp_path, epochs=1, users=8))
+    figures = run(FEW, Task(data, tmp_path, epochs=1, users=8))
 
-    assert [one["right"] for one in found] == [True] * 3, found
-    assert [one["users"] for one in found] == [8, 8, 0]
-    assert all("operators per pair" in one["became"] for one in found[:2])
-    assert max(one["difference"] for one in found) < 1e-6
+    assert [figure["right"] for figure in figures] == [True] * 3, figures
+    assert [figure["users"] for figure in figures] == [8, 8, 0]
+    assert all("operators per pair" in figure["became"] for figure in figures[:2])
+    assert max(figure["difference"] for figure in figures) < 1e-6
 
 
 def test_every_row_is_there_in_both_frameworks():
@@ -50,14 +50,14 @@ def test_every_row_is_there_in_both_frameworks():
     assert {".keras", ".h5", ".pt", ".pth", ".safetensors", ".onnx", ".npy", ".pt2"} == {seed.file for seed in SEEDS}
 
 
-class Answers:
-    """A service that gives user 7 these scores."""
+class FakeService:
+    """A service that gives user 7 these items and scores."""
 
     def __init__(self, rows, scores):
-        self.answers = {7: [{"item_id": 10 * row, "score": score} for row, score in zip(rows, scores, strict=True)]}
+        self.items = {7: [{"item_id": 10 * row, "score": score} for row, score in zip(rows, scores, strict=True)]}
 
     def recommend(self, user, k):
-        return self.answers[user][:k]
+        return self.items[user][:k]
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,12 @@ class Answers:
         ([3], [0.9], 1),  # too few
     ],
 )
-def test_a_wrong_answer_is_seen(rows, scores, wrong, tmp_path):
+def test_a_wrong_ranking_is_noticed(rows, scores, wrong, tmp_path):
     data = Data([7], [0, 10, 20, 30], np.array([0]), np.array([0]), np.zeros(4, np.int64), np.zeros((4, 2), np.float32), tmp_path)
 
-    found = compare(Answers(rows, scores), [np.array([0.1, 0.5, 0.5, 0.9])].__getitem__, data, users=1, k=2)
+    comparison = compare(FakeService(rows, scores), [np.array([0.1, 0.5, 0.5, 0.9])].__getitem__, data, users=1, k=2)
 
-    assert (1, wrong) == (found.users, found.wrong)
+    assert (1, wrong) == (comparison.users, comparison.wrong)
 
 
 def test_cosine_is_that_of_the_tables_whatever_their_lengths():

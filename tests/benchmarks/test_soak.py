@@ -1,4 +1,4 @@
-"""The soak: a slope that means something, and requests of every kind."""
+"""The soak: the slope of the memory with its interval, and requests of every kind."""
 
 import json
 
@@ -23,7 +23,7 @@ def test_a_slope_is_found_with_an_interval_that_holds_it():
 def test_noise_around_a_level_has_a_slope_of_nought_within_its_interval():
     """In about 95 of 100 series."""
     series = np.random.default_rng(1).normal(100, 3, (100, 400))
-    inside = sum(abs(slope) <= half for slope, half in (slope_of(X, one) for one in series))
+    inside = sum(abs(slope) <= half for slope, half in (slope_of(X, memory) for memory in series))
 
     assert 90 <= inside <= 99
 
@@ -33,10 +33,10 @@ def test_the_mixture_holds_what_is_answered_and_what_is_refused():
     fields = [json.loads(body) for body in bodies if not body.startswith(b"[")]
 
     assert {"exclude_item_ids", "candidate_item_ids", "exclude_seen", "include", "unknown"} <= {
-        key for one in fields for key in one
+        key for body in fields for key in body
     }
-    assert min(one.get("k", 1) for one in fields) == 0
-    assert max(one.get("k", 1) for one in fields) > 500
+    assert min(body.get("k", 1) for body in fields) == 0
+    assert max(body.get("k", 1) for body in fields) > 500
 
 
 def test_a_short_soak_is_answered_in_full(tmp_path):
@@ -46,9 +46,9 @@ def test_a_short_soak_is_answered_in_full(tmp_path):
     )
 
     assert done.exit_code == 0, done.output
-    (found,) = json.loads(to.read_text())
-    assert set(found["statuses"]) == {"200", "400", "422"}
-    assert found["requests"] == 1500  # with those that warm up
-    assert 1500 / 8 * 7 - 8 < found["statuses"]["200"] < 1500 / 8 * 7 + 8
-    low, high = found["resident"]["slope_95"]
-    assert low <= found["resident"]["slope"] <= high
+    (figure,) = json.loads(to.read_text())
+    assert set(figure["statuses"]) == {"200", "400", "422"}
+    assert figure["requests"] == 1500  # with the requests that warm up
+    assert 1500 / 8 * 7 - 8 < figure["statuses"]["200"] < 1500 / 8 * 7 + 8
+    low, high = figure["resident"]["slope_95"]
+    assert low <= figure["resident"]["slope"] <= high

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recoserve_bench.tables import PIECE, write_tables
+from recoserve_bench.tables import CHUNK, write_tables
 
 
 @pytest.mark.parametrize("kind", ["clustered", "random"])
@@ -19,7 +19,7 @@ def test_rows_are_float32_of_unit_length(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["clustered", "random"])
 def test_the_first_rows_do_not_depend_on_how_many_follow(tmp_path, kind):
     _, short = write_tables(tmp_path, kind, 100, 1, 4)
-    _, long = write_tables(tmp_path, kind, PIECE + 10, 1, 4)
+    _, long = write_tables(tmp_path, kind, CHUNK + 10, 1, 4)
 
     assert np.array_equal(np.load(short), np.load(long, mmap_mode="r")[:100])
 

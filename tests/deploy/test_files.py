@@ -1,4 +1,4 @@
-"""What the container files promise, read as text: hardening, pins, and names that must agree across files."""
+"""The container files, read as text: hardening, pins, and names that must agree across files."""
 
 import json
 import re
@@ -38,27 +38,27 @@ def pins(name="serve"):
 def compose_services():
     """The text of each service of the compose file, by name."""
     block = re.search(r"^services:\n(.*?)(?=^\S)", read("docker-compose.yml"), re.M | re.S).group(1)
-    parts = re.split(r"^  (\w+):\n", block, flags=re.M)[1:]
-    return dict(zip(parts[::2], parts[1::2], strict=True))
+    _, *names_and_texts = re.split(r"^  (\w+):\n", block, flags=re.M)
+    return dict(zip(names_and_texts[::2], names_and_texts[1::2], strict=True))
 
 
 def setting(service, name):
     """The value that one line of a service gives, without a comment and quotes."""
-    found = re.findall(rf"^    {name}: (.+?)(?:\s+#.*)?$", compose_services()[service], re.M)
-    assert len(found) == 1, f"{service}: {name}: {found}"
-    return found[0].strip('"')
+    values = re.findall(rf"^    {name}: (.+?)(?:\s+#.*)?$", compose_services()[service], re.M)
+    assert len(values) == 1, f"{service}: {name}: {values}"
+    return values[0].strip('"')
 
 
 def final_stage():
     """(instruction, arguments) of the Dockerfile's last stage."""
     lines = [line for line in read("Dockerfile").replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
     instructions = [tuple(line.strip().split(maxsplit=1)) for line in lines]
-    last = max(place for place, (name, _) in enumerate(instructions) if name == "FROM")
+    last = max(index for index, (name, _) in enumerate(instructions) if name == "FROM")
     return instructions[last:]
 
 
 def argument(name):
-    return [value for found, value in final_stage() if found == name][-1]
+    return [arguments for instruction, arguments in final_stage() if instruction == name][-1]
 
 
 SERVICES = sorted(compose_services())
@@ -101,11 +101,11 @@ def test_compose_limits_the_service():
 
 def test_image_ends_as_a_fixed_user_who_is_not_root():
     stage = final_stage()
-    users = [(place, value) for place, (name, value) in enumerate(stage) if name == "USER"]
+    users = [(index, value) for index, (name, value) in enumerate(stage) if name == "USER"]
     assert len(users) == 1
-    place, user = users[0]
+    index, user = users[0]
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
-    assert not [name for name, _ in stage[place:] if name in {"RUN", "COPY", "ADD"}]
+    assert not [name for name, _ in stage[index:] if name in {"RUN", "COPY", "ADD"}]
 
 
 def test_image_starts_the_product_without_a_shell():
@@ -161,16 +161,16 @@ def test_every_dependency_has_one_pin_that_meets_it(machine):
     versions = {canonicalize_name(requirement.name): str(requirement.specifier).removeprefix("==") for requirement in chosen}
     assert len(versions) == len(chosen)
     for text in tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]:
-        wanted = Requirement(text)
-        assert wanted.specifier.contains(versions[canonicalize_name(wanted.name)]), text
+        dependency = Requirement(text)
+        assert dependency.specifier.contains(versions[canonicalize_name(dependency.name)]), text
 
 
 def test_the_image_is_built_with_what_the_build_asks_for():
     """Build isolation is off there: what a build needs stands in the pins, a compiler as well."""
     built = {canonicalize_name(requirement.name): str(requirement.specifier).removeprefix("==") for requirement, _ in pins("build")}
     for text in [*tomllib.loads(read("pyproject.toml"))["build-system"]["requires"], hatch_build.ZIGLANG]:
-        wanted = Requirement(text)
-        assert wanted.specifier.contains(built[canonicalize_name(wanted.name)]), text
+        dependency = Requirement(text)
+        assert dependency.specifier.contains(built[canonicalize_name(dependency.name)]), text
 
 
 def test_prometheus_scrapes_the_service():

@@ -1,1 +1,1 @@
-"""The same question over HTTP: each server in a process of its own, loaded in turns by one generator."""
+"""The same requests over HTTP: each server in a process of its own, loaded in turns by one load generator."""

@@ -1,4 +1,4 @@
-"""A server under load: started, asked until it answers, stopped with everything that it started."""
+"""A server under load: started, polled until it answers, stopped with every process that it started."""
 
 import json
 import os
@@ -20,76 +20,76 @@ from recoserve_bench.contender import Contender
 from recoserve_bench.errors import SystemFailed
 
 SCRIPTS = Path(__file__).parent / "servers"
-MEMORY = Path("/dev/shm")  # noqa: S108  # logs are written, to memory, so that a slow disk costs nobody
+MEMORY = Path("/dev/shm")  # noqa: S108  # logs go to memory, so that a slow disk costs no server anything
 V2_PATH = "/v2/models/recommender/infer"
 START_SECONDS, STOP_SECONDS = 120, 20
 
 
-def plain(user: int, k: int) -> dict[str, Any]:
+def plain_body(user: int, k: int) -> dict[str, Any]:
     return {"user_id": user, "k": k}
 
 
-def plain_rows(answer: Any) -> list[int]:
-    return [item["item_id"] for item in answer["items"]]
+def plain_items(document: Any) -> list[int]:
+    return [item["item_id"] for item in document["items"]]
 
 
-def listed(user: int, k: int) -> dict[str, Any]:
-    """BentoML's batchable endpoints take lists."""
-    return {"requests": [plain(user, k)]}
+def list_body(user: int, k: int) -> dict[str, Any]:
+    """A list of one request, as BentoML's batchable endpoints take them."""
+    return {"requests": [plain_body(user, k)]}
 
 
-def listed_rows(answer: Any) -> list[int]:
-    return plain_rows(answer[0])
+def list_items(document: Any) -> list[int]:
+    return plain_items(document[0])
 
 
-def tensors(user: int, k: int) -> dict[str, Any]:
-    """The V2 inference protocol's."""
-    given = {"user_id": user, "k": k}
-    return {"inputs": [{"name": name, "shape": [1, 1], "datatype": "INT64", "data": [value]} for name, value in given.items()]}
+def tensor_body(user: int, k: int) -> dict[str, Any]:
+    """A request of the V2 inference protocol."""
+    values = {"user_id": user, "k": k}
+    return {"inputs": [{"name": name, "shape": [1, 1], "datatype": "INT64", "data": [value]} for name, value in values.items()]}
 
 
-def tensor_rows(answer: Any) -> list[int]:
-    rows: list[int] = answer["outputs"][0]["data"]
-    return rows
+def tensor_items(document: Any) -> list[int]:
+    items: list[int] = document["outputs"][0]["data"]
+    return items
 
 
 @dataclass(frozen=True, kw_only=True)
 class Server(Contender):
-    """A server: its command, and how it is asked and answers."""
+    """A server: its command, and the form of its requests and responses."""
 
     command: tuple[str, ...]
     path: str = "/recommend"
-    body: Callable[[int, int], Any] = plain
-    rows: Callable[[Any], list[int]] = plain_rows
-    idle: bool = True  # whether it can stand by without using a core
+    body: Callable[[int, int], Any] = plain_body
+    items: Callable[[Any], list[int]] = plain_items
+    sleeps_when_idle: bool = True  # or else it uses a core while nobody calls it, and would slow the others down
 
     def request(self, user: int, k: int = 10) -> bytes:
-        """One HTTP request."""
+        """The bytes of one HTTP request for a user's k best items."""
         return http_request(self.path, json.dumps(self.body(user, k), separators=(",", ":")).encode())
 
 
 def http_request(path: str, body: bytes) -> bytes:
-    """The bytes of a POST with a JSON body over a connection that is kept."""
+    """The bytes of a POST with a JSON body, on a connection that stays open."""
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 class Running:
-    """A server that answers. Raises SystemFailed where it isn't installed, ends, or doesn't answer in time."""
+    """A server that is running and answers. Raises SystemFailed where it isn't installed, ends, or doesn't answer in time."""
 
     def __init__(self, server: Server, peers: Path, bundle: Path) -> None:
         self.server = server
         self.port = free_port()
         self._log = tempfile.TemporaryFile(dir=MEMORY if MEMORY.is_dir() else None)  # noqa: SIM115  # closed with the process
-        words = [word.format(port=self.port, bundle=bundle) for word in server.command]
+        arguments = [argument.format(port=self.port, bundle=bundle) for argument in server.command]
         self._folder = tempfile.TemporaryDirectory(prefix="recoserve-bench-")
         began = time.perf_counter()
         self._process = subprocess.Popen(
-            [server.python(peers), "-P", *words],
+            [server.python(peers), "-P", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env=machine.environment(own=not server.peer),
+            env=machine.environment(server.peer),
             cwd=self._folder.name,
             start_new_session=True,
         )
@@ -101,15 +101,16 @@ class Running:
             raise
         self.start_seconds = time.perf_counter() - began
 
-    def answer(self, user: int, k: int = 10) -> Any:
-        """Ask once; the JSON that comes back."""
+    def response(self, user: int, k: int = 10) -> Any:
+        """The JSON of the response to one request."""
         url = f"http://127.0.0.1:{self.port}{self.server.path}"
         body = json.dumps(self.server.body(user, k)).encode()
-        with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=10) as answer:
-            return json.load(answer)
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
 
     def stop(self) -> None:
-        """End it, and what it started in its session, gently and then not."""
+        """End it, and every process of its session: by SIGINT, and where that doesn't do, by SIGKILL."""
         for sign in (signal.SIGINT, signal.SIGKILL):
             try:
                 os.killpg(self.pid, sign)
@@ -125,15 +126,15 @@ class Running:
     def _wait(self, deadline: float) -> None:
         while time.perf_counter() < deadline:
             if self._process.poll() is not None:
-                raise SystemFailed(f"{self.server.name} ended with {self._process.returncode}: {self._last_words()}")
+                raise SystemFailed(f"{self.server.name} ended with {self._process.returncode}: {self._last_lines()}")
             try:
-                self.answer(0)
+                self.response(0)
                 return
             except (urllib.error.URLError, OSError, ValueError):
                 time.sleep(0.05)
-        raise SystemFailed(f"{self.server.name} didn't answer in {START_SECONDS} s: {self._last_words()}")
+        raise SystemFailed(f"{self.server.name} didn't answer in {START_SECONDS} s: {self._last_lines()}")
 
-    def _last_words(self) -> str:
+    def _last_lines(self) -> str:
         self._log.seek(0)
         return "; ".join(self._log.read().decode(errors="replace").strip().splitlines()[-3:])
 

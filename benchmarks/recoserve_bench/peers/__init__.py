@@ -1,1 +1,1 @@
-"""The peers' environments, one for each."""
+"""The peers' environments: the packages that each needs, and how they are installed."""

@@ -1,4 +1,4 @@
-"""`recoserve bench retrieval`: systems side by side in interleaved rounds, and whether their answers are exact."""
+"""`recoserve bench retrieval`: systems side by side in interleaved rounds, and whether their rankings are exact."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from recoserve_bench import figures, machine
+from recoserve.bundle.arrays import Float64Array
+from recoserve_bench import machine, report
 from recoserve_bench.bundle import bundle_of
-from recoserve_bench.figures import Figure, out, ratio
+from recoserve_bench.report import Figure, out, ratio
 from recoserve_bench.retrieval import exactness
 from recoserve_bench.retrieval.parent import Process, System
 from recoserve_bench.tables import Kind, write_tables
@@ -32,10 +33,12 @@ READING = System(name=LIMIT, file="int8_read.py")
 RESIDENT_TOGETHER = 1 << 30  # bytes of float32 items; above it systems run one after another
 CHECK_BATCH = 64
 
+Times = dict[tuple[str, int], list[float]]  # seconds of each call, by system and batch
+
 
 @dataclass(frozen=True)
 class Workload:
-    """What is asked: `users` of the table are checked for exactness, all of them take their turns in the timing."""
+    """The load: the first `users` of the table are checked for exactness; timed calls go round all `table_users`."""
 
     items: int
     dim: int
@@ -51,7 +54,7 @@ class Workload:
 
 
 def compare(systems: Sequence[System], workload: Workload, folder: Path, peers: Path) -> list[Figure]:
-    """Measure and check each system on tables in `folder`, which are made where they aren't there yet."""
+    """Measure and check each system on tables in `folder`, which are drawn where they aren't there yet."""
     table_users = max(workload.table_users, workload.users)
     users, items = write_tables(folder, workload.tables, workload.items, table_users, workload.dim)
     job = {
@@ -64,29 +67,30 @@ def compare(systems: Sequence[System], workload: Workload, folder: Path, peers: 
         "retrieval": workload.retrieval,
         "threads": workload.threads or machine.cores(),
     }
-    together = workload.items * workload.dim * 4 <= RESIDENT_TOGETHER
+    fit_together = workload.items * workload.dim * 4 <= RESIDENT_TOGETHER
     everyone = [READING, *systems]
-    if not together:
+    if not fit_together:
         out.print("the tables are large: systems run one after another, not in interleaved rounds")
-    found: list[Figure] = []
     best = exactness.best_scores(np.load(users, mmap_mode="r")[: workload.users], np.load(items, mmap_mode="r"), workload.k)
-    for group in [everyone] if together else [[one] for one in everyone]:
-        found += _compared(group, workload, job, peers, folder / "answers.npz", best)
-    return found
+    figures: list[Figure] = []
+    for group in [everyone] if fit_together else [[system] for system in everyone]:
+        figures += _compare(group, workload, job, peers, folder / "answers.npz", best)
+    return figures
 
 
-def _compared(
-    group: Sequence[System], workload: Workload, job: dict[str, Any], peers: Path, answers: Path, best: exactness.Doubles
+def _compare(
+    systems: Sequence[System], workload: Workload, job: dict[str, Any], peers: Path, rankings: Path, best: Float64Array
 ) -> list[Figure]:
+    """The figures of systems that are resident together and take turns."""
     with ExitStack() as stack:
-        running = [stack.enter_context(Process(one, peers, job)) for one in group]
+        running = [stack.enter_context(Process(system, peers, job)) for system in systems]
         times = _timed(running, workload)
-        return [one for process in running for one in _figures(process, times, workload, job, answers, best)]
+        return [figure for process in running for figure in _figures(process, times, workload, job, rankings, best)]
 
 
-def _timed(running: Sequence[Process], workload: Workload) -> dict[tuple[str, int], list[float]]:
+def _timed(running: Sequence[Process], workload: Workload) -> Times:
     """Rounds of A B C, A B C: a machine that slows down meanwhile slows all of them alike."""
-    times: dict[tuple[str, int], list[float]] = defaultdict(list)
+    times: Times = defaultdict(list)
     for _ in range(workload.rounds):
         for batch in workload.batches:
             for process in running:
@@ -96,57 +100,55 @@ def _timed(running: Sequence[Process], workload: Workload) -> dict[tuple[str, in
 
 
 def _figures(
-    process: Process,
-    times: dict[tuple[str, int], list[float]],
-    workload: Workload,
-    job: dict[str, Any],
-    answers: Path,
-    best: exactness.Doubles,
+    process: Process, times: Times, workload: Workload, job: dict[str, Any], rankings: Path, best: Float64Array
 ) -> Iterator[Figure]:
     name = process.system.name
-    place = {"items": workload.items, "dim": workload.dim, "tables": workload.tables, "threads": job["threads"], **process.loaded}
+    about = {"items": workload.items, "dim": workload.dim, "tables": workload.tables, "threads": job["threads"], **process.loaded}
     if process.system is READING:
-        found = times[name, workload.batches[0]]
-        yield figures.figure(name, name, found, len(found) / sum(found), batch=1, recall=None, **place)
+        seconds = times[name, workload.batches[0]]
+        yield report.figure(name, name, seconds, len(seconds) / sum(seconds), batch=1, recall=None, **about)
         return
-    paths = process.answers(workload.users, min(CHECK_BATCH, workload.users), answers)
-    with np.load(answers) as saved:
-        checked = (np.load(job[side], mmap_mode="r") for side in ("users", "items"))
-        users, items = checked
-        verdict = exactness.check(users[: workload.users], items, saved["rows"], saved["scores"], best)
-    told = {"recall": verdict.recall, "wrong": verdict.wrong, "checked": verdict.users, "score_error": verdict.score_error}
+    paths = process.rank(workload.users, min(CHECK_BATCH, workload.users), rankings)
+    verdict = _verdict(rankings, workload, job, best)
+    about |= {"k": workload.k, "recall": verdict.recall, "wrong": verdict.wrong, "checked": verdict.users}
+    about |= {"score_error": verdict.score_error, "paths": paths}
     for batch in workload.batches:
-        found = times[name, batch]
-        per_second = batch * len(found) / sum(found)
-        yield figures.figure(name, "retrieval", found, per_second, batch=batch, k=workload.k, **place, **told, paths=paths)
+        seconds = times[name, batch]
+        yield report.figure(name, "retrieval", seconds, batch * len(seconds) / sum(seconds), batch=batch, **about)
 
 
-def print_figures(found: Sequence[Figure]) -> None:
-    """A row for each system and batch, in order of batches; our own figures and the limit as the bases of ratios."""
-    ours = {one["batch"]: one["median_ms"] for one in found if one["system"] == OURS}
-    limit = next((one["median_ms"] for one in found if one["system"] == LIMIT), None)
-    rows = []
-    for one in sorted(found, key=lambda one: (one["batch"], one["system"] != LIMIT)):
-        median, batch = one["median_ms"], one["batch"]
-        reading = one["system"] == LIMIT
-        rows.append(
-            [
-                one["system"],
-                str(batch),
-                f"{median:.3f}",
-                f"{one['p99_ms']:.3f}",
-                f"{median / batch:.4f}",
-                f"{one['per_second']:,.0f}",
-                "" if reading else ratio(median, ours.get(batch)),
-                "" if reading else ratio(median / batch, limit),
-                "" if reading else f"{one['recall']:.4f}",
-                "" if reading else f"{one['wrong']} of {one['checked']}",
-                f"{one['load_seconds']:.1f}",
-                f"{one['resident_mib']:.0f}",
-            ]
-        )
+def _verdict(rankings: Path, workload: Workload, job: dict[str, Any], best: Float64Array) -> exactness.Verdict:
+    users, items = (np.load(job[side], mmap_mode="r") for side in ("users", "items"))
+    with np.load(rankings) as saved:
+        return exactness.check(users[: workload.users], items, saved["rows"], saved["scores"], best)
+
+
+def print_figures(figures: Sequence[Figure]) -> None:
+    """Print a row for each system and batch, in order of batches; our own figures and the limit are the bases of ratios."""
+    ours = {figure["batch"]: figure["median_ms"] for figure in figures if figure["system"] == OURS}
+    limit = next((figure["median_ms"] for figure in figures if figure["system"] == LIMIT), None)
+    ordered = sorted(figures, key=lambda figure: (figure["batch"], figure["system"] != LIMIT))
     columns = "system,batch,median ms,p99 ms,ms a user,users/s,to recoserve,a user to int8 read,recall,wrong,load s,MiB"
-    figures.print_table(columns.split(","), rows)
-    for one in {one["system"]: one for one in found}.values():
-        if told := one["notes"] | one.get("paths", {}):
-            out.print(f"{one['system']}: " + ", ".join(f"{name} {value}" for name, value in told.items()), markup=False)
+    report.print_table(columns.split(","), [_table_row(figure, ours.get(figure["batch"]), limit) for figure in ordered])
+    for figure in {figure["system"]: figure for figure in figures}.values():
+        if notes := figure["notes"] | figure.get("paths", {}):
+            out.print(f"{figure['system']}: " + ", ".join(f"{name} {value}" for name, value in notes.items()), markup=False)
+
+
+def _table_row(figure: Figure, ours: float | None, limit: float | None) -> list[str]:
+    median, batch = figure["median_ms"], figure["batch"]
+    compared = ["", "", "", ""]
+    if figure["system"] != LIMIT:
+        ratios = [ratio(median, ours), ratio(median / batch, limit)]
+        compared = [*ratios, f"{figure['recall']:.4f}", f"{figure['wrong']} of {figure['checked']}"]
+    return [
+        figure["system"],
+        str(batch),
+        f"{median:.3f}",
+        f"{figure['p99_ms']:.3f}",
+        f"{median / batch:.4f}",
+        f"{figure['per_second']:,.0f}",
+        *compared,
+        f"{figure['load_seconds']:.1f}",
+        f"{figure['resident_mib']:.0f}",
+    ]

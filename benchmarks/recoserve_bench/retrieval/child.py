@@ -1,14 +1,14 @@
 """One system under test in a process, and perhaps a Python, of its own: JSON lines in on stdin, JSON lines out on stdout.
 
-    {"load": {...}}                              -> {"load_seconds": s, "resident_mib": m, "notes": {...}}
-    {"run": {"batch": b, "seconds": s}}          -> {"times": [seconds of each call]}
-    {"answers": {"users": n, "batch": b, "to": path}}   -> {"paths": {...}}, and rows and scores in path
+    {"load": {...}}                                     -> {"load_seconds": s, "resident_mib": m, "notes": {...}}
+    {"run": {"batch": b, "seconds": s}}                 -> {"times": [seconds of each call]}
+    {"rank": {"users": n, "batch": b, "path": path}}    -> {"paths": {...}}; rows and scores are in the file `path`
 
     python -P child.py systems/NAME.py
 
-A system is a file with a class `System`: made from what `load` brings, it has `top(users)`, which answers int64 [B] user rows with
-int64 [B, k] item rows and float32 [B, k] scores. It may have `notes`, a dict to print, and `paths`, a Counter of the ways in which
-rows were answered. This file and the systems need NumPy alone.
+A system is a file with a class `System`, made from the fields of `load`. Its method `top(users)` takes user rows, int64 [B], and
+returns item rows, int64 [B, k], and scores, float32 [B, k]. It may have `notes`, a dict to print, and `paths`, a Counter of the
+retrieval paths that users took. This file and the systems need NumPy alone.
 """
 
 import json
@@ -22,13 +22,13 @@ import numpy as np
 
 class Child:
     def __init__(self, path):
-        self.path, self.at = path, 0
+        self.path, self.next_row = path, 0
 
     def load(self, job):
         self.table_rows = job["user_rows"]
         began = time.perf_counter()
         self.system = runpy.run_path(self.path)["System"](job)
-        self.system.top(self.next_users(1))
+        self.system.top(self._next_users(1))
         return {
             "load_seconds": time.perf_counter() - began,
             "resident_mib": resident_mib(),
@@ -36,30 +36,30 @@ class Child:
         }
 
     def run(self, job):
-        """Call after call for the time given, at least three, after one that isn't timed."""
+        """Call after call for `seconds`, at least three, after one that isn't timed."""
         times = []
-        self.system.top(self.next_users(job["batch"]))
+        self.system.top(self._next_users(job["batch"]))
         end = time.perf_counter() + job["seconds"]
         while len(times) < 3 or time.perf_counter() < end:
-            users = self.next_users(job["batch"])
+            users = self._next_users(job["batch"])
             began = time.perf_counter()
             self.system.top(users)
             times.append(time.perf_counter() - began)
         return {"times": times}
 
-    def answers(self, job):
+    def rank(self, job):
         paths = getattr(self.system, "paths", {})
         paths.clear()
         starts = range(0, job["users"], job["batch"])
-        parts = [self.system.top(np.arange(at, min(at + job["batch"], job["users"]))) for at in starts]
-        rows, scores = (np.concatenate(side) for side in zip(*parts, strict=True))
-        np.savez(job["to"], rows=rows.astype(np.int64), scores=scores.astype(np.float32))
+        batches = [self.system.top(np.arange(start, min(start + job["batch"], job["users"]))) for start in starts]
+        rows, scores = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
+        np.savez(job["path"], rows=rows.astype(np.int64), scores=scores.astype(np.float32))
         return {"paths": paths}
 
-    def next_users(self, count):
-        """Other users in each call, around the table."""
-        users = np.arange(self.at, self.at + count) % self.table_rows
-        self.at = (self.at + count) % self.table_rows
+    def _next_users(self, count):
+        """The next rows of the table, from its start again after its end: other users in each call."""
+        users = np.arange(self.next_row, self.next_row + count) % self.table_rows
+        self.next_row = (self.next_row + count) % self.table_rows
         return users
 
 

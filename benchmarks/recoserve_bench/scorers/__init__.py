@@ -1,1 +1,1 @@
-"""Models that score pairs, ranked over a catalogue: taken apart at export, or run on tiled inputs as people do without that."""
+"""Models that score pairs, ranked over all items: by a bundle of this product, and by running them on tiled inputs."""

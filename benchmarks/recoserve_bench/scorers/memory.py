@@ -1,7 +1,7 @@
-"""What answering costs in memory: `python -m recoserve_bench.scorers.memory BUNDLE` prints it as JSON.
+"""The memory that loading and ranking take: `python -m recoserve_bench.scorers.memory BUNDLE` prints it as JSON.
 
-A load answers the golden sample, and the runtime keeps what it took for that: so the figure is all that loading and answering
-took together, but for the tables, which are mapped from the bundle's file and not counted.
+Loading runs the golden sample, and the runtime keeps the memory that it took for that. So the figure covers loading and ranking
+together, but not the tables, which are mapped from the bundle's file.
 """
 
 import json
@@ -13,31 +13,31 @@ from recoserve.scheduling.loader import load_model
 from recoserve.search.query import Query
 from recoserve_bench.soak import memory_mib
 
-EVERY = 1e-3  # seconds
+SAMPLE_SECONDS = 1e-3
 
 
 class Peak:
-    """The most memory that this process has held and no file backs, in MiB, from now until `end`."""
+    """The largest memory of this process that no file backs, MiB, sampled from now until `end`."""
 
     def __init__(self) -> None:
         self._mib = self.start = memory_mib("self")[1]
-        self._ended = threading.Event()
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     def end(self) -> float:
         """The peak, beyond what there was at the start."""
-        self._ended.set()
+        self._stopped.set()
         self._thread.join()
         return self._mib - self.start
 
     def _watch(self) -> None:
-        while not self._ended.wait(EVERY):
+        while not self._stopped.wait(SAMPLE_SECONDS):
             self._mib = max(self._mib, memory_mib("self")[1])
 
 
 def main() -> None:
-    """Load, answer one user, and say what that took."""
+    """Load a bundle, rank for one user, and print the memory that it took."""
     peak = Peak()
     load_model(Path(sys.argv[1])).rank([Query(1, 10)])
     print(json.dumps({"anonymous_mib": peak.end()}))

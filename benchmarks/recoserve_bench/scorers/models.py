@@ -1,4 +1,4 @@
-"""The models that are measured, rows of the list in docs/export.md: untrained, since their numbers change no time."""
+"""The models that are measured, rows of the list in docs/export.md. They are untrained: weights change no time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ USERS, GENRES = 1000, 20
 
 @dataclass(frozen=True)
 class Scorer:
-    """`build` makes a model of a framework for so many items; `inputs` are the names of what it takes."""
+    """A model to measure; `build` makes it for a number of items, in `framework`, with a genre as a further input or without."""
 
     name: str
     framework: str
@@ -18,7 +18,7 @@ class Scorer:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """User, item, and the genre where there is one."""
+        """The names of the model's inputs."""
         return ("user", "item", "genre") if self.genre else ("user", "item")
 
 
@@ -44,8 +44,8 @@ def _torch_mlp(items: int, dim: int) -> Any:
 
 
 SCORERS = {
-    one.name: one
-    for one in (
+    scorer.name: scorer
+    for scorer in (
         Scorer("a", "keras", _keras_dot),
         Scorer("b", "keras", _keras_mlp),
         Scorer("c", "keras", lambda items: _keras_mlp(items, GENRES), genre=True),

@@ -1,4 +1,4 @@
-"""Both forms of one model: `python -m recoserve_bench.scorers.prepare NAME ITEMS FOLDER`.
+"""One model as a bundle and as the framework's own ONNX file: `python -m recoserve_bench.scorers.prepare NAME ITEMS FOLDER`.
 
 A process of its own, so that no framework's threads run beside what is measured.
 """
@@ -23,18 +23,18 @@ def main() -> None:
         model([np.zeros((2, 1), np.int64) for _ in scorer.inputs])  # Keras exports no model that was never called
         model.export(str(folder / "model.onnx"), format="onnx", verbose=False)
     else:
-        _torch(model, scorer.inputs, folder / "model.onnx")
-    # The model's own score also where it is a dot product: both forms answer the same question.
+        _export_torch(model, scorer.inputs, folder / "model.onnx")
+    # The model's own score even of a dot product, since the tiled graph ranks by that as well.
     export_model(model, folder / "bundle", similarity="model", item_features=features(scorer, items))
 
 
-def _torch(model: Any, inputs: tuple[str, ...], to: Path) -> None:
+def _export_torch(model: Any, inputs: tuple[str, ...], path: Path) -> None:
     import torch
 
     model.eval()
-    examples = {name: torch.tensor([place, place + 1, place + 2]) for place, name in enumerate(inputs)}
-    rows = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs}
-    torch.onnx.export(model, (), str(to), kwargs=examples, dynamic_shapes=rows, dynamo=True, verbose=False)
+    examples = {name: torch.tensor([row, row + 1, row + 2]) for row, name in enumerate(inputs)}
+    shapes = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs}
+    torch.onnx.export(model, (), str(path), kwargs=examples, dynamic_shapes=shapes, dynamo=True, verbose=False)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Every kind of model that must export, built, trained, saved, exported, served, and held against the framework's own scores."""
+"""Every kind of model that must export: built, trained, saved, exported, served, and compared with the framework's own scores."""

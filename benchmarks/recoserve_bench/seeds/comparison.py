@@ -1,4 +1,4 @@
-"""Whether an answer is the top-k of the framework's own scores over all items."""
+"""Whether the items of a response are the top-k of the framework's own scores over all items."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,33 +6,33 @@ from typing import Any
 
 import numpy as np
 
+from recoserve.bundle.arrays import Float64Array
 from recoserve_bench.seeds.data import Data
-from recoserve_bench.seeds.frameworks import Scores
 from recoserve_bench.seeds.service import Service
 
-TIE = 1e-5  # of scores up to 1, and of larger ones relative to their size: what float32 may lose on the way
+TIE = 1e-5  # what float32 may lose: absolute of scores up to 1, relative of larger ones
 
-Truth = Callable[[int], Scores]
+Truth = Callable[[int], Float64Array]
 
 
 @dataclass(frozen=True)
-class Compared:
-    """How many users were asked, for how many the answer is wrong, and the largest difference of a score."""
+class Comparison:
+    """How many users were compared, for how many the items are wrong, and the largest difference of a score."""
 
     users: int
     wrong: int
     difference: float
 
 
-def compare(service: Service, truth: Truth, data: Data, users: int, k: int) -> Compared:
-    """Ask for users from all over the table; `truth` gives the scores of one user row over all films."""
+def compare(service: Service, truth: Truth, data: Data, users: int, k: int) -> Comparison:
+    """Compare the responses for users from all over the table; `truth` gives the scores of a user row for all films."""
     rows = np.unique(np.linspace(0, len(data.user_ids) - 1, users).astype(int)).tolist()
-    found = [_answer(service.recommend(data.user_ids[row], k), truth(row), data, k) for row in rows]
-    return Compared(len(rows), sum(not right for right, _ in found), max(gap for _, gap in found))
+    checks = [_check(service.recommend(data.user_ids[row], k), truth(row), data, k) for row in rows]
+    return Comparison(len(rows), sum(not right for right, _ in checks), max(difference for _, difference in checks))
 
 
-def _answer(items: Sequence[dict[str, Any]], expected: Scores, data: Data, k: int) -> tuple[bool, float]:
-    """Whether these are the best `k`, in order and with the scores that the framework gives them; and the largest difference."""
+def _check(items: Sequence[dict[str, Any]], expected: Float64Array, data: Data, k: int) -> tuple[bool, float]:
+    """Whether these are the `k` best in order, with the framework's scores; and the largest difference of a score."""
     rows = [data.row_of[item["item_id"]] for item in items]
     scores = np.array([item["score"] for item in items])
     if len(rows) != min(k, len(expected)) or len(set(rows)) != len(rows):
@@ -43,7 +43,7 @@ def _answer(items: Sequence[dict[str, Any]], expected: Scores, data: Data, k: in
     return bool(right), float(np.abs(scores - expected[rows]).max())
 
 
-def by_vectors(vectors: tuple[Scores, Scores], cosine: bool) -> Truth:
-    """Dot products of two tables, or cosines, in float64."""
-    users, movies = (each / np.linalg.norm(each, axis=1, keepdims=True) if cosine else each for each in vectors)
+def by_vectors(vectors: tuple[Float64Array, Float64Array], cosine: bool) -> Truth:
+    """The dot products of two tables, or their cosines, as a Truth."""
+    users, movies = (table / np.linalg.norm(table, axis=1, keepdims=True) if cosine else table for table in vectors)
     return lambda row: movies @ users[row]

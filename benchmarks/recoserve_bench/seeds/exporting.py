@@ -1,4 +1,4 @@
-"""The command line, as its users type it: `recoserve export` in a process of its own."""
+"""`recoserve export` as its users type it, in a process of its own."""
 
 import subprocess
 import sys
@@ -9,58 +9,58 @@ from pathlib import Path
 
 import numpy as np
 
+from recoserve.bundle.arrays import Float64Array
 from recoserve_bench import machine
 from recoserve_bench.seeds.data import Data
-from recoserve_bench.seeds.frameworks import Scores
-from recoserve_bench.seeds.rows import TABLES, Seed
+from recoserve_bench.seeds.rows import Seed
 
-BUILT = (".pt", ".pth", ".safetensors")  # weights alone: the class builds the module
+WEIGHTS_ALONE = (".pt", ".pth", ".safetensors")  # the class must be named that builds the module
 EXPORT_SECONDS = 600
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What came of it: the exit code, the words on both streams, and how long it took."""
+    """The exit code, the output on both streams, and the seconds that it took."""
 
     code: int
-    said: str
-    complained: str
+    stdout: str
+    stderr: str
     seconds: float
 
 
 def export(seed: Seed, source: list[str], bundle: Path, data: Data) -> Exported:
-    """Write the bundle, with the external ids of the data, and the genres of its items file where the model takes a genre."""
+    """Write the bundle of `source` (arguments of the command), with the external ids of the data."""
     command = [*source, "--out", str(bundle), *_ids(bundle.parent, data)]
     if seed.similarity:
         command += ["--similarity", seed.similarity]
     started = time.perf_counter()
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-P", "-m", "recoserve", "export", *command],
         capture_output=True,
         text=True,
-        env=machine.environment(own=True),
+        env=machine.environment(),
         cwd=bundle.parent,
         timeout=EXPORT_SECONDS,
         check=False,
     )
-    return Exported(done.returncode, done.stdout, done.stderr, time.perf_counter() - started)
+    return Exported(process.returncode, process.stdout, process.stderr, time.perf_counter() - started)
 
 
 def model_source(seed: Seed, path: Path, data: Data, inputs: Sequence[str]) -> list[str]:
-    """Arguments that name a model's file."""
-    words = [str(path)]
-    if seed.file in BUILT:
-        words += ["--architecture", f"recoserve_bench.seeds.torch_models:{seed.name}"]
+    """The arguments that name a model's file, how it is built, and the items file where the model takes genres."""
+    arguments = [str(path)]
+    if seed.file in WEIGHTS_ALONE:
+        arguments += ["--architecture", f"recoserve_bench.seeds.torch_models:{seed.name}"]
     if seed.file == ".pt2":
-        words += ["--trust"]
+        arguments += ["--trust"]
     for feature in {"genre", "genres"} & set(inputs):
-        words += ["--item-feature", f"{feature}={data.movies_file}:genres"]
-    return words
+        arguments += ["--item-feature", f"{feature}={data.movies_file}:genres"]
+    return arguments
 
 
-def table_source(seed: Seed, vectors: tuple[Scores, Scores], folder: Path) -> list[str]:
-    """Two tables, written in float32, and the arguments that name them."""
-    tables = [np.ascontiguousarray(each, np.float32) for each in vectors]
+def table_source(seed: Seed, vectors: tuple[Float64Array, Float64Array], folder: Path) -> list[str]:
+    """The arguments that name two tables, which are written in float32."""
+    tables = [np.ascontiguousarray(table, np.float32) for table in vectors]
     if seed.file == ".safetensors":
         from safetensors.numpy import save_file
 
@@ -72,14 +72,10 @@ def table_source(seed: Seed, vectors: tuple[Scores, Scores], folder: Path) -> li
     return ["--user-embeddings", paths[0], "--item-embeddings", paths[1]]
 
 
-def is_table(seed: Seed) -> bool:
-    return seed.framework == TABLES
-
-
 def _ids(folder: Path, data: Data) -> list[str]:
-    words = []
+    arguments = []
     for side, ids in (("user", data.user_ids), ("item", data.movie_ids)):
         path = folder / f"{side}_ids.txt"
-        path.write_text("".join(f"{each}\n" for each in ids))
-        words += [f"--{side}-ids", str(path)]
-    return words
+        path.write_text("".join(f"{external}\n" for external in ids))
+        arguments += [f"--{side}-ids", str(path)]
+    return arguments

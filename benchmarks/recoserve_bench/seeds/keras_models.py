@@ -39,8 +39,8 @@ def cosine() -> Model:
 def dot_of_columns() -> Model:
     """Row a with Dot(axes=2) over vectors that weren't flattened."""
     user, movie = _inputs()
-    left, right = layers.Embedding(USERS, 32)(user), layers.Embedding(MOVIES, 32)(movie)
-    score = layers.Flatten()(layers.Dot(axes=2)([left, right]))
+    vectors = [layers.Embedding(USERS, 32)(user), layers.Embedding(MOVIES, 32)(movie)]
+    score = layers.Flatten()(layers.Dot(axes=2)(vectors))
     return Model([user, movie], layers.Activation("sigmoid")(score))
 
 
@@ -85,12 +85,12 @@ def genre_dropout() -> Model:
 
 def _books(user_width: int, movie_width: int, genre_width: int) -> Model:
     user, movie, genre = _inputs("genre")
-    found = [
+    embeddings = [
         _row(user, USERS, user_width, "user_embedding"),
         _row(movie, MOVIES, movie_width, "movie_embedding"),
         _row(genre, GENRES, genre_width, "genre_embedding"),
     ]
-    hidden = layers.Dense(32, activation="relu")(layers.Concatenate()(found))
+    hidden = layers.Dense(32, activation="relu")(layers.Concatenate()(embeddings))
     return Model([user, movie, genre], layers.Dense(1, activation="sigmoid")(hidden))
 
 

@@ -1,4 +1,4 @@
-"""Keras' way to learn, to save and to score."""
+"""How Keras models are built, trained, saved and scored; see `frameworks.Framework`."""
 
 import logging
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from recoserve.bundle.arrays import Float64Array
 from recoserve_bench.seeds import keras_models
-from recoserve_bench.seeds.data import Data, with_negatives
-from recoserve_bench.seeds.frameworks import Scores, inputs_of
+from recoserve_bench.seeds.data import Data, model_inputs, with_negatives
 
 BATCH, RATE, KMR = 4096, 0.01, "kmr."
 
@@ -40,37 +40,37 @@ def save(model: Any, path: Path) -> None:
     model.save(path)
 
 
-def scores(model: Any, data: Data, user: int) -> Scores:
+def scores(model: Any, data: Data, user: int) -> Float64Array:
     named = _named(model, data, user, np.arange(len(data.movie_ids)))
-    found: Scores = np.asarray(model.predict_on_batch(named), np.float64).reshape(-1)
-    return found
+    predicted: Float64Array = np.asarray(model.predict_on_batch(named), np.float64).reshape(-1)
+    return predicted
 
 
-def vectors(model: Any, data: Data) -> tuple[Scores, Scores]:
+def vectors(model: Any, data: Data) -> tuple[Float64Array, Float64Array]:
     lookup = _lookup(model)
     if lookup is not None and not _dots(model):
         return _table(lookup.user_embedding), _table(lookup.item_embedding)
     (dot,) = _dots(model)
     both = keras.Model(model.inputs, [keras.ops.reshape(side, (-1, side.shape[-1])) for side in dot.input])
     users, movies = np.arange(len(data.user_ids)), np.arange(len(data.movie_ids))
-    left, _ = both.predict_on_batch(_named(model, data, users, np.zeros_like(users)))
-    _, right = both.predict_on_batch(_named(model, data, 0, movies))
-    return np.asarray(left, np.float64), np.asarray(right, np.float64)
+    user_vectors, _ = both.predict_on_batch(_named(model, data, users, np.zeros_like(users)))
+    _, movie_vectors = both.predict_on_batch(_named(model, data, 0, movies))
+    return np.asarray(user_vectors, np.float64), np.asarray(movie_vectors, np.float64)
 
 
 def inputs(model: Any) -> list[str]:
-    return [each.name for each in model.inputs]
+    return [tensor.name for tensor in model.inputs]
 
 
 def _named(model: Any, data: Data, user: Any, movie: Any) -> dict[str, Any]:
-    return {name: each.reshape(len(each), -1) for name, each in inputs_of(inputs(model), data, user, movie).items()}
+    return {name: column.reshape(len(column), -1) for name, column in model_inputs(inputs(model), data, user, movie).items()}
 
 
 def _lookup(model: Any) -> Any:
     return next((layer for layer in model.layers if type(layer).__name__ == "CollaborativeUserItemEmbedding"), None)
 
 
-def _table(embedding: Any) -> Scores:
+def _table(embedding: Any) -> Float64Array:
     return np.asarray(embedding.get_weights()[0], np.float64)
 
 
@@ -79,7 +79,7 @@ def _dots(model: Any) -> list[Any]:
 
 
 def _of_pairs(model: Any) -> Any:
-    """One user and one film over the same tables, to learn by: KMR's own model compares a user with a list."""
+    """A model of one user and one film over the same tables, for training: KMR's own model compares a user with a list."""
     inputs = [keras.Input((1,), name=name, dtype="int64") for name in ("user", "movie")]
     score = keras.layers.Dot(axes=1)([keras.layers.Flatten()(side) for side in _lookup(model)(inputs)])
     return keras.Model(inputs, keras.layers.Activation("sigmoid")(score))

@@ -1,4 +1,4 @@
-"""Which models take part: the rows of the list in the docs' export page, each with the file that it is saved as."""
+"""The models: the rows of the list in docs/export.md, each with the file format that it is saved in."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ KERAS, TORCH, TABLES = "keras", "torch", "tables"
 
 @dataclass(frozen=True)
 class Seed:
-    """`row` is its letter, `name` what builds it; `file` how it is saved: the suffix of a model's file, or how tables are.
+    """A model: the letter of its `row`, the `name` of what builds it, and the suffix of the `file` or tables that it is saved in.
 
-    `similarity` is what the command line is told, if anything, and `truth` what the answers are held against: the framework's own
-    scores, or the cosine or the dot product of the vectors that the framework gives. `refused` is what must be said of a model
-    that can't be exported. `logits` tells that no sigmoid ends it. The weights of its last layer are made `steeper` times as
-    large once it has learned, as long training does.
+    `similarity` is the option of the command line, if any. `truth` says what responses are compared with: the framework's own
+    scores ("model"), or the cosine or the dot product of the framework's vectors. `refused` is what the error must say of a model
+    that can't be exported. `logits`: no sigmoid ends the model. After training, the weights of its last layer are made `steeper`
+    times as large, as long training would make them.
     """
 
     row: str
@@ -26,8 +26,13 @@ class Seed:
     steeper: float = 1.0
 
     @property
+    def is_tables(self) -> bool:
+        """Whether two tables are exported in place of a model."""
+        return self.framework == TABLES
+
+    @property
     def title(self) -> str:
-        """What to call it in the table."""
+        """The model's name in the table of figures."""
         return self.name if self.steeper == 1 else f"{self.name} x{self.steeper:g}"
 
     def __str__(self) -> str:

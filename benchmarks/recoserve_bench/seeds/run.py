@@ -1,4 +1,4 @@
-"""One row after another: built, trained, saved, exported, served, compared."""
+"""One model after another: built, trained, saved, exported, served, compared."""
 
 import json
 import subprocess
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recoserve_bench import figures
+from recoserve_bench import report
 from recoserve_bench.errors import SystemFailed
-from recoserve_bench.figures import Figure, out
+from recoserve_bench.report import Figure, out
 from recoserve_bench.seeds.comparison import Truth, by_vectors, compare
 from recoserve_bench.seeds.data import Data
-from recoserve_bench.seeds.exporting import Exported, export, is_table, model_source, table_source
-from recoserve_bench.seeds.frameworks import Framework, framework
+from recoserve_bench.seeds.exporting import Exported, export, model_source, table_source
+from recoserve_bench.seeds.frameworks import Framework, load_framework
 from recoserve_bench.seeds.rows import Seed
 
-WORDS = ("row", "model", "framework", "file", "similarity", "truth", "became")
-COLUMNS = (*WORDS, "users", "wrong", "difference", "export s", "right")
-SHOWN = 42  # of what became of a model, or the table grows too wide
+TEXT_COLUMNS = ("row", "model", "framework", "file", "similarity", "truth", "became")
+COLUMNS = (*TEXT_COLUMNS, "users", "wrong", "difference", "export s", "right")
+MOST_CHARACTERS = 42  # of a text column, or the table grows too wide
 
 
 @dataclass(frozen=True)
 class Task:
-    """The data, how many times it is learned from, and how many users are asked for how many films."""
+    """The data, how many epochs the models learn from it, and how many users are compared for how many films."""
 
     data: Data
     folder: Path
@@ -33,96 +33,105 @@ class Task:
 
 
 def run(seeds: Sequence[Seed], task: Task, tell: Callable[[str], None] = lambda _: None) -> list[Figure]:
-    """A figure for each, in which `right` says whether all is as it must be; `tell` hears of each as it is done."""
-    found = []
-    for place, seed in enumerate(seeds):
-        folder = task.folder / f"{place:02}"
+    """A figure for each model, `right` where all is as it must be; `tell` is called with a line as each is done."""
+    figures = []
+    for number, seed in enumerate(seeds):
+        folder = task.folder / f"{number:02}"
         folder.mkdir()
-        one = _run(seed, folder, task)
-        found.append(one)
-        tell(f"{seed}: {one['became']}, {one['wrong']} wrong of {one['users']}, largest difference {one['difference']:.2g}")
-    return found
+        figure = _run(seed, folder, task)
+        figures.append(figure)
+        differences = f"{figure['wrong']} wrong of {figure['users']}, largest difference {figure['difference']:.2g}"
+        tell(f"{seed}: {figure['became']}, {differences}")
+    return figures
 
 
 def _run(seed: Seed, folder: Path, task: Task) -> Figure:
     about = {"row": seed.row, "model": seed.title, "framework": seed.framework, "file": seed.file}
-    result: Figure = {**about, "similarity": seed.similarity or "by default", "truth": seed.truth}
+    about |= {"similarity": seed.similarity or "by default", "truth": seed.truth}
     try:
-        return {**result, **(_refused(seed, folder, task) if seed.refused else _served(seed, folder, task))}
+        return {**about, **(_refused(seed, folder, task) if seed.refused else _served(seed, folder, task))}
     except (SystemFailed, OSError, subprocess.SubprocessError) as error:
-        return {**result, **_nothing(f"FAILED: {error}"), "right": False}
+        return {**about, **_without_service(f"FAILED: {error}"), "right": False}
 
 
-def _nothing(became: str, seconds: float = 0.0) -> Figure:
+def _without_service(became: str, seconds: float = 0.0) -> Figure:
     return {"became": became, "users": 0, "wrong": 0, "difference": 0.0, "seconds": seconds}
 
 
 def _served(seed: Seed, folder: Path, task: Task) -> Figure:
+    """The figure of a model that is trained, exported, served and compared."""
     from recoserve_bench.seeds.service import serving
 
-    its = framework(seed.framework)
-    model = its.build(seed.name, seed=1)
-    its.train(model, task.data, task.epochs, seed.logits)
+    framework = load_framework(seed.framework)
+    model = framework.build(seed.name, seed=1)
+    framework.train(model, task.data, task.epochs, seed.logits)
     if seed.steeper != 1:
-        its.steepen(model, seed.steeper)
+        framework.steepen(model, seed.steeper)
     bundle = folder / "bundle"
-    done = _exported(seed, its, model, folder, task.data)
-    if done.code:
-        raise SystemFailed(f"export ended with {done.code}: {done.complained.strip()[-600:]}")
+    exported = _export(seed, framework, model, folder, task.data)
+    if exported.code:
+        raise SystemFailed(f"export ended with {exported.code}: {exported.stderr.strip()[-600:]}")
     with serving(bundle) as service:
-        found = compare(service, _truth(seed, its, model, task.data), task.data, task.users, task.k)
-    became = _became(json.loads((bundle / "manifest.json").read_text()))
-    figure = {"became": became, "users": found.users, "wrong": found.wrong, "difference": found.difference}
-    said = [line for line in done.said.splitlines() if line.startswith("warning: ")]
-    return {**figure, "seconds": done.seconds, "right": not found.wrong, "warnings": said}
+        comparison = compare(service, _truth(seed, framework, model, task.data), task.data, task.users, task.k)
+    return {
+        "became": _became(json.loads((bundle / "manifest.json").read_text())),
+        "users": comparison.users,
+        "wrong": comparison.wrong,
+        "difference": comparison.difference,
+        "seconds": exported.seconds,
+        "right": not comparison.wrong,
+        "warnings": [line for line in exported.stdout.splitlines() if line.startswith("warning: ")],
+    }
 
 
-def _exported(seed: Seed, its: Framework, model: Any, folder: Path, data: Data) -> Exported:
-    if is_table(seed):
-        source = table_source(seed, its.vectors(model, data), folder)
+def _export(seed: Seed, framework: Framework, model: Any, folder: Path, data: Data) -> Exported:
+    if seed.is_tables:
+        source = table_source(seed, framework.vectors(model, data), folder)
     else:
         path = folder / f"model{seed.file}"
-        its.save(model, path)
-        source = model_source(seed, path, data, its.inputs(model))
+        framework.save(model, path)
+        source = model_source(seed, path, data, framework.inputs(model))
     return export(seed, source, folder / "bundle", data)
 
 
-def _truth(seed: Seed, its: Framework, model: Any, data: Data) -> Truth:
+def _truth(seed: Seed, framework: Framework, model: Any, data: Data) -> Truth:
     if seed.truth == "model":
-        return lambda row: its.scores(model, data, row)
-    return by_vectors(its.vectors(model, data), cosine=seed.truth == "cosine")
+        return lambda row: framework.scores(model, data, row)
+    return by_vectors(framework.vectors(model, data), cosine=seed.truth == "cosine")
 
 
 def _became(manifest: dict[str, Any]) -> str:
-    """What the manifest says was written."""
-    own = manifest["source"].get("formula")
+    """The kind of bundle that was written, as its manifest says."""
+    formula = manifest["source"].get("formula")
     if manifest["dim"]:
-        return f"{manifest['similarity']} of dim {manifest['dim']}" + (f" (own: {own})" if own else "")
+        return f"{manifest['similarity']} of dim {manifest['dim']}" + (f" (own: {formula})" if formula else "")
     return f"ranker, {manifest['source']['operators_per_pair']} operators per pair"
 
 
 def _refused(seed: Seed, folder: Path, task: Task) -> Figure:
-    """A model that must be refused, with its reason, and nothing written; Keras itself may refuse to build it."""
-    its = framework(seed.framework)
+    """The figure of a model that must be refused, with its reason, and nothing written; Keras itself may refuse to build it."""
+    framework = load_framework(seed.framework)
     try:
-        model = its.build(seed.name, seed=1)
+        model = framework.build(seed.name, seed=1)
     except ValueError as error:
-        said = " ".join(str(error).split())
-        return {**_nothing(f"refused by {seed.framework}: {said}"), "right": seed.refused in said}
-    done = _exported(seed, its, model, folder, task.data)
-    said = " ".join(done.complained.split())
-    right = done.code == 1 and seed.refused in said and "Traceback" not in said and not (folder / "bundle").exists()
-    return {**_nothing(f"refused: {said.removeprefix('error: ')}", done.seconds), "right": right}
+        reason = " ".join(str(error).split())
+        return {**_without_service(f"refused by {seed.framework}: {reason}"), "right": seed.refused in reason}
+    exported = _export(seed, framework, model, folder, task.data)
+    reason = " ".join(exported.stderr.split())
+    is_clean = "Traceback" not in reason and not (folder / "bundle").exists()
+    right = exported.code == 1 and seed.refused in reason and is_clean
+    return {**_without_service(f"refused: {reason.removeprefix('error: ')}", exported.seconds), "right": right}
 
 
-def print_figures(found: Sequence[Figure]) -> None:
-    """A row for each."""
+def print_figures(figures: Sequence[Figure]) -> None:
+    """Print a row for each model, and how many are wrong."""
     rows = []
-    for one in found:
-        words = [one[key][:SHOWN] for key in WORDS]
-        counts = [str(one["users"]), str(one["wrong"]), f"{one['difference']:.1e}", f"{one['seconds']:.1f}"]
-        rows.append([*words, *(counts if one["users"] else ["", "", "", counts[-1]]), "yes" if one["right"] else "NO"])
-    figures.print_table(COLUMNS, rows)
-    wrong = [one for one in found if not one["right"]]
-    largest = max((one["difference"] for one in found), default=0.0)
-    out.print(f"{len(found)} models, {len(wrong)} of them not as they must be; largest difference of all {largest:.2g}")
+    for figure in figures:
+        texts = [figure[key][:MOST_CHARACTERS] for key in TEXT_COLUMNS]
+        seconds = f"{figure['seconds']:.1f}"
+        counts = [str(figure["users"]), str(figure["wrong"]), f"{figure['difference']:.1e}"] if figure["users"] else ["", "", ""]
+        rows.append([*texts, *counts, seconds, "yes" if figure["right"] else "NO"])
+    report.print_table(COLUMNS, rows)
+    wrong = [figure for figure in figures if not figure["right"]]
+    largest = max((figure["difference"] for figure in figures), default=0.0)
+    out.print(f"{len(figures)} models, {len(wrong)} of them not as they must be; largest difference of all {largest:.2g}")

@@ -1,4 +1,4 @@
-"""The service that answers: `recoserve serve` in a process of its own, asked over HTTP."""
+"""`recoserve serve` in a process of its own, called over HTTP."""
 
 import json
 import signal
@@ -22,18 +22,18 @@ START_SECONDS, STOP_SECONDS = 120, 30
 
 @dataclass(frozen=True)
 class Service:
-    """Where it answers."""
+    """A running service and its address."""
 
     url: str
 
     def recommend(self, user: int, k: int) -> list[dict[str, Any]]:
-        """The items of one answer, best first."""
+        """The items of a response, best first: dicts of `item_id` and `score`."""
         body = json.dumps({"user_id": user, "k": k}).encode()
         request = urllib.request.Request(f"{self.url}/recommend", body, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                found: list[dict[str, Any]] = json.load(answer)["items"]
-                return found
+            with urllib.request.urlopen(request, timeout=60) as response:
+                items: list[dict[str, Any]] = json.load(response)["items"]
+                return items
         except urllib.error.HTTPError as error:
             raise SystemFailed(f"the service answered {error.code}: {error.read().decode(errors='replace')[:300]}") from None
 
@@ -44,12 +44,12 @@ def serving(bundle: Path) -> Iterator[Service]:
     port = free_port()
     log = bundle.with_suffix(".log")
     command = [sys.executable, "-P", "-m", "recoserve", "serve", str(bundle), "--port", str(port), "--drain-seconds", "0"]
-    with log.open("wb") as words:
+    with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=words, stderr=words, env=machine.environment(own=True), cwd=bundle.parent, stdin=subprocess.DEVNULL
+            command, stdout=output, stderr=output, env=machine.environment(), cwd=bundle.parent, stdin=subprocess.DEVNULL
         )
     try:
-        _wait(process, f"http://127.0.0.1:{port}", log)
+        _wait_until_ready(process, f"http://127.0.0.1:{port}", log)
         yield Service(f"http://127.0.0.1:{port}")
     finally:
         process.send_signal(signal.SIGTERM)
@@ -60,7 +60,7 @@ def serving(bundle: Path) -> Iterator[Service]:
             process.wait()
 
 
-def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
     ends = time.monotonic() + START_SECONDS
     while time.monotonic() < ends and process.poll() is None:
         try:

@@ -21,17 +21,17 @@ class DotOfTables(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return self.user_embedding(user), self.movie_embedding(movie)
 
     def forward(self, user: Tensor, movie: Tensor) -> Tensor:
-        left, right = self.vectors(user, movie)
-        return torch.sigmoid((left * right).sum(dim=1))
+        user_vectors, movie_vectors = self.vectors(user, movie)
+        return torch.sigmoid((user_vectors * movie_vectors).sum(dim=1))
 
 
 class CosineOfTables(DotOfTables):
     """Row a with normalised vectors, as column vectors and a batched product."""
 
     def forward(self, user: Tensor, movie: Tensor) -> Tensor:
-        left, right = self.vectors(user, movie)
-        left, right = functional.normalize(left, dim=1), functional.normalize(right, dim=1)
-        return torch.sigmoid(torch.bmm(left.unsqueeze(1), right.unsqueeze(2)).squeeze(2).squeeze(1))
+        user_vectors, movie_vectors = self.vectors(user, movie)
+        user_vectors, movie_vectors = functional.normalize(user_vectors, dim=1), functional.normalize(movie_vectors, dim=1)
+        return torch.sigmoid(torch.bmm(user_vectors.unsqueeze(1), movie_vectors.unsqueeze(2)).squeeze(2).squeeze(1))
 
 
 class Perceptron(nn.Module):  # type: ignore[misc]
@@ -60,8 +60,8 @@ class GenrePerceptron(nn.Module):  # type: ignore[misc]
         self.layers = nn.Sequential(nn.Linear(72, 64), nn.ReLU(), *between, nn.Linear(64, 1), nn.Sigmoid())
 
     def forward(self, user: Tensor, movie: Tensor, genre: Tensor) -> Tensor:
-        found = [self.user_embedding(user), self.movie_embedding(movie), self.genre_embedding(genre)]
-        return self.layers(torch.cat(found, dim=-1)).squeeze(-1)
+        embeddings = [self.user_embedding(user), self.movie_embedding(movie), self.genre_embedding(genre)]
+        return self.layers(torch.cat(embeddings, dim=-1)).squeeze(-1)
 
 
 class MarkedGenres(nn.Module):  # type: ignore[misc]
@@ -75,8 +75,8 @@ class MarkedGenres(nn.Module):  # type: ignore[misc]
         self.layers = nn.Sequential(nn.Linear(72, 64), nn.ReLU(), nn.Linear(64, 1), nn.Sigmoid())
 
     def forward(self, user: Tensor, movie: Tensor, genres: Tensor) -> Tensor:
-        found = [self.user_embedding(user), self.movie_embedding(movie), torch.relu(self.genres(genres))]
-        return self.layers(torch.cat(found, dim=-1)).squeeze(-1)
+        embeddings = [self.user_embedding(user), self.movie_embedding(movie), torch.relu(self.genres(genres))]
+        return self.layers(torch.cat(embeddings, dim=-1)).squeeze(-1)
 
 
 def genre_batch_norm() -> nn.Module:
@@ -101,8 +101,8 @@ class Books(nn.Module):  # type: ignore[misc]
         self.fc2 = nn.Linear(32, 1)
 
     def logits(self, user: Tensor, movie: Tensor, genre: Tensor) -> Tensor:
-        found = [self.user_embedding(user), self.movie_embedding(movie), self.genre_embedding(genre)]
-        return self.fc2(torch.relu(self.fc1(torch.cat(found, dim=1))))
+        embeddings = [self.user_embedding(user), self.movie_embedding(movie), self.genre_embedding(genre)]
+        return self.fc2(torch.relu(self.fc1(torch.cat(embeddings, dim=1))))
 
     def forward(self, user: Tensor, movie: Tensor, genre: Tensor) -> Tensor:
         return torch.sigmoid(self.logits(user, movie, genre)).squeeze(1)
@@ -152,8 +152,8 @@ class TwoTowers(nn.Module):  # type: ignore[misc]
         return self.user_tower(user), self.movie_tower(movie)
 
     def forward(self, user: Tensor, movie: Tensor) -> Tensor:
-        left, right = self.vectors(user, movie)
-        return torch.einsum("bd,bd->b", left, right)
+        user_vectors, movie_vectors = self.vectors(user, movie)
+        return torch.einsum("bd,bd->b", user_vectors, movie_vectors)
 
 
 class NormalisedTowers(TwoTowers):
@@ -171,8 +171,8 @@ class GenreTowers(TwoTowers):
         self.genre_embedding = nn.Embedding(GENRES, 24)
 
     def forward(self, user: Tensor, movie: Tensor, genre: Tensor) -> Tensor:  # type: ignore[override]
-        left, right = self.vectors(user, movie)
-        return (left * (right + self.genre_embedding(genre))).sum(-1)
+        user_vectors, movie_vectors = self.vectors(user, movie)
+        return (user_vectors * (movie_vectors + self.genre_embedding(genre))).sum(-1)
 
 
 class CosineTowers(TwoTowers):
@@ -183,7 +183,7 @@ class CosineTowers(TwoTowers):
 
 
 class Residual(nn.Module):  # type: ignore[misc]
-    """A layer with a way around it."""
+    """A layer whose input is added to its output."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -211,9 +211,9 @@ class BiasedDot(DotOfTables):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, user: Tensor, movie: Tensor) -> Tensor:
-        left, right = self.vectors(user, movie)
+        user_vectors, movie_vectors = self.vectors(user, movie)
         biases = self.user_bias(user).squeeze(-1) + self.movie_bias(movie).squeeze(-1) + self.bias
-        return torch.sigmoid((left * right).sum(-1) + biases)
+        return torch.sigmoid((user_vectors * movie_vectors).sum(-1) + biases)
 
 
 class WeightedDot(DotOfTables):
@@ -224,8 +224,8 @@ class WeightedDot(DotOfTables):
         self.output = nn.Linear(32, 1)
 
     def forward(self, user: Tensor, movie: Tensor) -> Tensor:
-        left, right = self.vectors(user, movie)
-        return torch.sigmoid(self.output(left * right))
+        user_vectors, movie_vectors = self.vectors(user, movie)
+        return torch.sigmoid(self.output(user_vectors * movie_vectors))
 
 
 class NeuralFactors(DotOfTables):
@@ -239,9 +239,9 @@ class NeuralFactors(DotOfTables):
         self.output = nn.Linear(48, 1)
 
     def forward(self, user: Tensor, movie: Tensor) -> Tensor:
-        left, right = self.vectors(user, movie)
+        user_vectors, movie_vectors = self.vectors(user, movie)
         deep = self.mlp(torch.cat([self.user_mlp(user), self.movie_mlp(movie)], -1))
-        return torch.sigmoid(self.output(torch.cat([left * right, deep], -1)).squeeze(-1))
+        return torch.sigmoid(self.output(torch.cat([user_vectors * movie_vectors, deep], -1)).squeeze(-1))
 
 
 class NormalisedPerceptron(Perceptron):

@@ -1,4 +1,4 @@
-"""One file for each server under load; each runs in a process and an empty folder of its own and imports nothing from here.
+"""One file for each server under load. Each runs in its own process and an empty folder, and imports nothing from here.
 
 python -P servers/NAME.py PORT BUNDLE
 """

@@ -1,4 +1,4 @@
-"""BentoML with its adaptive batching: a batchable endpoint, which takes and answers lists."""
+"""BentoML with its adaptive batching: a batchable endpoint, which takes and returns lists."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 if __name__ == "__main__":
     os.environ |= {"BUNDLE": sys.argv[2], "BENTOML_DO_NOT_TRACK": "True", "ORT_DISABLE_TELEMETRY": "1"}
     here = str(Path(__file__).parent)
-    words = [
+    arguments = [
         "-m",
         "bentoml",
         "serve",
@@ -19,7 +19,7 @@ if __name__ == "__main__":
         "--port",
         sys.argv[1],
     ]
-    os.execv(sys.executable, [sys.executable, *words])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
 
 import bentoml
 import numpy as np
@@ -37,7 +37,7 @@ class Item(BaseModel):
     score: float
 
 
-class Answer(BaseModel):
+class Response(BaseModel):
     user_id: int
     items: list[Item]
 
@@ -48,14 +48,14 @@ class Recommender:
         self.session = onnxruntime.InferenceSession(f"{os.environ['BUNDLE']}/model.onnx")
 
     @bentoml.api(batchable=True, max_batch_size=64, max_latency_ms=1000)
-    def recommend(self, requests: list[Request]) -> list[Answer]:
+    def recommend(self, requests: list[Request]) -> list[Response]:
         feeds = {
             "user_id": np.array([request.user_id for request in requests]),
             "k": np.array([max(request.k for request in requests)]),
         }
         rows, scores = self.session.run(["item_id", "score"], feeds)
         return [
-            Answer(
+            Response(
                 user_id=request.user_id,
                 items=[Item(item_id=item, score=value) for item, value in zip(row, score, strict=True)][: request.k],
             )

@@ -1,11 +1,11 @@
-"""The limit of uvicorn: a static answer of the usual size from a bare ASGI function."""
+"""The limit of uvicorn: a static response of the usual size from a bare ASGI function."""
 
 import json
 import sys
 
 import uvicorn
 
-ITEMS = [{"item_id": 1000 + place, "score": 0.98765432} for place in range(10)]
+ITEMS = [{"item_id": 1000 + index, "score": 0.98765432} for index in range(10)]
 BODY = json.dumps({"user_id": 1234, "items": ITEMS, "model": {"name": "bench", "version": "1"}}, separators=(",", ":")).encode()
 START = {
     "type": "http.response.start",

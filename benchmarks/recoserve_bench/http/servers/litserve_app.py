@@ -21,10 +21,10 @@ class Recommender(litserve.LitAPI):
     def batch(self, inputs):
         return inputs
 
-    def predict(self, wanted):
-        feeds = {"user_id": np.array([user for user, _ in wanted]), "k": np.array([max(k for _, k in wanted)])}
+    def predict(self, requests):
+        feeds = {"user_id": np.array([user for user, _ in requests]), "k": np.array([max(k for _, k in requests)])}
         rows, scores = self.session.run(["item_id", "score"], feeds)
-        return [(user, row[:k], score[:k]) for (user, k), row, score in zip(wanted, rows, scores, strict=True)]
+        return [(user, row[:k], score[:k]) for (user, k), row, score in zip(requests, rows, scores, strict=True)]
 
     def unbatch(self, output):
         return output

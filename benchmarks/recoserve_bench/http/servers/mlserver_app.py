@@ -1,6 +1,6 @@
 """MLServer with its adaptive batching, 64 requests and 1 ms: a custom runtime, over the V2 inference protocol.
 
-Without parallel workers, which would cost a single model a process hop: it is twice as fast so.
+Without parallel workers, which would send each request of this one model to another process: it is twice as fast so.
 """
 
 import json
@@ -32,8 +32,8 @@ class Recommender(MLModel):
         return True
 
     async def predict(self, payload):
-        given = {one.name: NumpyCodec.decode_input(one) for one in payload.inputs}
-        feeds = {"user_id": given["user_id"].reshape(-1), "k": np.array([given["k"].max()])}
+        inputs = {tensor.name: NumpyCodec.decode_input(tensor) for tensor in payload.inputs}
+        feeds = {"user_id": inputs["user_id"].reshape(-1), "k": np.array([inputs["k"].max()])}
         rows, scores = self.session.run(["item_id", "score"], feeds)
         outputs = [NumpyCodec.encode_output("item_id", rows), NumpyCodec.encode_output("score", scores)]
         return InferenceResponse(model_name=self.name, outputs=outputs)

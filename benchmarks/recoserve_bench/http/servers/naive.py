@@ -26,17 +26,17 @@ class Item(BaseModel):
     score: float
 
 
-class Answer(BaseModel):
+class Response(BaseModel):
     user_id: int
     items: list[Item]
 
 
 @app.post("/recommend")
-def recommend(request: Request) -> Answer:
+def recommend(request: Request) -> Response:
     feeds = {"user_id": np.array([request.user_id]), "k": np.array([request.k])}
     rows, scores = session.run(["item_id", "score"], feeds)
     items = [Item(item_id=row, score=score) for row, score in zip(rows[0], scores[0], strict=True)]
-    return Answer(user_id=request.user_id, items=items)
+    return Response(user_id=request.user_id, items=items)
 
 
 if __name__ == "__main__":

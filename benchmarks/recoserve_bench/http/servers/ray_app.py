@@ -18,15 +18,16 @@ class Recommender:
         self.session = onnxruntime.InferenceSession(f"{bundle}/model.onnx")
 
     @serve.batch(max_batch_size=64, batch_wait_timeout_s=0.001)
-    async def rank(self, wanted):
-        feeds = {"user_id": np.array([one["user_id"] for one in wanted]), "k": np.array([max(one["k"] for one in wanted)])}
+    async def rank(self, requests):
+        users, largest_k = [request["user_id"] for request in requests], max(request["k"] for request in requests)
+        feeds = {"user_id": np.array(users), "k": np.array([largest_k])}
         rows, scores = self.session.run(["item_id", "score"], feeds)
         return [
             {
-                "user_id": one["user_id"],
-                "items": [{"item_id": i, "score": s} for i, s in zip(row.tolist(), score.tolist(), strict=True)][: one["k"]],
+                "user_id": request["user_id"],
+                "items": [{"item_id": i, "score": s} for i, s in zip(row.tolist(), score.tolist(), strict=True)][: request["k"]],
             }
-            for one, row, score in zip(wanted, rows, scores, strict=True)
+            for request, row, score in zip(requests, rows, scores, strict=True)
         ]
 
     async def __call__(self, request):

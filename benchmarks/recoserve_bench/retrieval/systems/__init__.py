@@ -1,1 +1,1 @@
-"""One file for each system under test; they run in their own processes and import nothing from here."""
+"""One file for each system under test. Each runs in its own process and imports nothing from here."""

@@ -1,7 +1,7 @@
 """FAISS: IndexFlatIP, which is exact, or what the index factory makes of a description, with its vectors refined afterwards.
 
 Options: `factory`, a description for `index_factory` where {} is half the dimension (left out: a flat index); `k_factor`, how many
-times k candidates are refined.
+times k candidates are scored again with the vectors themselves.
 """
 
 import faiss

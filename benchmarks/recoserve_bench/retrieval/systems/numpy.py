@@ -1,4 +1,4 @@
-"""What a few lines of NumPy do: a product, argpartition, and a sort of the k."""
+"""A few lines of NumPy: a product, argpartition, and a sort of the k."""
 
 import numpy as np
 
@@ -10,6 +10,6 @@ class System:
     def top(self, users):
         scores = self.users[users] @ self.items.T
         best = np.argpartition(scores, -self.k, axis=1)[:, -self.k :]
-        found = np.take_along_axis(scores, best, axis=1)
-        order = np.argsort(-found, axis=1)
-        return np.take_along_axis(best, order, axis=1), np.take_along_axis(found, order, axis=1)
+        best_scores = np.take_along_axis(scores, best, axis=1)
+        order = np.argsort(-best_scores, axis=1)
+        return np.take_along_axis(best, order, axis=1), np.take_along_axis(best_scores, order, axis=1)

@@ -15,6 +15,6 @@ class System:
         self.model = load_model(Path(job["bundle"]), "cpu", job["threads"], job["retrieval"])
 
     def top(self, users):
-        ranked = self.model.rank([Query(int(user), self.k) for user in users])
-        self.paths.update(one.path for one in ranked)
-        return np.stack([one.item_rows for one in ranked]), np.stack([one.scores for one in ranked])
+        rankings = self.model.rank([Query(int(user), self.k) for user in users])
+        self.paths.update(ranking.path for ranking in rankings)
+        return np.stack([ranking.item_rows for ranking in rankings]), np.stack([ranking.scores for ranking in rankings])

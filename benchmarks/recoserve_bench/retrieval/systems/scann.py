@@ -1,4 +1,4 @@
-"""ScaNN, in the ways of its own documentation; one query by `search`, several by `search_batched_parallel`.
+"""ScaNN, configured as its own documentation does; one query by `search`, several by `search_batched_parallel`.
 
 Options: `leaves` (0: no tree) and `reorder` (0: brute force).
 """

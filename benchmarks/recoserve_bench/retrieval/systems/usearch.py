@@ -12,6 +12,6 @@ class System:
         self.notes = {"usearch": usearch.__version__}
 
     def top(self, users):
-        found = search(self.items, self.users[users], self.k, MetricKind.IP, exact=True, threads=self.threads)
+        matches = search(self.items, self.users[users], self.k, MetricKind.IP, exact=True, threads=self.threads)
         shape = (len(users), self.k)
-        return np.reshape(found.keys, shape).astype(np.int64), 1 - np.reshape(found.distances, shape)
+        return np.reshape(matches.keys, shape).astype(np.int64), 1 - np.reshape(matches.distances, shape)

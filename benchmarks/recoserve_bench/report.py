@@ -1,4 +1,4 @@
-"""Figures: a dict for each, the same in the table and in the JSON file."""
+"""How figures are told: one dict for each, the same in the printed table and in the JSON file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,34 +15,34 @@ Figure = dict[str, Any]
 out = Console(highlight=False, width=max(Console().width, 160))  # a table cut short says nothing
 
 
-def figure(system: str, operation: str, times: Sequence[float], per_second: float, **rest: Any) -> Figure:
-    """`times` in seconds -> median and 99th percentile in milliseconds, beside `per_second` and what else is known."""
+def figure(system: str, operation: str, times: Sequence[float], per_second: float, **fields: Any) -> Figure:
+    """A figure with the median and the 99th percentile of `times` (seconds) in milliseconds, and further `fields`."""
     median, p99 = (float(value) * 1e3 for value in np.percentile(times, [50, 99]))
-    return {"system": system, "operation": operation, **rest, "median_ms": median, "p99_ms": p99, "per_second": per_second}
+    return {"system": system, "operation": operation, **fields, "median_ms": median, "p99_ms": p99, "per_second": per_second}
 
 
 def write_json(path: Path | None, figures: Sequence[Figure]) -> None:
-    """The figures as a JSON list; nothing without a path."""
+    """Write the figures as a JSON list; without a path, do nothing."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
     if path:
         path.write_bytes(orjson.dumps(figures, option=options) + b"\n")
 
 
 def print_heading(title: str) -> None:
-    """What was measured, on what machine, and how to measure it again."""
+    """Print what was measured, on what machine, and the command that measures it again."""
     out.print(f"\n{title}\n{machine.description()}\n{machine.command()}", markup=False)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Names to the left, numbers to the right."""
+    """Print a table: the first column to the left, the numbers to the right."""
     table = Table(box=None, pad_edge=False)
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left", no_wrap=True)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     out.print(table)
 
 
 def ratio(value: float, base: float | None) -> str:
-    """How many times `base` something is; empty where there is nothing to compare with."""
+    """How many times `base` a value is, such as `1.25x`; empty where there is nothing to compare with."""
     return f"{value / base:.2f}x" if base else ""
