@@ -116,7 +116,7 @@ def _as_dot(scorer: PairScorer, split: SplitScorer, vectors: DotProductScore, si
         items=items,
         scores=scorer.scores,
         digest=source.digest,
-        own=Formula(cosine=False, tail=split.tail),
+        formula=Formula(cosine=False, tail=split.tail),
         plain=vectors.plain,
     )
     return dot_model.prepare(tables, similarity, PairReference(scorer))

@@ -51,9 +51,10 @@ class DotSource:
     """A model whose score is one dot product: the two tables, and where they came from.
 
     `scores` is the framework's own forward on pairs, (user rows int64 [P], item rows int64 [P]) -> float64 [P]; None if the tables
-    came without a model. `structure` is the formula that the model's layers show, such as "cosine", if they could be read; `own` is
-    the one that partial evaluation arrived at. `plain`: the tables are the model's own two embeddings, with no weight multiplied
-    into them. `digest` is the SHA-256 of the source file; `notes` are warnings for the export's report.
+    came without a model. `structure` is the formula that the model's layers show, such as "cosine", if they could be read;
+    `formula` is the one that partial evaluation arrived at, which is only checked. `plain`: the tables are the model's own two
+    embeddings, with no weight multiplied into them. `digest` is the SHA-256 of the source file; `notes` are warnings for the
+    export's report.
     """
 
     framework: str
@@ -64,7 +65,7 @@ class DotSource:
     scores: Callable[[Rows, Rows], Float64Array] | None = None
     structure: str | None = None
     digest: str | None = None
-    own: "Formula | None" = None
+    formula: "Formula | None" = None
     plain: bool = True
     notes: tuple[str, ...] = ()
 
@@ -146,8 +147,8 @@ def recognise(source: DotSource) -> tuple[Formula | None, int, float]:
     user_rows, item_rows = sample_pairs(source.users.rows, source.items.rows)
     users, items = source.users.values[user_rows], source.items.values[item_rows]
     scores = source.scores(user_rows, item_rows)
-    if source.own:
-        return source.own, len(user_rows), _check_formula(source.own, users, items, scores)
+    if source.formula:
+        return source.formula, len(user_rows), _check_formula(source.formula, users, items, scores)
     trials = [(formula, *_compare(formula, users, items, scores)) for formula in FORMULAS]
     matching = [(formula, difference) for formula, difference, explained in trials if explained]
     if not matching:

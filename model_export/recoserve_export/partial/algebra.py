@@ -183,13 +183,11 @@ def _has_last_axis(term: Value, row_shape: RowShape) -> bool:
     return (term.array.shape if isinstance(term, Constant) else term.row_shape)[-1:] == row_shape[-1:]
 
 
-def dot(builder: ProgramBuilder, left: Value, right: Value, row_shape: RowShape) -> Value | None:
-    """The dot product of a user's and an item's row, in either order."""
-    if not (isinstance(left, SideValue) and isinstance(right, SideValue)):
+def dot(builder: ProgramBuilder, first: SideValue, second: SideValue, row_shape: RowShape) -> DotProduct | None:
+    """The dot product of a user's and an item's row, in either order; None unless they are of different sides and one size."""
+    if first.side == second.side or prod(first.row_shape) != prod(second.row_shape):
         return None
-    if left.side == right.side or prod(left.row_shape) != prod(right.row_shape):
-        return None
-    user, item = (left, right) if left.side == USER else (right, left)
+    user, item = (first, second) if first.side == USER else (second, first)
     return DotProduct(flatten(builder, user), flatten(builder, item), row_shape)
 
 

@@ -69,6 +69,7 @@ def _evaluate_node(
     outputs = [name for name in node.output if name]
     if not probe.two.keys() >= set(outputs):
         raise NotSeparable(f"{node.op_type} gives no array")
+    # A Shape of a per-user value is no per-user value: it depends on how many rows there are, and not on what they hold.
     content = inputs[: operators.properties(node.op_type).content_inputs]
     if all(isinstance(value, Constant) for value in content) or kinds <= {Constant, BatchShape}:
         return {name: _evaluate_constant(probe, node, name) for name in outputs}
@@ -108,9 +109,10 @@ def _evaluate_one_sided(
 def _evaluate_joining(call: OperatorCall, row_shapes: Mapping[str, RowShape]) -> Mapping[str, AnyValue]:
     """The outputs of a node on which both sides have an influence: by its rule, or else computed for every pair."""
     node, builder = call.node, call.builder
-    rewritten = RULES[node.op_type](call) if node.op_type in RULES else None
+    rewritten = RULES[node.op_type](call) if node.op_type in RULES else None  # nodes of a rule that gave up are dead code
     if isinstance(rewritten, list):
         return dict(zip(node.output, rewritten, strict=True))
+    # A rule for one output knows nothing of a second one, such as the mask of Dropout or the statistics of BatchNormalization.
     if rewritten is not None and len(node.output) == 1:
         return {node.output[0]: rewritten}
     variable = [value for value in call.inputs if not isinstance(value, Constant | None)]

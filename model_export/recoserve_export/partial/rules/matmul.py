@@ -14,15 +14,17 @@ def matmul(call: OperatorCall) -> Rewrite:
 
     Condition: the second input is a constant matrix or vector; or the inputs are one row and one column, of one side each.
     """
-    left, right = call.inputs
+    value, other = call.inputs
     weight = call.constant(1)
-    if weight is not None and weight.ndim in (1, 2) and left is not None:
-        product = algebra.matmul(call.builder, left, weight.reshape(len(weight), -1))
+    if weight is not None and weight.ndim in (1, 2) and value is not None:
+        product = algebra.matmul(call.builder, value, weight.reshape(len(weight), -1))
         # A vector's product has no last axis, which a matrix of one column leaves behind.
         return reshape(call.builder, product, call.row_shape) if product is not None and weight.ndim == 1 else product
-    if isinstance(left, SideValue) and isinstance(right, SideValue) and left.row_shape[:-1] == (1,) and right.row_shape[1:] == (1,):
-        return algebra.dot(call.builder, left, right, call.row_shape)
-    return None
+    if not isinstance(value, SideValue) or not isinstance(other, SideValue):
+        return None
+    # Of several rows or columns, the result would be as many dot products as it has numbers.
+    is_row_by_column = value.row_shape[:-1] == (1,) and other.row_shape[1:] == (1,)
+    return algebra.dot(call.builder, value, other, call.row_shape) if is_row_by_column else None
 
 
 @rule("Gemm")
@@ -31,12 +33,12 @@ def gemm(call: OperatorCall) -> Rewrite:
 
     Condition: W and b are constants; x isn't turned, which would make an axis of numbers of the axis of pairs.
     """
-    left, weight = call.inputs[0], call.constant(1)
+    value, weight = call.inputs[0], call.constant(1)
     bias = call.constant(2) if call.input(2) is not None else call.scalar(0)
-    if left is None or weight is None or bias is None or call.attribute("transA", 0):
+    if value is None or weight is None or bias is None or call.attribute("transA", 0):
         return None
     matrix = weight.T if call.attribute("transB", 0) else weight
-    product = algebra.matmul(call.builder, left, matrix * call.scalar(call.attribute("alpha", 1.0)))
+    product = algebra.matmul(call.builder, value, matrix * call.scalar(call.attribute("alpha", 1.0)))
     if product is None or not bias.any():
         return product
     return algebra.add(call.builder, [product, Constant(bias * call.scalar(call.attribute("beta", 1.0)))], call.row_shape)
@@ -55,12 +57,12 @@ def einsum(call: OperatorCall) -> Rewrite:
     # `...` stands for any number of axes, and without an arrow the result's labels are implied: both are left for every pair.
     if not arrow or "." in operand_labels or len(labels) != 2 or len(values) != 2 or prod(call.row_shape) != 1:
         return None
-    left, right = (
+    first, second = (
         [label for label, size in zip(axes[1:], value.row_shape, strict=True) if size > 1]
         for axes, value in zip(labels, values, strict=True)
     )
     # A label that an operand has twice means its diagonal.
     has_diagonal = any(len(set(axes)) < len(axes) for axes in labels)
-    if len({labels[0][0], labels[1][0], result_labels[0]}) > 1 or left != right or has_diagonal:
+    if len({labels[0][0], labels[1][0], result_labels[0]}) > 1 or first != second or has_diagonal:
         return None
     return algebra.dot(call.builder, values[0], values[1], call.row_shape)

@@ -14,9 +14,11 @@ def add(call: OperatorCall) -> Rewrite:
 @rule("Sub")
 def subtract(call: OperatorCall) -> Rewrite:
     """`x - y = x + (-1) * y`, whose terms are combined as for Add. Condition: floats, and y's form can be scaled."""
-    left, right = call.inputs
-    negated = algebra.scale(call.builder, right, call.scalar(-1)) if call.is_float and right is not None else None
-    return algebra.add(call.builder, [left, negated], call.row_shape) if left is not None and negated is not None else None
+    value, subtrahend = call.inputs
+    if value is None or subtrahend is None or not call.is_float:
+        return None
+    negated = algebra.scale(call.builder, subtrahend, call.scalar(-1))
+    return algebra.add(call.builder, [value, negated], call.row_shape) if negated is not None else None
 
 
 @rule("Neg")
