@@ -1,1 +1,1 @@
-"""The recommendations of all users, as a Parquet file: in bounded memory, and resumable after any end."""
+"""Recommendations for all users, written to a Parquet file: in bounded memory, and resumable after any interruption."""

@@ -1,4 +1,4 @@
-"""How far a batch is, on stderr: a bar on a terminal, a line every now and then elsewhere."""
+"""The progress of a batch run, on stderr: a bar on a terminal, a line every few seconds elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,39 +10,41 @@ from rich.text import Text
 
 LINE_SECONDS = 10.0
 
-Tell = Callable[[int], None]
+ReportRanked = Callable[[int], None]  # called with the number of users ranked so far, by an earlier run too
 
 
 @contextmanager
-def users_shown(total: int, done: int) -> Iterator[Tell]:
-    """A function to call with the number of users that are ranked, `done` of an earlier run included."""
+def show_progress(total: int, resumed_from: int) -> Iterator[ReportRanked]:
+    """Show the progress of `total` users, `resumed_from` of them ranked by an earlier run."""
     console = Console(stderr=True, highlight=False)
-    if done:
-        console.print(f"going on after {done:,} of {total:,} users")
+    if resumed_from:
+        console.print(f"going on after {resumed_from:,} of {total:,} users")
     if not console.is_terminal:
-        yield lines(total, done, lambda line: console.print(line, soft_wrap=True))
+        yield line_reporter(total, resumed_from, lambda line: console.print(line, soft_wrap=True))
         return
-    columns = (TextColumn("{task.completed:,} of {task.total:,} users"), BarColumn(), _Speed())
+    columns = (TextColumn("{task.completed:,} of {task.total:,} users"), BarColumn(), _SpeedColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, refresh_per_second=2) as bar:
-        task = bar.add_task("users", total=total, completed=done)
+        task = bar.add_task("users", total=total, completed=resumed_from)
         yield lambda ranked: bar.update(task, completed=ranked)
 
 
-def lines(total: int, done: int, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> Tell:
-    """Say every `LINE_SECONDS` how many users are ranked, how many a second, and how many seconds are left."""
-    began = said = clock()
+def line_reporter(
+    total: int, resumed_from: int, print_line: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+) -> ReportRanked:
+    """A function that prints at most every `LINE_SECONDS` the users ranked, users a second in this run, and seconds remaining."""
+    started = last_printed = clock()
 
-    def tell(ranked: int) -> None:
-        nonlocal said
+    def report_ranked(ranked: int) -> None:
+        nonlocal last_printed
         now = clock()
-        if now - said >= LINE_SECONDS:
-            said = now
-            speed = (ranked - done) / (now - began)
-            say(f"{ranked:,} of {total:,} users, {speed:,.0f} users/s, {(total - ranked) / speed:,.0f} s left")
+        if now - last_printed >= LINE_SECONDS:
+            last_printed = now
+            speed = (ranked - resumed_from) / (now - started)
+            print_line(f"{ranked:,} of {total:,} users, {speed:,.0f} users/s, {(total - ranked) / speed:,.0f} s left")
 
-    return tell
+    return report_ranked
 
 
-class _Speed(ProgressColumn):
+class _SpeedColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.0f} users/s" if task.speed else "")
