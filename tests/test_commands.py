@@ -9,14 +9,14 @@ from tests.bundles import reseal
 from tests.command_line import assert_mistake, recoserve
 
 
-def test_verify_says_what_was_checked(bundle):
-    done = recoserve("verify", bundle)
+def test_verify_prints_what_was_checked(bundle):
+    process = recoserve("verify", bundle)
 
-    assert done.returncode == 0
-    assert "6 users, 8 items" in done.stdout and "golden sample" in done.stdout
+    assert process.returncode == 0
+    assert "6 users, 8 items" in process.stdout and "golden sample" in process.stdout
 
 
-def test_verify_names_what_is_wrong(own_bundle):
+def test_verify_lists_everything_that_is_wrong(own_bundle):
     (own_bundle / "golden.npz").unlink()
     (own_bundle / "extra").write_bytes(b"x")
 
@@ -25,7 +25,7 @@ def test_verify_names_what_is_wrong(own_bundle):
     assert (document["valid"], len(document["problems"])) == (False, 2)
 
 
-def test_verify_of_nothing(tmp_path):
+def test_a_missing_folder_and_one_without_a_bundle_are_named(tmp_path):
     assert_mistake(recoserve("verify", tmp_path / "nowhere"), "no such folder")
     assert_mistake(recoserve("verify", tmp_path), "neither a bundle")
 
@@ -37,24 +37,24 @@ def test_inspect_shows_what_is_inside(bundle):
     ) == (6, 8, 2, "cosine")
 
 
-def test_recommend_answers_without_a_server(bundle):
+def test_recommend_needs_no_server(bundle):
     options = ["recommend", bundle, "--user", 0, "-k", 2, "--exclude-seen", "--exclude-item", 2]
-    answer = json.loads(recoserve(*options, "--json").stdout)
+    response = json.loads(recoserve(*options, "--json").stdout)
 
-    assert [item["item_id"] for item in answer["items"]] == [6, 1]
-    assert answer["model"] == {"name": "evens", "version": "1"}
+    assert [item["item_id"] for item in response["items"]] == [6, 1]
+    assert response["model"] == {"name": "evens", "version": "1"}
     table = recoserve(*options).stdout
     assert "Item 6" in table and "even" in table
 
 
 def test_recommend_takes_the_options_of_a_request(bundle):
-    """A filter as JSON, diversity, and what is popular for a user whom nobody knows."""
+    """A filter as JSON, diversity, and the most popular items for an unknown user."""
     options = ["recommend", bundle, "-k", 2, "--filter", '{"genres": {"any": ["odd"]}}', "--json"]
-    answer = json.loads(recoserve(*options, "--user", 0, "--diversity", 0.5).stdout)
-    assert [item["item_id"] % 2 for item in answer["items"]] == [1, 1]
+    response = json.loads(recoserve(*options, "--user", 0, "--diversity", 0.5).stdout)
+    assert [item["item_id"] % 2 for item in response["items"]] == [1, 1]
 
-    answer = json.loads(recoserve(*options[:4], "--user", 99, "--fallback", "popular", "--json").stdout)
-    assert (answer["fallback"], [item["item_id"] for item in answer["items"]]) == ("popular", [0, 4])
+    response = json.loads(recoserve(*options[:4], "--user", 99, "--fallback", "popular", "--json").stdout)
+    assert (response["fallback"], [item["item_id"] for item in response["items"]]) == ("popular", [0, 4])
 
     assert_mistake(recoserve("recommend", bundle, "--user", 0, "--filter", "{"), "--filter: not valid JSON")
     assert_mistake(recoserve("recommend", bundle, "--user", 0, "--filter", '{"genres": {"eq": 1}}'), "/filter/genres/eq")
@@ -63,15 +63,15 @@ def test_recommend_takes_the_options_of_a_request(bundle):
 @pytest.mark.parametrize(
     ("user", "words"), [("6", "[0, 5]"), ("-1", "[0, 5]"), ("alice", "must be an integer"), ("1.0", "must be an integer")]
 )
-def test_recommend_for_a_bad_id(bundle, user, words):
+def test_an_id_that_the_bundle_can_not_have_is_a_mistake(bundle, user, words):
     assert_mistake(recoserve("recommend", bundle, "--user", user), words)
 
 
-def test_recommend_with_a_bad_k(bundle):
+def test_a_k_below_1_is_a_mistake(bundle):
     assert_mistake(recoserve("recommend", bundle, "--user", 1, "-k", 0), "/k")
 
 
-def test_serve_without_a_bundle_says_how(tmp_path):
+def test_serve_without_a_bundle_says_how_to_name_one(tmp_path):
     assert_mistake(recoserve("serve"), "name a bundle")
     assert_mistake(recoserve("serve", tmp_path / "nowhere"), "no such folder")
 
@@ -81,11 +81,10 @@ def test_serve_refuses_an_unknown_setting(bundle):
 
 
 def test_serve_refuses_cuda_where_there_is_none(bundle):
-    """And says what to install."""
-    done = recoserve("serve", bundle, "--provider", "cuda", CUDA_VISIBLE_DEVICES="")
+    process = recoserve("serve", bundle, "--provider", "cuda", CUDA_VISIBLE_DEVICES="")
 
-    assert done.returncode == 1
-    assert "cuda" in done.stderr and "Traceback" not in done.stderr
+    assert process.returncode == 1
+    assert "cuda" in process.stderr and "Traceback" not in process.stderr
 
 
 def test_serve_refuses_a_broken_bundle(own_bundle):
@@ -93,9 +92,9 @@ def test_serve_refuses_a_broken_bundle(own_bundle):
     body[7] ^= 1
     (own_bundle / "tensors.bin").write_bytes(body)
 
-    done = recoserve("serve", own_bundle, "--port", 0)
-    assert done.returncode == 1
-    assert "tensors.bin" in done.stderr and "Traceback" not in done.stderr
+    process = recoserve("serve", own_bundle, "--port", 0)
+    assert process.returncode == 1
+    assert "tensors.bin" in process.stderr and "Traceback" not in process.stderr
 
 
 def test_several_models_in_one_folder_are_named(bundle, tmp_path):
