@@ -44,7 +44,6 @@ def run_probe(network: Network, feeds: Feeds, users: int = 3, items: int = 3) ->
     program = _program(network, names)
 
     def values(count: int) -> Mapping[str, NDArray[Any]]:
-        # The items' rows run backwards, so that a value of the user is rarely equal to one of the item.
         inputs = feeds(np.arange(count) % users, np.arange(count)[::-1] % items)
         outputs = zip(names, program.run(inputs), strict=True)
         # Values that are sequences, and no arrays, are left out: `evaluate` finds no shape of theirs and falls back.

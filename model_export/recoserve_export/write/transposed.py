@@ -16,12 +16,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from recoserve_export.graph import operators
 from recoserve_export.graph.network import Arrays
 from recoserve_export.partial.values import USER, SideValue
 
 Constants = dict[str, NDArray[Any]]
-UNARY = ["Abs", "Celu", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log", "Mish", "Neg"]
-UNARY += ["Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu"]
 BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")
 
 
@@ -185,7 +184,7 @@ def _reshape(program: _Transposition, node: onnx.NodeProto) -> None:
 
 
 RULES: dict[str, Callable[[_Transposition, onnx.NodeProto], None]] = {
-    **dict.fromkeys(UNARY, _unary),
+    **dict.fromkeys(operators.UNARY, _unary),
     **dict.fromkeys(BINARY, _binary),
     "Clip": _clip,
     "MatMul": _matmul,

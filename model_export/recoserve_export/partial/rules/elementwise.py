@@ -19,6 +19,7 @@ def elementwise(call: OperatorCall) -> Rewrite:
     parameters = [call.constant(index) for index in range(1, len(call.inputs)) if call.inputs[index] is not None]
     if not isinstance(value, Concatenation) or any(parameter is None or parameter.size > 1 for parameter in parameters):
         return None
+    # The programs share their constants, so that one name serves operands of every side.
     names = [call.builder.materialise(parameter) if parameter is not None else "" for parameter in call.inputs[1:]]
     results: list[Operand] = []
     for operand in value.operands:

@@ -17,7 +17,7 @@ def reduce_sum(call: OperatorCall) -> Rewrite:
     if value is None or isinstance(value, Constant) or not call.is_float:
         return None
     axes = call.reduced_axes(len(value.row_shape))
-    if axes is None:
+    if axes is None:  # a sum over the pairs themselves, or over all axes, is no score of one pair
         return None
     total = algebra.reduce_sum(call.builder, value, axes, call.row_shape, call.scalar(1))
     if total is None or call.node.op_type == "ReduceSum":

@@ -18,5 +18,5 @@ def reshape(call: OperatorCall) -> Rewrite:
 @rule("Identity", "Dropout")
 def identity(call: OperatorCall) -> Rewrite:
     """`Identity(x) = x`, and `Dropout(x) = x` in inference. Condition: Dropout's third input, training, is left out or false."""
-    training = call.constant(2)
+    training = call.constant(2)  # in training, Dropout draws random numbers
     return call.inputs[0] if len(call.inputs) < 3 or (training is not None and not training.any()) else None
