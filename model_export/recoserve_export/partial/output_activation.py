@@ -42,8 +42,8 @@ def _is_binary_affine(node: onnx.NodeProto) -> bool:
 def _increasing_step(node: onnx.NodeProto, probe: Probe) -> TailStep | None:
     """The node as a step of a tail; None if it isn't strictly increasing.
 
-    Relu, Clip and others that aren't *strictly* increasing make ties of different scores: which of them the top-k keeps is then
-    decided by their order in the catalogue, and without them it would be decided by the scores.
+    Relu, Clip and others that aren't *strictly* increasing make equal scores of different numbers. Equal scores are ranked by their
+    order in the catalogue; if such an operator ran after the top-k, they would be ranked by the numbers before it.
     """
     # Integers overflow, and their division rounds: different scores would become equal.
     if not np.issubdtype(probe.two[node.output[0]].dtype, np.floating):
