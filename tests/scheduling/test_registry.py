@@ -8,17 +8,17 @@ import time
 import pytest
 
 from recoserve.errors import BundleInvalid, NotReady, UnknownModel
-from recoserve.scheduling.registry import ModelRegistry, State
+from recoserve.scheduling.registry import ModelRegistry, RegistryState
 from tests.fakes import fake_model
 
 LEGAL = {
-    (State.EMPTY, State.LOADING),
-    (State.LOADING, State.READY),
-    (State.LOADING, State.FAILED),
-    (State.EMPTY, State.DRAINING),
-    (State.LOADING, State.DRAINING),
-    (State.READY, State.DRAINING),
-    (State.FAILED, State.DRAINING),
+    (RegistryState.EMPTY, RegistryState.LOADING),
+    (RegistryState.LOADING, RegistryState.READY),
+    (RegistryState.LOADING, RegistryState.FAILED),
+    (RegistryState.EMPTY, RegistryState.DRAINING),
+    (RegistryState.LOADING, RegistryState.DRAINING),
+    (RegistryState.READY, RegistryState.DRAINING),
+    (RegistryState.FAILED, RegistryState.DRAINING),
 }
 
 
@@ -26,64 +26,65 @@ def failing():
     raise BundleInvalid(["broken"])
 
 
-def slot_in(state):
-    """A registry brought there by legal steps alone."""
+def registry_in(state):
+    """A registry in that state, by legal steps alone."""
     registry = ModelRegistry()
-    if state is State.DRAINING:
+    if state is RegistryState.DRAINING:
         registry.drain()
-    elif state is State.READY:
+    elif state is RegistryState.READY:
         registry.load([fake_model])
-    elif state is State.FAILED:
+    elif state is RegistryState.FAILED:
         registry.load([failing])
-    elif state is State.LOADING:
-        registry.state = State.LOADING
+    elif state is RegistryState.LOADING:
+        registry.state = RegistryState.LOADING
     return registry
 
 
-def attempt(registry, to):
+def attempt(registry, target):
     """The public call that leads to a state."""
-    if to is State.DRAINING:
+    if target is RegistryState.DRAINING:
         registry.drain()
     else:
-        registry.load([failing if to is State.FAILED else fake_model])
+        registry.load([failing if target is RegistryState.FAILED else fake_model])
 
 
 @pytest.mark.parametrize(
-    ("start", "to"), [step for step in itertools.product(State, [State.READY, State.DRAINING]) if step not in LEGAL]
+    ("start", "target"),
+    [step for step in itertools.product(RegistryState, [RegistryState.READY, RegistryState.DRAINING]) if step not in LEGAL],
 )
-def test_an_illegal_step_is_a_defect(start, to):
-    if (start, to) == (State.EMPTY, State.READY):
+def test_an_illegal_step_is_a_defect(start, target):
+    if (start, target) == (RegistryState.EMPTY, RegistryState.READY):
         return assert_loading_passes_through()
-    with pytest.raises(RuntimeError, match="no way from"):
-        attempt(slot_in(start), to)
+    with pytest.raises(RuntimeError, match="no step leads from"):
+        attempt(registry_in(start), target)
     return None
 
 
 def assert_loading_passes_through():
     """EMPTY reaches READY only by way of LOADING."""
-    registry, during = ModelRegistry(), []
+    registry, observations = ModelRegistry(), []
 
     def loader():
-        during.append((registry.state, registry.ready, registry.started))
+        observations.append((registry.state, registry.ready, registry.started))
         return fake_model()
 
     registry.load([loader])
-    assert during == [(State.LOADING, False, False)]
-    assert (registry.state, registry.ready, registry.started) == (State.READY, True, True)
+    assert observations == [(RegistryState.LOADING, False, False)]
+    assert (registry.state, registry.ready, registry.started) == (RegistryState.READY, True, True)
 
 
-@pytest.mark.parametrize("state", [State.EMPTY, State.LOADING, State.FAILED])
+@pytest.mark.parametrize("state", [RegistryState.EMPTY, RegistryState.LOADING, RegistryState.FAILED])
 def test_without_a_model_there_is_no_answer(state):
     with pytest.raises(NotReady):
-        slot_in(state).current()
+        registry_in(state).current()
 
 
-def test_a_failure_is_kept():
-    assert slot_in(State.FAILED).failure.problems == ("broken",)
+def test_a_failed_load_leaves_its_error():
+    assert registry_in(RegistryState.FAILED).failure.problems == ("broken",)
 
 
-def test_a_draining_slot_still_answers():
-    registry = slot_in(State.READY)
+def test_a_draining_registry_still_answers():
+    registry = registry_in(RegistryState.READY)
     registry.drain()
 
     assert registry.current().manifest.name == "fake"
@@ -91,15 +92,15 @@ def test_a_draining_slot_still_answers():
 
 
 @pytest.mark.parametrize("loader", [fake_model, failing])
-def test_a_drain_that_overtakes_a_load_wins(loader):
+def test_a_drain_observations_a_load_wins(loader):
     registry = ModelRegistry()
 
-    def overtaken():
+    def load_while_draining():
         registry.drain()
         return loader()
 
-    registry.load([overtaken])
-    assert State.DRAINING is registry.state
+    registry.load([load_while_draining])
+    assert RegistryState.DRAINING is registry.state
 
 
 def test_a_defect_in_the_loader_is_a_failure_too():
@@ -107,7 +108,7 @@ def test_a_defect_in_the_loader_is_a_failure_too():
     registry = ModelRegistry()
     registry.load([lambda: 1 // 0])
 
-    assert registry.state is State.FAILED
+    assert registry.state is RegistryState.FAILED
     assert isinstance(registry.failure, ZeroDivisionError)
 
 
@@ -132,24 +133,24 @@ def test_the_first_model_is_the_default_and_each_answers_to_its_name():
 
 
 def test_models_are_loaded_one_after_another_and_none_answers_before_all_can():
-    registry, during = ModelRegistry(), []
+    registry, observations = ModelRegistry(), []
 
     def observed(name):
         def load():
-            during.append((name, registry.state, registry.models))
+            observations.append((name, registry.state, registry.models))
             return named(name)()
 
         return load
 
     registry.load([observed("a"), observed("b")])
-    assert during == [("a", State.LOADING, []), ("b", State.LOADING, [])]
+    assert observations == [("a", RegistryState.LOADING, []), ("b", RegistryState.LOADING, [])]
 
 
 def test_one_model_that_fails_fails_them_all():
     registry = ModelRegistry()
     registry.load([named("a"), failing, named("c")])
 
-    assert (registry.state, registry.failure.problems, registry.models) == (State.FAILED, ("broken",), [])
+    assert (registry.state, registry.failure.problems, registry.models) == (RegistryState.FAILED, ("broken",), [])
     with pytest.raises(NotReady):
         registry.current("a")
 
@@ -168,23 +169,23 @@ def test_each_model_keeps_its_own_loading_time():
 
 
 @pytest.mark.parametrize("name", ["", "A", "nobody", "a "])
-def test_a_name_that_is_not_served_is_refused_with_those_that_are(name):
-    """The name that was asked for is not told back."""
+def test_a_name_that_is_not_served_is_refused_with_the_names_that_are(name):
+    """The error doesn't repeat the name that was asked for."""
     registry = ModelRegistry()
     registry.load([named("a"), named("b")])
 
-    with pytest.raises(UnknownModel, match=r"model must be one of a, b$") as refused:
+    with pytest.raises(UnknownModel, match=r"model must be one of a, b$") as error:
         registry.current(name)
-    (field,) = refused.value.fields
+    (field,) = error.value.fields
     assert field.path == ("model",)
-    assert "nobody" not in f"{refused.value} {field.detail}"
+    assert "nobody" not in f"{error.value} {field.detail}"
 
 
 def test_of_many_models_an_error_names_twenty():
     registry = ModelRegistry()
     registry.load([named(f"m{number:02}") for number in range(23)])
 
-    with pytest.raises(UnknownModel) as refused:
+    with pytest.raises(UnknownModel) as error:
         registry.current("m23")
-    assert re.findall(r"m\d\d", str(refused.value)) == [f"m{number:02}" for number in range(20)]
-    assert "3 more" in str(refused.value)
+    assert re.findall(r"m\d\d", str(error.value)) == [f"m{number:02}" for number in range(20)]
+    assert "3 more" in str(error.value)

@@ -1,4 +1,4 @@
-"""Callers that leave while they wait: over a real socket, since only a server knows of it."""
+"""Clients that disconnect while they wait: over a real socket, since only a server notices it."""
 
 import asyncio
 import json
@@ -12,8 +12,8 @@ import uvicorn
 
 from recoserve.bundle import contract
 from recoserve.settings import Settings
+from recoserve.web import connection
 from recoserve.web.app import create_app
-from recoserve.web.disconnects import DisconnectWatch
 from tests.fakes import fake_model
 from tests.server import until
 from tests.web.http import item_ids
@@ -22,7 +22,8 @@ from tests.web.http import item_ids
 class Served:
     """A service in this process on a free port, over a model whose runs a test can hold back."""
 
-    def __init__(self, **settings):
+    def __init__(self, protocol=connection.Connection, **settings):
+        self.protocol = protocol
         self.model = fake_model()
         self.session = self.model._sessions[contract.RECOMMEND]
         self.app = create_app(Settings(**settings), [lambda: self.model])
@@ -31,7 +32,7 @@ class Served:
 
     @contextmanager
     def running(self):
-        server = uvicorn.Server(uvicorn.Config(self.app.asgi, log_config=None, access_log=False))
+        server = uvicorn.Server(uvicorn.Config(self.app.asgi, http=self.protocol, log_config=None, access_log=False))
         thread = threading.Thread(target=server.run, args=([self.listener],))
         thread.start()
         try:
@@ -43,12 +44,15 @@ class Served:
             thread.join(10)
 
     def send(self, user):
-        """A raw request, whose answer nobody reads yet."""
+        """The socket of a new connection, after a raw request whose response nobody has read yet."""
+        client = socket.create_connection(self.listener.getsockname(), timeout=10)
+        client.sendall(self.request_bytes(user))
+        return client
+
+    def request_bytes(self, user):
         body = json.dumps({"user_id": user, "k": 1}).encode()
         head = f"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        connection = socket.create_connection(self.listener.getsockname(), timeout=10)
-        connection.sendall(head.encode() + body)
-        return connection
+        return head.encode() + body
 
     def metric(self, name):
         lines = httpx.get(self.url + "/metrics").text.splitlines()
@@ -61,8 +65,8 @@ def service():
         yield served
 
 
-def test_rows_of_callers_that_hang_up_in_the_queue_are_never_ranked(service):
-    """Case 72: counted as 499, and who stays gets its own answer."""
+def test_if_a_client_disconnects_its_waiting_rows_are_never_ranked(service):
+    """They count as 499, and the client that stays gets its own answer."""
     left = 'http_request_duration_seconds_count{method="POST",route="/recommend",status="499"}'
     dropped = 'requests_rejected_total{reason="disconnected"}'
     before = service.metric(left), service.metric(dropped)
@@ -71,45 +75,73 @@ def test_rows_of_callers_that_hang_up_in_the_queue_are_never_ranked(service):
     first = service.send(0)
     until(lambda: service.session.runs > runs)
 
-    leavers = [service.send(1) for _ in range(20)]
-    stayer = service.send(2)
+    leaving = [service.send(1) for _ in range(20)]
+    staying = service.send(2)
     until(lambda: service.metric("queue_depth") == 22)
-    for connection in leavers:
-        connection.close()
+    for client in leaving:
+        client.close()
     until(lambda: service.metric("queue_depth") == 2)
     service.session.gate.set()
 
-    assert b"200 OK" in first.recv(65536) and b"200 OK" in stayer.recv(65536)
-    assert 1 not in service.session.asked
+    assert b"200 OK" in first.recv(65536) and b"200 OK" in staying.recv(65536)
+    assert 1 not in service.session.user_rows
     assert (service.metric(left), service.metric(dropped)) == (before[0] + 20, before[1] + 20)
     assert item_ids(httpx.post(service.url + "/recommend", json={"user_id": 1, "k": 1})) == [1]
 
 
-def test_a_caller_that_only_waits_for_long_gets_its_answer(service):
-    """The watch neither eats nor cancels anything, and the connection is good for the next request."""
+def test_a_client_that_waits_for_long_gets_its_answer(service):
+    """And the connection is good for the next request."""
     service.session.gate.clear()
     threading.Timer(0.3, service.session.gate.set).start()
     with httpx.Client(base_url=service.url) as client:
         assert [item_ids(client.post("/recommend", json={"user_id": user, "k": 1})) for user in (1, 2, 3)] == [[1], [0], [1]]
 
 
-def test_a_task_that_is_cancelled_for_another_reason_stays_cancelled():
-    """A server that gives up on its tasks is not taken for a caller that left."""
-
-    async def never():
-        await asyncio.Event().wait()
+def test_a_task_that_the_server_cancels_is_not_taken_for_a_client_that_left():
+    """Law: CancelledError stays CancelledError unless the connection was lost."""
+    model = fake_model()
 
     async def scene():
-        visits, disconnects = [], DisconnectWatch()
+        app = create_app(Settings(), [lambda: model])
+        async with app.api.router.lifespan_context(app.api):
+            while not app.registry.ready:
+                await asyncio.sleep(0.001)
+            model._sessions[contract.RECOMMEND].gate.clear()
+            task = asyncio.create_task(app.asgi(request_scope(), receive_body(), discard))
+            await asyncio.sleep(0.05)
+            task.cancel()
+            await asyncio.wait([task])
+            model._sessions[contract.RECOMMEND].gate.set()
+            return task.cancelled()
 
-        async def wait():
-            visits.append(disconnects.enter(never))
-            await asyncio.Event().wait()
+    assert asyncio.run(scene())
 
-        task = asyncio.create_task(wait())
-        await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
-        return visits[0].gone
 
-    assert asyncio.run(scene()) is False
+def request_scope():
+    headers = [(b"content-type", b"application/json")]
+    return {"type": "http", "method": "POST", "path": "/recommend", "query_string": b"", "headers": headers}
+
+
+def receive_body():
+    async def receive():
+        return {"type": "http.request", "body": b'{"user_id": 1}'}
+
+    return receive
+
+
+async def discard(_message):
+    return None
+
+
+def test_this_version_of_uvicorn_has_what_the_connection_needs():
+    """Otherwise `recoserve.web.connection` falls back to uvicorn's own protocol: slower, and blind to disconnects."""
+    assert connection.missing_attributes() == []
+    assert connection.protocol() is connection.Connection
+
+
+def test_uvicorns_own_protocol_gives_the_same_answers():
+    with Served(protocol="httptools").running() as served, httpx.Client(base_url=served.url) as client:
+        responses = [client.post("/recommend", json={"user_id": user, "k": 1}) for user in (1, 2)]
+
+    assert [item_ids(response) for response in responses] == [[1], [0]]
+    assert all(response.headers["x-request-id"] for response in responses)

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 
 from recoserve import errors
 from recoserve.errors import BundleInvalid, RequestError
-from recoserve.scheduling.registry import State
+from recoserve.scheduling.registry import RegistryState
 from recoserve.web import problems
 from tests.fakes import fake_model
 from tests.web.http import Application, assert_problem, item_ids
@@ -235,7 +235,7 @@ def test_a_bundle_that_fails_leaves_the_service_not_ready():
         raise BundleInvalid(["model.onnx: missing"])
 
     with Application(loader) as application:
-        while application.registry.state is not State.FAILED:
+        while application.registry.state is not RegistryState.FAILED:
             application.get("/livez")
         assert_problem(application.get("/readyz"), 503, "not-ready")
 
@@ -337,8 +337,8 @@ def test_every_answer_error_has_one_row_in_the_table():
     def leaves(kind):
         return {kind}.union(*map(leaves, kind.__subclasses__()))
 
-    assert leaves(RequestError) - {RequestError} == set(problems.KINDS)
-    assert {kind.type for kind in problems.KINDS.values()}.isdisjoint({kind.type for kind in problems.BY_STATUS.values()})
+    assert leaves(RequestError) - {RequestError} == set(problems.TYPES)
+    assert {kind.type for kind in problems.TYPES.values()}.isdisjoint({kind.type for kind in problems.BY_STATUS.values()})
 
 
 def test_a_pointer_escapes_its_parts():

@@ -1,6 +1,7 @@
-"""What is not one strict JSON document never gets further (cases 18 to 26)."""
+"""A body that is not one strict JSON document is refused, whatever its schema."""
 
 import json
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from recoserve import strict_json
 from recoserve.errors import MalformedJson, RequestError
 from recoserve.recommend.requests import RecommendRequest
 from recoserve.settings import Settings
-from recoserve.web.json_route import understood, validated
+from recoserve.web.json_body import parse_request
 from tests.fakes import fake_model
 from tests.web.http import Application, assert_problem, item_ids
 
@@ -57,7 +58,7 @@ def test_malformed_json_is_a_400_and_the_next_request_is_answered(service, body)
 
 
 def test_a_number_beyond_float_is_refused(service):
-    """Case 21: it parses to infinity, which no field takes."""
+    """It parses to infinity, which no field takes."""
     assert_problem(service.send(b'{"user_id": 1e400}'), 422, "invalid-request", "/user_id")
 
 
@@ -113,40 +114,62 @@ STRINGS = st.sampled_from(['"a"', '"a:b"', '"\\u0061"', '"\\ud800"', '"\\ud83d\\
 VALUES = st.recursive(
     NUMBERS | STRINGS | st.sampled_from(["true", "false", "null", '"metadata"', "[]", "{}"]),
     lambda inner: (
-        st.lists(inner, max_size=3).map(lambda found: "[" + ",".join(found) + "]")
+        st.lists(inner, max_size=3).map(lambda values: "[" + ",".join(values) + "]")
         | st.tuples(STRINGS, inner).map(lambda pair: "{" + ":".join(pair) + "}")
     ),
     max_leaves=4,
 )
 KEYS = st.sampled_from([f'"{name}"' for name in FIELDS] + ['"user\\u005fid"', '"k:"', '"\\ud800"'])
 MEMBERS = st.lists(st.tuples(SPACE, KEYS, SPACE, VALUES, SPACE), max_size=4)
-OBJECTS = MEMBERS.map(lambda found: "{" + ",".join(f"{a}{key}{b}:{value}{c}" for a, key, b, value, c in found) + "}")
+OBJECTS = MEMBERS.map(lambda members: "{" + ",".join(f"{a}{key}{b}:{value}{c}" for a, key, b, value, c in members) + "}")
 PLAUSIBLE = st.tuples(SPACE, st.just('"user_id":7'), MEMBERS).map(
-    lambda found: "{" + ",".join([found[0] + found[1], *(f"{key}:{value}" for _, key, _, value, _ in found[2])]) + "}"
+    lambda body: "{" + ",".join([body[0] + body[1], *(f"{key}:{value}" for _, key, _, value, _ in body[2])]) + "}"
 )
 BODIES = (PLAUSIBLE | OBJECTS | VALUES).map(str.encode) | st.binary(max_size=50) | PLAUSIBLE.map(lambda text: text.encode("utf-16"))
 
 
-def outcome(understand, body):
+def outcome(read, body):
     """The request, or all that a client could see of its error."""
     try:
-        return understand(body)
+        return read(body)
     except RequestError as error:
         return type(error), str(error), error.fields
 
 
 @settings(max_examples=2000)
 @given(BODIES)
-def test_the_short_way_of_reading_never_differs_from_the_strict_one(body):
-    """Law: understood(body) == validated(strict_json.parse(body)), the request or the error, whatever the bytes are."""
-    found = outcome(lambda sent: understood(RecommendRequest, sent, LIMITS), body)
+def test_a_body_means_the_same_to_both_parsers(body):
+    """Law: parse_request(body) == from_document(strict_json.parse(body)), the request or the error, whatever the bytes are."""
+    actual = outcome(lambda sent: parse_request(RecommendRequest, sent, LIMITS), body)
 
-    assert outcome(lambda sent: validated(RecommendRequest, strict_json.parse(sent), LIMITS), body) == found
+    assert outcome(lambda sent: RecommendRequest.from_document(strict_json.parse(sent), LIMITS), body) == actual
 
 
 @pytest.mark.parametrize(
     "body", [b'{"user_id": 1, "user_id": 2}', b'{"user_id":1,"user\\u005fid":2}', b'{"user_id":1,"k":5,"k":5}']
 )
-def test_a_key_that_stands_twice_is_seen_however_it_is_written(body):
+def test_a_duplicate_key_is_refused_however_it_is_written(body):
     with pytest.raises(MalformedJson, match="twice"):
-        understood(RecommendRequest, body, LIMITS)
+        parse_request(RecommendRequest, body, LIMITS)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"user_id": "a:b"}', b'{"user_id": 1, "filter": {"genres": {"any": ["Sci-Fi: old"]}}}', b'{"user_id": ":"}']
+)
+def test_a_body_is_parsed_once_whatever_its_strings_hold(body, strict_parses):
+    assert parse_request(RecommendRequest, body, LIMITS)
+    assert strict_parses() == 0
+
+
+@pytest.fixture
+def strict_parses():
+    """How often `strict_json`, the second parser, has been called since the test began."""
+    calls = 0
+
+    def count(frame, event, _):
+        nonlocal calls
+        calls += event == "call" and frame.f_code is strict_json.parse.__code__
+
+    sys.setprofile(count)
+    yield lambda: calls
+    sys.setprofile(None)

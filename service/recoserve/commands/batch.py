@@ -15,7 +15,6 @@ from recoserve.errors import OperatorError
 from recoserve.recommend.requests import SelectionOptions
 from recoserve.scheduling.loader import load_model
 from recoserve.settings import load_settings
-from recoserve.web.json_route import validated
 
 INTERRUPTED = 130  # the exit code of a program that SIGINT ended
 
@@ -44,7 +43,7 @@ def batch(
     try:
         model = load_model(find_bundle(bundle), settings.provider, settings.threads, settings.retrieval)
         excluded = [external_id(model.bundle.items, item) for item in exclude_item or []]
-        clauses = validated(SelectionOptions, {"filter": parse_filter(filter)}, settings).conditions
+        clauses = SelectionOptions.from_document({"filter": parse_filter(filter)}, settings).clauses
         plan = make_plan(model.bundle, k, exclude_seen, excluded, clauses)
         summary = write_all(model, plan, output, batch_rows, part_seconds, restart)
     except KeyboardInterrupt:
@@ -53,4 +52,4 @@ def batch(
     if as_json:
         print_json({"output": str(output), **summary.document(), "plan": plan.document()})
     else:
-        out.print(Text(f"{output}: {summary.told()}"), soft_wrap=True)
+        out.print(Text(f"{output}: {summary.in_words()}"), soft_wrap=True)

@@ -9,12 +9,11 @@ from rich.text import Text
 from recoserve.bundle.repository import find_bundle
 from recoserve.commands.arguments import BundleArgument, FilterOption, JsonOption, ProviderOption, external_id, parse_filter
 from recoserve.commands.terminal import out, print_json
-from recoserve.recommend.recommender import recommend_now
+from recoserve.recommend import top_k
 from recoserve.recommend.requests import RecommendRequest
 from recoserve.scheduling.loader import load_model
 from recoserve.settings import load_settings
-from recoserve.web.encoders import recommendation
-from recoserve.web.json_route import validated
+from recoserve.web.encoders import UserEncoder
 
 
 def recommend(
@@ -46,8 +45,10 @@ def recommend(
         "fallback": fallback,
         "include": ["metadata"] if metadata or not as_json else [],  # the table has a column for each
     }
-    request = validated(RecommendRequest, fields, settings)
-    response = recommendation(request, recommend_now(model, request))
+    request = RecommendRequest.from_document(fields, settings)
+    work = top_k.for_user(model, request)
+    (ranking,) = model.rank(work.queries)
+    response = UserEncoder(request, work).document(ranking)
     if as_json:
         print_json(response)
     else:

@@ -7,6 +7,6 @@ out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 def print_json(value: object) -> None:
     """Print a value as one line of JSON, numbers as the service writes them."""
-    from recoserve.web.json_route import encoded  # here, so that a command that prints text doesn't load the web framework
+    from recoserve.web.encoders import to_json  # here, so that a command that prints text doesn't load it
 
-    print(encoded(value).decode())
+    print(to_json(value).decode())

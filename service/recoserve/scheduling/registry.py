@@ -1,15 +1,15 @@
-"""The models that answer and what may happen to them.
+"""The models that answer, and the states that loading goes through.
 
     EMPTY --load--> LOADING --loaded--> READY --drain--> DRAINING
                        |                                    ^
                        +--failed--> FAILED      EMPTY, LOADING, FAILED --drain--+
 
-`current` gives a model in READY and in DRAINING (requests that still arrive are answered while the listeners close);
-it raises NotReady before. A load brings all models or, where one fails, none. Every other step is a defect and raises RuntimeError.
+Requests are answered in READY, and in DRAINING those that still arrive while the listeners close; before that they get NotReady.
+A load brings all models or, where one fails, none. Every other step is a defect and raises RuntimeError.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -17,10 +17,10 @@ from recoserve import metrics
 from recoserve.errors import FieldError, NotReady, UnknownModel
 from recoserve.search.model import Model
 
-MOST_NAMES = 20  # that an error tells
+MAX_LISTED_NAMES = 20  # in one error message
 
 
-class State(Enum):
+class RegistryState(Enum):
     EMPTY = "empty"
     LOADING = "loading"
     READY = "ready"
@@ -37,13 +37,16 @@ class Loaded(NamedTuple):
 
 
 class ModelRegistry:
-    """Holds the models by name, the default one first; reading them is one attribute access, so a request never sees half of a
-    change.
+    """Holds the models by name, the default one first.
+
+    `by_name` is replaced as a whole when models are loaded, never changed, so a request sees all of a load or nothing of it.
+    It has the default model under None as well, for requests that name no model.
     """
 
     def __init__(self) -> None:
-        self.state = State.EMPTY
+        self.state = RegistryState.EMPTY
         self.failure: Exception | None = None
+        self.by_name: Mapping[str | None, Model] = {}
         self._loaded: dict[str, Loaded] = {}
 
     @property
@@ -54,11 +57,11 @@ class ModelRegistry:
     @property
     def ready(self) -> bool:
         """Whether a request would be answered now, and new ones are wanted."""
-        return self.state is State.READY
+        return self.state is RegistryState.READY
 
     @property
     def models(self) -> list[Model]:
-        """All that answer, the default one first."""
+        """All models that answer, the default one first."""
         return [loaded.model for loaded in self._loaded.values()]
 
     def current(self, name: str | None = None) -> Model:
@@ -66,58 +69,61 @@ class ModelRegistry:
         return self.loaded(name).model
 
     def loaded(self, name: str | None = None) -> Loaded:
-        """The same, and what is known of its loading."""
-        held = self._loaded
-        if not held:
+        """The model of that name, or the default one, with the time of its loading; raises NotReady and UnknownModel."""
+        models = self._loaded
+        if not models:
             metrics.REJECTED.labels("not_ready").inc()
             raise NotReady("no model is loaded yet; try again shortly")
         if name is None:
-            return next(iter(held.values()))
-        if name not in held:
-            raise _unknown(list(held))
-        return held[name]
+            return next(iter(models.values()))
+        if name not in models:
+            raise _unknown_model(list(models))
+        return models[name]
 
     def load(self, loaders: Sequence[Callable[[], Model]]) -> None:
         """Load the models one after another, the default one first, each of a name of its own.
 
-        Blocks, so call it off the event loop. Whatever a loader raises is kept as `failure`.
+        Blocks, so call it off the event loop. Whatever a loader raises becomes `failure`.
         """
-        self._step(State.LOADING, {State.EMPTY})
+        self._step(RegistryState.LOADING, {RegistryState.EMPTY})
         try:
-            found = [_timed(loader) for loader in loaders]
+            models = [_load_timed(loader) for loader in loaders]
         except Exception as error:  # noqa: BLE001  # nothing is lost: whoever runs the service raises it again
             self.failure = error
-            self._settle(State.FAILED)
+            self._finish_load(RegistryState.FAILED)
             return
-        self._loaded = {loaded.model.manifest.name: loaded for loaded in found}
+        self._loaded = {loaded.model.manifest.name: loaded for loaded in models}
+        self.by_name = {None: models[0].model, **{name: loaded.model for name, loaded in self._loaded.items()}}
         for model in self.models:
-            info = model.manifest
-            metrics.MODEL_INFO.labels(info.name, info.version, info.similarity, model.provider).set(1)
-        metrics.MODEL_LOADED.set(found[-1].at)
-        self._settle(State.READY)
+            manifest = model.manifest
+            metrics.MODEL_INFO.labels(manifest.name, manifest.version, manifest.similarity, model.provider).set(1)
+        metrics.MODEL_LOADED.set(models[-1].at)
+        self._finish_load(RegistryState.READY)
 
     def drain(self) -> None:
         """Say that no new requests are wanted; those that come are still answered."""
-        self._step(State.DRAINING, set(State) - {State.DRAINING})
+        self._step(RegistryState.DRAINING, set(RegistryState) - {RegistryState.DRAINING})
 
-    def _settle(self, to: State) -> None:
-        """The end of a load; one that a drain overtook stays DRAINING."""
-        if self.state is not State.DRAINING:
-            self._step(to, {State.LOADING})
+    def _finish_load(self, state: RegistryState) -> None:
+        """Leave LOADING; where `drain` was called during the load, the registry stays DRAINING."""
+        if self.state is not RegistryState.DRAINING:
+            self._step(state, {RegistryState.LOADING})
 
-    def _step(self, to: State, legal: set[State]) -> None:
+    def _step(self, state: RegistryState, legal: set[RegistryState]) -> None:
         if self.state not in legal:
-            raise RuntimeError(f"no way from {self.state.value} to {to.value}")
-        self.state = to
+            raise RuntimeError(f"no step leads from {self.state.value} to {state.value}")
+        self.state = state
 
 
-def _timed(loader: Callable[[], Model]) -> Loaded:
-    began = time.monotonic()
+def _load_timed(loader: Callable[[], Model]) -> Loaded:
+    started_at = time.monotonic()
     model = loader()
-    return Loaded(model, time.time(), time.monotonic() - began)
+    return Loaded(model, time.time(), time.monotonic() - started_at)
 
 
-def _unknown(names: list[str]) -> UnknownModel:
-    told, more = ", ".join(names[:MOST_NAMES]), len(names) - MOST_NAMES
-    others = f" and {more} more, which GET /model lists" if more > 0 else ""
-    return UnknownModel(f"model must be one of {told}{others}", [FieldError(("model",), "is not the name of a model served here")])
+def _unknown_model(names: list[str]) -> UnknownModel:
+    listed, unlisted = ", ".join(names[:MAX_LISTED_NAMES]), len(names) - MAX_LISTED_NAMES
+    others = f" and {unlisted} more, which GET /model lists" if unlisted > 0 else ""
+    return UnknownModel(
+        f"model must be one of {listed}{others}", [FieldError(("model",), "is not the name of a model served here")]
+    )

@@ -1,4 +1,4 @@
-"""The application: rooms wired together, nothing decided here."""
+"""The application: the service's parts, put together."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -10,7 +10,6 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
 
-from recoserve.recommend.recommender import Recommender
 from recoserve.scheduling.batcher import Batcher
 from recoserve.scheduling.registry import ModelRegistry
 from recoserve.search.model import Model
@@ -18,7 +17,7 @@ from recoserve.settings import Settings
 from recoserve.web import operations, problems, routes
 from recoserve.web.access_log import AccessLog
 from recoserve.web.context import RequestContext, Service
-from recoserve.web.json_route import lane
+from recoserve.web.json_route import fast_path
 
 DESCRIPTION = """Exact top-k recommendations from a trained user-item embedding model.
 
@@ -29,7 +28,7 @@ Loaders = Sequence[Callable[[], Model]]
 
 
 class Application(NamedTuple):
-    """`asgi` is what a server runs: FastAPI's `api` with what is around every request, over the models in `registry`."""
+    """`asgi` is for a server to run: `RequestContext` around FastAPI's `api`, answering with the models in `registry`."""
 
     asgi: ASGIApp
     api: FastAPI
@@ -65,8 +64,8 @@ def create_app(settings: Settings, loaders: Loaders, loaded: Callable[[ModelRegi
     api.include_router(operations.router)
     problems.install(api)
     _document_problems(api)
-    service = Service(settings, Recommender(registry, batcher))
-    return Application(RequestContext(api, lane(routes.json_router.routes), service, access_log), api, registry)
+    service = Service(settings, registry, batcher)
+    return Application(RequestContext(api, fast_path(routes.json_router.routes), service, access_log), api, registry)
 
 
 async def _load(registry: ModelRegistry, loaders: Loaders, loaded: Callable[[ModelRegistry], None] | None) -> None:
@@ -77,17 +76,17 @@ async def _load(registry: ModelRegistry, loaders: Loaders, loaded: Callable[[Mod
 
 def _document_problems(api: FastAPI) -> None:
     """Put the problem document's schema into OpenAPI, and take out FastAPI's own 422, which never occurs."""
-    plain = api.openapi
+    generate = api.openapi
 
     def openapi() -> dict[str, Any]:
         if api.openapi_schema is None:
-            schemas = plain().setdefault("components", {}).setdefault("schemas", {})
+            schemas = generate().setdefault("components", {}).setdefault("schemas", {})
             definitions = dict(problems.PROBLEM_SCHEMA)
             schemas.update(definitions.pop("$defs", {}))
             schemas["Problem"] = definitions
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
-        assert api.openapi_schema is not None  # noqa: S101  # `plain` sets it
+        assert api.openapi_schema is not None  # noqa: S101  # `generate` sets it
         return api.openapi_schema
 
     api.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend its schema

@@ -1,12 +1,12 @@
-"""Answers as JSON has them, scores still float32."""
+"""Answers as JSON. An encoder is made by a route and called where the model runs; scores stay float32 until they are digits."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from recoserve.bundle.vocabulary import ExternalId
-from recoserve.recommend.recommender import Results
+from recoserve.recommend.many_users import BatchResults
 from recoserve.recommend.requests import (
     BatchRequest,
     ExplainRequest,
@@ -16,91 +16,158 @@ from recoserve.recommend.requests import (
     SimilarItemsRequest,
     SimilarUsersRequest,
 )
-from recoserve.recommend.results import Explanation, Items, Near, Reasons, Recommendation, Scores
+from recoserve.recommend.results import RankedItems, Reasons
+from recoserve.recommend.scores import Explaining, Scoring
+from recoserve.recommend.similar_users import SimilarUsers
+from recoserve.recommend.top_k import Recommendation, TopK
 from recoserve.search.model import Model
-from recoserve.web.json_route import encoded
+from recoserve.search.query import Ranking
+
+ORJSON_BITS = 64  # of the largest integer that it writes
 
 
-def recommendation(wanted: RecommendRequest, found: Recommendation) -> dict[str, Any]:
-    """The body of an answer to `/recommend`; `recoserve recommend --json` prints the same."""
-    answer = of_user(wanted, wanted.user_id, found)
-    answer["model"] = named(found.items.model)
-    return answer
+class UserEncoder(NamedTuple):
+    """Encodes the answer to `/recommend`."""
+
+    request: RecommendRequest
+    top_k: TopK
+
+    def encode(self, rankings: Sequence[Ranking]) -> bytes:
+        return to_json(self.document(rankings[0]))
+
+    def document(self, ranking: Ranking) -> dict[str, Any]:
+        """The answer as Python values; `recoserve recommend --json` prints them."""
+        document = user_document(self.request, self.request.user_id, self.top_k.recommendation(ranking))
+        document["model"] = model_name(self.top_k.model)
+        return document
 
 
-def of_user(wanted: RecommendRequest | BatchRequest, user_id: ExternalId, found: Recommendation) -> dict[str, Any]:
-    """One user's part of an answer."""
-    answer: dict[str, Any] = {"user_id": user_id, "items": _recommended(wanted, found)}
-    if found.popular:
-        answer["fallback"] = "popular"
-    return answer
+class HistoryEncoder(NamedTuple):
+    """Encodes the answer to `/recommend/history`."""
+
+    request: HistoryRequest
+    top_k: TopK
+
+    def encode(self, rankings: Sequence[Ranking]) -> bytes:
+        recommendation = self.top_k.recommendation(rankings[0])
+        return to_json({"items": _recommended(self.request.include, recommendation), "model": model_name(self.top_k.model)})
 
 
-def results(found: Results) -> bytes:
-    """The body of an answer to `/recommend/batch`, from results that are encoded already."""
-    parts = [orjson.Fragment(part) for part in found.found]
-    return encoded({"results": parts, "missing_user_ids": found.missing, "model": named(found.model)})
+class SimilarItemsEncoder(NamedTuple):
+    """Encodes the answer to `/similar/items`."""
+
+    request: SimilarItemsRequest
+    top_k: TopK
+
+    def encode(self, rankings: Sequence[Ranking]) -> bytes:
+        items = _items(self.request.include, self.top_k.recommendation(rankings[0]).items)
+        return to_json({"item_id": self.request.item_id, "items": items, "model": model_name(self.top_k.model)})
 
 
-def of_history(wanted: HistoryRequest, found: Recommendation) -> dict[str, Any]:
-    """The body of an answer to `/recommend/history`."""
-    return {"items": _recommended(wanted, found), "model": named(found.items.model)}
+class SimilarUsersEncoder(NamedTuple):
+    """Encodes the answer to `/similar/users`."""
+
+    request: SimilarUsersRequest
+    similar_users: SimilarUsers
+
+    def encode(self, rankings: Sequence[Ranking]) -> bytes:
+        nearest = self.similar_users.nearest(rankings[0])
+        pairs = zip(nearest.ids, nearest.cosines, strict=True)
+        users = [{"user_id": user_id, "score": cosine} for user_id, cosine in pairs]
+        return to_json({"user_id": self.request.user_id, "users": users, "model": model_name(self.similar_users.model)})
 
 
-def near_items(wanted: SimilarItemsRequest, found: Items) -> dict[str, Any]:
-    """The body of an answer to `/similar/items`."""
-    return {"item_id": wanted.item_id, "items": _items(wanted.include, found), "model": named(found.model)}
+class ScoreEncoder(NamedTuple):
+    """Encodes the answer to `/score`."""
+
+    request: ScoreRequest
+    scoring: Scoring
+
+    def encode(self, rankings: Sequence[Ranking]) -> bytes:
+        ids, scored = self.request.item_ids, self.scoring.scores(rankings[0])
+        pairs = zip(scored.known, scored.scores, strict=True)
+        document = {
+            "user_id": self.request.user_id,
+            "items": [{"item_id": ids[index], "score": score} for index, score in pairs],
+            "missing_item_ids": [ids[index] for index in scored.missing],
+            "model": model_name(self.scoring.model),
+        }
+        return to_json(document)
 
 
-def near_users(wanted: SimilarUsersRequest, found: Near) -> dict[str, Any]:
-    """The body of an answer to `/similar/users`."""
-    users = [{"user_id": external, "score": cosine} for external, cosine in zip(found.ids, found.cosines, strict=True)]
-    return {"user_id": wanted.user_id, "users": users, "model": named(found.model)}
+class ExplainEncoder(NamedTuple):
+    """Encodes the answer to `/explain`."""
+
+    request: ExplainRequest
+    explaining: Explaining
+
+    def encode(self, rankings: Sequence[Ranking]) -> bytes:
+        explanation = self.explaining.explanation(rankings[0])
+        document = {
+            "user_id": self.request.user_id,
+            "item_id": self.request.item_id,
+            "score": explanation.score,
+            "items": _reasons(self.request.include, explanation.reasons),
+            "model": model_name(self.explaining.model),
+        }
+        return to_json(document)
 
 
-def scores(wanted: ScoreRequest, found: Scores) -> dict[str, Any]:
-    """The body of an answer to `/score`."""
-    known = (wanted.item_ids[place] for place in found.known)
-    return {
-        "user_id": wanted.user_id,
-        "items": [{"item_id": external, "score": score} for external, score in zip(known, found.scores, strict=True)],
-        "missing_item_ids": [wanted.item_ids[place] for place in found.missing],
-        "model": named(found.model),
-    }
+def batch_json(results: BatchResults, model: Model) -> bytes:
+    """The answer to `/recommend/batch`, from users' answers that are encoded already."""
+    users = [orjson.Fragment(encoded) for encoded in results.encoded]
+    return to_json({"results": users, "missing_user_ids": results.missing, "model": model_name(model)})
 
 
-def explanation(wanted: ExplainRequest, found: Explanation) -> dict[str, Any]:
-    """The body of an answer to `/explain`."""
-    return {
-        "user_id": wanted.user_id,
-        "item_id": wanted.item_id,
-        "score": found.score,
-        "items": _reasons(wanted.include, found.reasons),
-        "model": named(found.reasons.items.model),
-    }
+def user_document(request: RecommendRequest | BatchRequest, user_id: ExternalId, recommendation: Recommendation) -> dict[str, Any]:
+    """One user's items, as Python values."""
+    document: dict[str, Any] = {"user_id": user_id, "items": _recommended(request.include, recommendation)}
+    if recommendation.popular:
+        document["fallback"] = "popular"
+    return document
 
 
-def named(model: Model) -> dict[str, str]:
+def model_name(model: Model) -> dict[str, str]:
     """Which model answered."""
     return {"name": model.manifest.name, "version": model.manifest.version}
 
 
-def _recommended(wanted: RecommendRequest | BatchRequest | HistoryRequest, found: Recommendation) -> list[dict[str, Any]]:
-    items = _items(wanted.include, found.items)
-    if "explanation" in wanted.include:
-        for item, because in zip(items, found.explanations(), strict=True):
-            item["explanation"] = _reasons((), because)
+def _recommended(include: Sequence[str], recommendation: Recommendation) -> list[dict[str, Any]]:
+    items = _items(include, recommendation.items)
+    if "explanation" in include:
+        for item, reasons in zip(items, recommendation.explanations(), strict=True):
+            item["explanation"] = _reasons((), reasons)
     return items
 
 
-def _items(include: Sequence[str], found: Items) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = [{"item_id": each, "score": score} for each, score in zip(found.ids, found.scores, strict=True)]
+def _items(include: Sequence[str], ranked: RankedItems) -> list[dict[str, Any]]:
+    pairs = zip(ranked.ids, ranked.scores, strict=True)
+    items: list[dict[str, Any]] = [{"item_id": item_id, "score": score} for item_id, score in pairs]
     if "metadata" in include:
-        for item, metadata in zip(items, found.metadata(), strict=True):
+        for item, metadata in zip(items, ranked.metadata(), strict=True):
             item["metadata"] = metadata
     return items
 
 
-def _reasons(include: Sequence[str], found: Reasons) -> list[dict[str, Any]]:
-    items = zip(_items(include, found.items), found.shares, strict=True)
+def _reasons(include: Sequence[str], reasons: Reasons) -> list[dict[str, Any]]:
+    items = zip(_items(include, reasons.items), reasons.shares, strict=True)
     return [{"item_id": item.pop("item_id"), "cosine": item.pop("score"), "share": share, **item} for item, share in items]
+
+
+def to_json(document: Any) -> bytes:
+    """JSON bytes; float32 in its shortest form, and integers of any size: an unknown id, or a number among an item's metadata."""
+    try:
+        return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    except orjson.JSONEncodeError:
+        return orjson.dumps(_with_long_integers(document), option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _with_long_integers(value: Any) -> Any:
+    """A copy in which the integers that orjson refuses are written out as JSON."""
+    if isinstance(value, dict):
+        return {name: _with_long_integers(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_with_long_integers(element) for element in value]
+    if type(value) is int and value.bit_length() >= ORJSON_BITS:
+        return orjson.Fragment(str(value).encode())
+    return value

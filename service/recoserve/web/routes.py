@@ -1,13 +1,16 @@
 """The recommending endpoints: ids in, ids out."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import APIRouter, Request
 
 from recoserve import errors
-from recoserve.bundle.vocabulary import Vocabulary
+from recoserve.bundle.vocabulary import ExternalId, Vocabulary
+from recoserve.recommend import scores, top_k
+from recoserve.recommend import similar_users as users
+from recoserve.recommend.many_users import recommend_to_many
 from recoserve.recommend.requests import (
     BatchRequest,
     ExplainRequest,
@@ -17,11 +20,24 @@ from recoserve.recommend.requests import (
     SimilarItemsRequest,
     SimilarUsersRequest,
 )
-from recoserve.scheduling.batcher import Done
+from recoserve.recommend.top_k import Recommendation
+from recoserve.scheduling.batch import Completed
 from recoserve.search.model import Model
-from recoserve.web import encoders, limits, problems
-from recoserve.web.context import Caller, Context
-from recoserve.web.json_route import JsonRoute, encoded
+from recoserve.web import problems, timeouts
+from recoserve.web.context import Caller
+from recoserve.web.encoders import (
+    ExplainEncoder,
+    HistoryEncoder,
+    ScoreEncoder,
+    SimilarItemsEncoder,
+    SimilarUsersEncoder,
+    UserEncoder,
+    batch_json,
+    model_name,
+    to_json,
+    user_document,
+)
+from recoserve.web.json_route import JsonRoute
 from recoserve.web.schemas import (
     BatchResponse,
     ExplainResponse,
@@ -34,8 +50,7 @@ from recoserve.web.schemas import (
     SimilarUsersResponse,
 )
 
-Body = TypeVar("Body")
-Found = TypeVar("Found")
+Answer = Awaitable[Completed[bytes]]  # the answer's JSON, once its rows have run
 router = APIRouter(tags=["recommend"])
 json_router = APIRouter(route_class=JsonRoute, tags=["recommend"])
 
@@ -63,71 +78,62 @@ REFUSALS = (
     errors.Overloaded,
     errors.DeadlineExceeded,
 )
-DOCUMENTED: dict[str, Any] = {"responses": problems.responses(*REFUSALS), "openapi_extra": {"parameters": limits.HEADERS}}
+DOCUMENTED: dict[str, Any] = {"responses": problems.responses(*REFUSALS), "openapi_extra": {"parameters": timeouts.HEADERS}}
 
 
 @json_router.post("/recommend", response_model=RecommendResponse, summary="One user's best items", **DOCUMENTED)
-async def recommend(caller: Caller, body: RecommendRequest) -> bytes:
+def recommend(caller: Caller, body: RecommendRequest) -> Answer:
     """The user's k items of highest similarity, exactly, best first, under whatever options are given."""
-    return await _answered(caller, body, caller.service.recommender.recommend, encoders.recommendation)
+    work = top_k.for_user(caller.model, body)
+    return caller.service.batcher.submit(work, UserEncoder(body, work), caller.deadline)
 
 
 @json_router.post("/recommend/batch", response_model=BatchResponse, summary="Many users' best items", **DOCUMENTED)
-async def recommend_batch(caller: Caller, body: BatchRequest) -> bytes:
-    """As `/recommend` for each user, with the same options, in the order asked."""
-    ask = caller.service.recommender.recommend_to_many
-    running = ask(body, _deadline(caller), lambda user, found: encoded(encoders.of_user(body, user, found)))
-    return encoders.results(await _timed(caller, running))
+async def recommend_batch(caller: Caller, body: BatchRequest) -> Completed[bytes]:
+    """The best items of each user, as `/recommend` gives them, with the same options for all, in the order asked."""
+
+    def encode_user(user_id: ExternalId, recommendation: Recommendation) -> bytes:
+        return to_json(user_document(body, user_id, recommendation))
+
+    completed = await recommend_to_many(caller.service.batcher, caller.model, body, caller.deadline, encode_user)
+    return Completed(batch_json(completed.value, caller.model), completed.queue_seconds, completed.run_seconds)
 
 
 @json_router.post(
     "/recommend/history", response_model=HistoryResponse, summary="Best items for somebody without a row", **DOCUMENTED
 )
-async def recommend_history(caller: Caller, body: HistoryRequest) -> bytes:
+def recommend_history(caller: Caller, body: HistoryRequest) -> Answer:
     """For new users and sessions: by items liked and disliked, or by a vector."""
-    return await _answered(caller, body, caller.service.recommender.recommend_by_history, encoders.of_history)
+    work = top_k.for_history(caller.model, body)
+    return caller.service.batcher.submit(work, HistoryEncoder(body, work), caller.deadline)
 
 
 @json_router.post("/similar/items", response_model=SimilarItemsResponse, summary="The items nearest to one", **DOCUMENTED)
-async def similar_items(caller: Caller, body: SimilarItemsRequest) -> bytes:
+def similar_items(caller: Caller, body: SimilarItemsRequest) -> Answer:
     """By cosine of the item vectors, the item itself left out."""
-    return await _answered(caller, body, caller.service.recommender.similar_items, encoders.near_items)
+    work = top_k.for_item(caller.model, body)
+    return caller.service.batcher.submit(work, SimilarItemsEncoder(body, work), caller.deadline)
 
 
 @json_router.post("/similar/users", response_model=SimilarUsersResponse, summary="The users nearest to one", **DOCUMENTED)
-async def similar_users(caller: Caller, body: SimilarUsersRequest) -> bytes:
+def similar_users(caller: Caller, body: SimilarUsersRequest) -> Answer:
     """By cosine of the user vectors, the user left out."""
-    return await _answered(caller, body, caller.service.recommender.similar_users, encoders.near_users)
+    work = users.similar_users(caller.model, body)
+    return caller.service.batcher.submit(work, SimilarUsersEncoder(body, work), caller.deadline)
 
 
 @json_router.post("/score", response_model=ScoreResponse, summary="One user's scores of some items", **DOCUMENTED)
-async def score(caller: Caller, body: ScoreRequest) -> bytes:
+def score(caller: Caller, body: ScoreRequest) -> Answer:
     """One score for each item that the bundle knows, in the order asked."""
-    return await _answered(caller, body, caller.service.recommender.score, encoders.scores)
+    work = scores.scoring(caller.model, body)
+    return caller.service.batcher.submit(work, ScoreEncoder(body, work), caller.deadline)
 
 
 @json_router.post("/explain", response_model=ExplainResponse, summary="What carries a score", **DOCUMENTED)
-async def explain(caller: Caller, body: ExplainRequest) -> bytes:
+def explain(caller: Caller, body: ExplainRequest) -> Answer:
     """The score, and the user's own items nearest to the item by cosine, with their share."""
-    return await _answered(caller, body, caller.service.recommender.explain, encoders.explanation)
-
-
-Ask = Callable[[Body, float, Callable[[Found], bytes]], Awaitable[Done[bytes]]]
-
-
-async def _answered(caller: Context, body: Body, ask: Ask[Body, Found], answer: Callable[[Body, Found], Any]) -> bytes:
-    """The bytes of what is made of what is found."""
-    return await _timed(caller, ask(body, _deadline(caller), lambda found: encoded(answer(body, found))))
-
-
-async def _timed(caller: Context, running: Awaitable[Done[Found]]) -> Found:
-    """The result; how long it waited and ran is noted for the headers."""
-    result, caller.queue_seconds, caller.run_seconds = await running
-    return result
-
-
-def _deadline(caller: Context) -> float:
-    return limits.deadline(caller.headers, caller.started, caller.service.settings.request_timeout_ms)
+    work = scores.explaining(caller.model, body)
+    return caller.service.batcher.submit(work, ExplainEncoder(body, work), caller.deadline)
 
 
 @router.get(
@@ -138,12 +144,12 @@ def _deadline(caller: Context) -> float:
 )
 async def describe_model(caller: Caller, request: Request) -> ModelDescription:
     """Name, version, counts, id ranges, limits and held-out measures of the default model, or of the one that `model` names."""
-    settings, registry = caller.service.settings, caller.service.recommender.registry
+    settings, registry = caller.service.settings, caller.service.registry
     loaded = registry.loaded(request.query_params.get("model"))
     return ModelDescription.model_validate(
         {
             **description(loaded.model),
-            "models": [encoders.named(model) for model in registry.models],
+            "models": [model_name(model) for model in registry.models],
             "limits": {name: getattr(settings, name) for name in Limits.model_fields},
             "loaded_at": datetime.fromtimestamp(loaded.at, UTC).isoformat(timespec="seconds"),
             "load_seconds": round(loaded.seconds, 3),
@@ -153,9 +159,11 @@ async def describe_model(caller: Caller, request: Request) -> ModelDescription:
 
 def description(model: Model) -> dict[str, Any]:
     """What `GET /model` says of the bundle itself."""
-    info = model.manifest
+    manifest = model.manifest
     return {
-        **{name: getattr(info, name) for name in ("name", "version", "created", "similarity", "dim", "interactions", "metrics")},
+        **{
+            name: getattr(manifest, name) for name in ("name", "version", "created", "similarity", "dim", "interactions", "metrics")
+        },
         "users": _id_space(model.bundle.users),
         "items": _id_space(model.bundle.items),
         "metadata": model.bundle.item_metadata is not None,

@@ -21,13 +21,12 @@ import uvicorn
 from recoserve import malloc
 from recoserve.errors import BundleInvalid, SettingsInvalid
 from recoserve.scheduling.loader import load_model
-from recoserve.scheduling.registry import ModelRegistry, State
+from recoserve.scheduling.registry import ModelRegistry, RegistryState
 from recoserve.search.model import Model
 from recoserve.search.session import resolve_provider
 from recoserve.settings import Settings
 from recoserve.web import logs
 from recoserve.web.app import create_app
-from recoserve.web.connection import Connection
 
 SHUTDOWN_SECONDS = 30  # for requests in flight once the listeners are closed
 KEEP_ALIVE_SECONDS = 5
@@ -47,7 +46,7 @@ class Server(uvicorn.Server):
         self._drain_seconds = drain_seconds
 
     def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
-        first = self._registry.state is not State.DRAINING
+        first = self._registry.state is not RegistryState.DRAINING
         if first:
             self._registry.drain()
         if not first or sig == signal.SIGINT or not self._drain_seconds or not self._registry.started:
@@ -94,7 +93,7 @@ def serve(settings: Settings, bundles: Sequence[Path], announce: Callable[[str],
     app = create_app(settings, loaders, loaded)
     config = uvicorn.Config(
         app.asgi,
-        http=Connection,
+        http=_http_protocol(),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -106,6 +105,15 @@ def serve(settings: Settings, bundles: Sequence[Path], announce: Callable[[str],
     server.run([listener])
     if app.registry.failure:
         raise app.registry.failure
+
+
+def _http_protocol() -> type[asyncio.Protocol] | str:
+    """Our connection, or uvicorn's own where its version lacks what ours needs."""
+    try:
+        from recoserve.web.connection import protocol
+    except ImportError:  # a name that uvicorn has given up
+        return "httptools"
+    return protocol()
 
 
 def _load(bundle: Path, settings: Settings) -> Model:

@@ -1,0 +1,192 @@
+"""Requests for the k best items: ids to a query in rows, and the ranking of its rows back to ids.
+
+Whatever a model can't do, and every id that it doesn't know, is refused here, before anything runs.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recoserve.bundle.arrays import Float32Array, Rows
+from recoserve.bundle.vocabulary import ExternalId, Vocabulary
+from recoserve.errors import InvalidRequest
+from recoserve.recommend.checks import NO_INTERACTIONS, refused, required_vectors
+from recoserve.recommend.ids import id_error, known_rows, row_of, rows_of
+from recoserve.recommend.requests import (
+    MAX_REASONS,
+    BatchRequest,
+    FallbackOptions,
+    HistoryRequest,
+    RecommendOptions,
+    RecommendRequest,
+    SelectionOptions,
+    SimilarItemsRequest,
+)
+from recoserve.recommend.results import RankedItems, Reasons, reasons
+from recoserve.search.filters import filter_conditions
+from recoserve.search.model import Model
+from recoserve.search.query import NO_ROWS, AnyQuery, NeighbourQuery, Query, Ranking, isin_sorted
+from recoserve.search.vectors import VectorTables
+
+MAX_LENGTH = 1e18  # of a vector, so that its products with others of that length are finite in float32
+MAX_CHEAP_ROWS = 100  # in a list or an answer of a request that counts as cheap
+
+
+class Recommendation(NamedTuple):
+    """What one user is recommended. `own_rows` are the items that explain it; `popular`: the model doesn't know the user."""
+
+    items: RankedItems
+    own_rows: Rows
+    popular: bool
+
+    def explanations(self) -> list[Reasons]:
+        """Which of the user's own items carry each score, in the order of the items."""
+        return list(reasons(self.items.model, self.items.rows.tolist(), self.own_rows, MAX_REASONS))
+
+
+class TopK(NamedTuple):
+    """A request in rows, ready to be submitted (`scheduling.batch.Work`), and the way back to ids."""
+
+    model: Model
+    queries: tuple[AnyQuery]
+    own_rows: Rows = NO_ROWS
+    popular: bool = False
+    cheap: bool = False
+
+    def recommendation(self, ranking: Ranking) -> Recommendation:
+        """The ranking in ids."""
+        model, rows = self.model, ranking.item_rows
+        items = RankedItems(model, rows, model.bundle.items.external(rows.tolist()), ranking.scores)
+        return Recommendation(items, self.own_rows, self.popular)
+
+
+def for_user(model: Model, request: RecommendRequest) -> TopK:
+    """One user's best items. Raises InvalidRequest, IdOutOfRange or UnknownId with each field at fault."""
+    users = model.bundle.users
+    row = users.find(request.user_id)
+    if row is None and not (request.fallback and isinstance(request.user_id, users.id_type)):
+        raise id_error(users, [request.user_id], [0], "user_id", in_list=False)
+    _require_interactions(model, request, unknown_user=row is None)
+    return _for_row(model, row, request, _recommend_fields(model, request))
+
+
+def for_users(model: Model, request: BatchRequest) -> list[Callable[[], TopK] | None]:
+    """For each id what makes its request in rows, None for an unknown user. Raises as `for_user`; with `strict`, for unknown users.
+
+    A request in rows holds all rows that it excludes. Of ten thousand users that would be too much at once, so each is made when
+    its turn comes.
+    """
+    users = model.bundle.users
+    fields = _recommend_fields(model, request)
+    rows = known_rows(users, request.user_ids, "user_ids")
+    unknown = [index for index, row in enumerate(rows) if row is None and request.fallback is None]
+    if request.strict and unknown:
+        raise id_error(users, request.user_ids, unknown, "user_ids")
+    _require_interactions(model, request, unknown_user=request.fallback is not None and None in rows)
+    return [None if row is None and request.fallback is None else partial(_for_row, model, row, request, fields) for row in rows]
+
+
+def for_history(model: Model, request: HistoryRequest) -> TopK:
+    """The best items of somebody without a row. Raises InvalidRequest, IdOutOfRange or UnknownId with each field at fault."""
+    vectors, items = required_vectors(model, "a history"), model.bundle.items
+    if not model.accepts_vectors:
+        raise InvalidRequest("this model's bundle was made before vectors could be asked about; export it again")
+    fields = _recommend_fields(model, request)
+    if request.vector is not None:
+        if "explanation" in request.include:
+            raise refused("include", "a vector has no items that could explain anything; give item_ids")
+        return TopK(model, (Query(None, vector=_query_vector(vectors, request.vector), **fields),))
+    liked = rows_of(items, request.item_ids or (), "item_ids")
+    disliked = rows_of(items, request.negative_item_ids, "negative_item_ids")
+    weights = None if request.weights is None else np.array(request.weights)
+    vector = vectors.history_vector(liked, weights, disliked)
+    if vector is None:
+        raise refused("item_ids", "these items have no direction, or cancel each other out; give others")
+    if request.exclude_seen:
+        fields["excluded"] = np.union1d(fields["excluded"], np.concatenate([liked, disliked]))
+    return TopK(model, (Query(None, vector=vector, **fields),), np.unique(liked))
+
+
+def for_item(model: Model, request: SimilarItemsRequest) -> TopK:
+    """The items of largest cosine to one. Raises InvalidRequest, IdOutOfRange or UnknownId with each field at fault."""
+    vectors = required_vectors(model, "nearness")
+    row, fields = row_of(model.bundle.items, request.item_id, "item_id"), _selection_fields(model, request)
+    if not (vectors.unit and model.accepts_vectors):
+        return TopK(model, (NeighbourQuery("item", row, **fields),))
+    # A product of unit vectors is their cosine, which the search of the whole catalogue finds faster than a look at every vector.
+    fields["excluded"] = _merged(fields["excluded"], np.array([row]))
+    return TopK(model, (Query(None, vector=np.array(vectors.items.vectors[row]), **fields),))
+
+
+def _for_row(model: Model, row: int | None, request: FallbackOptions, fields: dict[str, Any]) -> TopK:
+    """A known user's best items, or what is popular for a user without a row."""
+    if row is None:
+        return TopK(model, (Query(None, **fields),), popular=True)
+    own_rows, interactions = NO_ROWS, model.bundle.interactions
+    if interactions is not None and (request.exclude_seen or "explanation" in request.include):
+        own_rows = interactions.of(row)
+    if request.exclude_seen:
+        fields = {**fields, "excluded": _merged(fields["excluded"], own_rows)}
+    query = Query(row, **fields)
+    costly = request.diversity or query.conditions or "explanation" in request.include
+    longest = max(request.k, len(query.excluded), len(request.candidate_item_ids or ()))
+    return TopK(model, (query,), own_rows, cheap=not costly and longest <= MAX_CHEAP_ROWS)
+
+
+def _require_interactions(model: Model, request: FallbackOptions, unknown_user: bool) -> None:
+    """Raises InvalidRequest where the answer is made of interactions and the bundle has none."""
+    if model.bundle.interactions is None:
+        if "explanation" in request.include:
+            raise refused("include", f"an explanation {NO_INTERACTIONS}")
+        if unknown_user:
+            raise refused("fallback", f"what is popular {NO_INTERACTIONS}")
+
+
+def _recommend_fields(model: Model, request: RecommendOptions) -> dict[str, Any]:
+    """The fields of a query that don't say who asks."""
+    if request.diversity:
+        required_vectors(model, "diversity", "diversity")
+    if "explanation" in request.include:
+        required_vectors(model, "an explanation", "include")
+    fields = _selection_fields(model, request)
+    fields["diversity"] = request.diversity
+    return fields
+
+
+def _selection_fields(model: Model, request: SelectionOptions) -> dict[str, Any]:
+    """The fields of a query that say which items may be in the answer, and how many."""
+    items, candidates = model.bundle.items, request.candidate_item_ids
+    return {
+        "k": request.k,
+        "excluded": _distinct_rows(items, request.exclude_item_ids, "exclude_item_ids") if request.exclude_item_ids else NO_ROWS,
+        "candidates": None if candidates is None else _distinct_rows(items, candidates, "candidate_item_ids"),
+        "conditions": filter_conditions(model.bundle.columns, request.clauses) if request.filter else (),
+    }
+
+
+def _distinct_rows(vocabulary: Vocabulary, ids: Sequence[ExternalId], field: str) -> Rows:
+    """The rows of a list of ids, each once, ascending."""
+    return np.unique(rows_of(vocabulary, ids, field))
+
+
+def _merged(rows: Rows, more_rows: Rows) -> Rows:
+    """Both lists as one; each is distinct and ascending, and so is the result."""
+    new_rows = more_rows[~isin_sorted(more_rows, rows)]
+    return np.insert(rows, np.searchsorted(rows, new_rows), new_rows) if len(new_rows) else rows
+
+
+def _query_vector(vectors: VectorTables, numbers: Sequence[float]) -> Float32Array:
+    """A request's vector as a query: float32 [d], at length 1 where the model's vectors are."""
+    vector, width = np.array(numbers, np.float32), vectors.items.vectors.shape[1]
+    if len(vector) != width:
+        raise refused("vector", f"must have as many numbers as this model's vectors, {width}")
+    length = np.linalg.norm(vector.astype(np.float64))
+    if not length:
+        raise refused("vector", "must have a direction; all its numbers are zero, or too small for float32")
+    if vectors.unit:
+        return (vector / length).astype(np.float32)
+    if not 1 / MAX_LENGTH <= length <= MAX_LENGTH:
+        raise refused("vector", f"must have a length in [{1 / MAX_LENGTH:g}, {MAX_LENGTH:g}], so that float32 can hold its scores")
+    return vector
