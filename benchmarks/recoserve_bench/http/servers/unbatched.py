@@ -1,4 +1,4 @@
-"""recoserve without its batcher: the same command, but each request runs its own `Model.rank` on the event loop."""
+"""recoserve without its batcher: the same command, but each request runs its own `Model.rank`, there and then."""
 
 import sys
 import time
@@ -9,10 +9,10 @@ from recoserve.scheduling.batcher import Batcher
 
 
 async def submit(_self, work, encoder, _deadline):
-    """Replaces `Batcher.submit`: nothing waits, and no two requests share a run."""
-    began = time.monotonic()
-    document = encoder.encode(work.model.rank(work.queries))
-    return Completed(document, 0.0, time.monotonic() - began)
+    """Take the place of `Batcher.submit`: rank on the event loop, where nothing waits and nothing is shared."""
+    started = time.monotonic()
+    value = encoder.encode(work.model.rank(work.queries))
+    return Completed(value, 0.0, time.monotonic() - started)
 
 
 if __name__ == "__main__":
