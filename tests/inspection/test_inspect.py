@@ -16,70 +16,69 @@ from recoserve.bundle.vocabulary import IntegerIds, StringIds
 from recoserve.errors import BundleInvalid, OperatorError
 from recoserve.inspection import vectors
 from recoserve.inspection.chart import item_map
-from recoserve.inspection.drawing import REST, Chart, keys, svg
-from recoserve.inspection.items import Items, groups, readable
+from recoserve.inspection.drawing import OTHER_COLOUR, Chart, legend, svg
+from recoserve.inspection.items import ItemTitles, first_list_column, readable
 from recoserve.inspection.page import html
 from recoserve.inspection.plane import plane
 from tests.bundles import make_bundle, reseal
 from tests.command_line import assert_mistake, recoserve
 from tests.fakes import even_likes_even, fake_model
 
-SMALL = arrays(np.float32, st.tuples(st.integers(2, 12), st.integers(1, 4)), elements=st.floats(-8, 8, width=16))
-NASTY = "<script>alert('x')</script> & \"quotes\" \x1b[31m\x00 ]]>"
+TABLES = arrays(np.float32, st.tuples(st.integers(2, 12), st.integers(1, 4)), elements=st.floats(-8, 8, width=16))
+HOSTILE = "<script>alert('x')</script> & \"quotes\" \x1b[31m\x00 ]]>"
 
 
 @pytest.fixture(scope="module")
 def dot_bundle(tmp_path_factory):
     """Even users like even items, by the raw dot product; one title is an attack."""
-    metadata = [{"title": NASTY if row == 3 else f"Item {row}", "genres": [f"<b>{row % 2}</b>"]} for row in range(8)]
+    metadata = [{"title": HOSTILE if row == 3 else f"Item {row}", "genres": [f"<b>{row % 2}</b>"]} for row in range(8)]
     return make_bundle(tmp_path_factory.mktemp("dot") / "evens", similarity="dot", items=metadata)
 
 
-def chart_of(group_names, column="genres"):
-    flat = plane(np.arange(2 * len(group_names), dtype=np.float32).reshape(-1, 2))
-    return Chart("a", "b", flat, [f"Item {place}" for place in range(len(group_names))], column, group_names)
+def chart_of(groups, column="genres"):
+    points = plane(np.arange(2 * len(groups), dtype=np.float32).reshape(-1, 2))
+    return Chart("a", "b", points, [f"Item {row}" for row in range(len(groups))], column, groups)
 
 
 # Lengths
 
 
-def test_lengths_are_told_by_their_quartiles_and_zeros_are_counted():
-    found = vectors.lengths(np.array([[3, 4], [0, 0], [0, 1], [2, 0], [0, 3]], np.float32))
+def test_lengths_are_summarised_by_quartiles_and_the_number_of_zeros():
+    summary = vectors.summarise_lengths(np.array([[3, 4], [0, 0], [0, 1], [2, 0], [0, 3]], np.float32))
 
-    assert (found.rows, found.zero, found.quartiles, found.unit) == (5, 1, (0, 1, 2, 3, 5), False)
-
-
-def test_a_zero_row_among_unit_rows_leaves_them_unit():
-    assert vectors.lengths(np.array([[0.6, 0.8], [0, 0]], np.float32)).unit
+    assert (summary.rows, summary.zero, summary.quartiles, summary.unit) == (5, 1, (0, 1, 2, 3, 5), False)
 
 
-def test_a_length_beyond_float32_is_no_infinity():
-    assert vectors.lengths(np.full((1, 4), 3e38, np.float32)).quartiles[0] == pytest.approx(6e38)
+def test_unit_rows_are_unit_with_a_zero_row_among_them():
+    assert vectors.summarise_lengths(np.array([[0.6, 0.8], [0, 0]], np.float32)).unit
 
 
-def test_a_table_is_read_in_pieces():
-    """Wider rows than fit one piece change nothing."""
-    table = np.zeros((5, vectors.CHUNK_ELEMENTS // 2), np.float32)
+def test_a_length_beyond_float32_is_finite():
+    assert vectors.summarise_lengths(np.full((1, 4), 3e38, np.float32)).quartiles[0] == pytest.approx(6e38)
+
+
+def test_a_table_larger_than_a_block_is_read_block_by_block():
+    table = np.zeros((5, vectors.BLOCK_ELEMENTS // 2), np.float32)
     table[:, 0] = np.arange(5)
 
-    assert vectors.lengths(table).quartiles == (0, 1, 2, 3, 4)
+    assert vectors.summarise_lengths(table).quartiles == (0, 1, 2, 3, 4)
 
 
 # Nearest
 
 
-def test_nearest_leaves_the_item_itself_out_and_equals_stand_by_row():
+def test_nearest_leaves_out_the_item_itself_and_orders_equal_cosines_by_row():
     table = np.array([[0, 1], [1, 0], [2, 0], [-1, 0], [0, 0], [5, 0]], np.float32)
 
     rows, cosines = vectors.nearest(table, 1, 4)
     assert (rows.tolist(), cosines.tolist()) == ([2, 5, 0, 4], [1, 1, 0, 0])
 
 
-def test_more_nearest_than_there_are_items_gives_all_others():
+def test_a_k_above_the_number_of_items_gives_all_others():
     assert len(vectors.nearest(np.eye(3, dtype=np.float32), 0, 10)[0]) == 2
 
 
-def test_nothing_is_near_to_a_zero_vector():
+def test_a_zero_vector_has_no_nearest_items():
     with pytest.raises(OperatorError, match="zero"):
         vectors.nearest(np.array([[0, 0], [1, 0]], np.float32), 0, 1)
 
@@ -87,8 +86,8 @@ def test_nothing_is_near_to_a_zero_vector():
 # The plane
 
 
-@given(SMALL)
-def test_shares_are_parts_of_a_whole_and_the_first_is_the_larger(table):
+@given(TABLES)
+def test_shares_add_up_to_1_at_most_and_the_first_is_the_larger(table):
     first, second = plane(table).shares
 
     assert 0 <= second <= first <= first + second <= 1 + 1e-9
@@ -103,54 +102,54 @@ def test_a_plane_of_two_dimensions_keeps_every_distance(table):
 
 
 def test_points_on_a_line_have_all_their_variance_on_the_first_axis():
-    found = plane(np.outer(np.arange(5), [2, -3, 6]).astype(np.float32))
+    line = plane(np.outer(np.arange(5), [2, -3, 6]).astype(np.float32))
 
-    assert found.shares == pytest.approx((1, 0))
-    assert np.diff(found.points[:, 0]) == pytest.approx([7] * 4)
+    assert line.shares == pytest.approx((1, 0))
+    assert np.diff(line.points[:, 0]) == pytest.approx([7] * 4)
 
 
 @pytest.mark.parametrize("table", [np.ones((4, 3)), np.arange(4.0).reshape(4, 1), np.ones((1, 2))])
 def test_equal_vectors_one_dimension_or_one_item_still_give_a_map(table):
-    found = plane(table.astype(np.float32))
+    projection = plane(table.astype(np.float32))
 
-    assert found.points.shape == (len(table), 2) and np.isfinite(found.points).all()
-    picture = Chart("a", "b", found, ["x"] * len(table), None, ())
-    assert "nan" not in svg(picture)
+    assert projection.points.shape == (len(table), 2) and np.isfinite(projection.points).all()
+    chart = Chart("a", "b", projection, ["x"] * len(table), None, ())
+    assert "nan" not in svg(chart)
 
 
 def test_a_large_table_is_sampled_the_same_way_every_time():
-    """Axes come from all rows, so a drawn point lies where it would lie without the sample."""
+    """The axes come from all rows, so that a point of the sample is where it would be on a map of all rows."""
     table = np.random.default_rng(7).normal(size=(50, 5)).astype(np.float32)
 
-    whole, sample, again = plane(table), plane(table, most=10), plane(table, most=10)
-    assert (len(sample.rows), sample.of) == (10, 50)
+    complete, sample, again = plane(table), plane(table, max_points=10), plane(table, max_points=10)
+    assert (len(sample.rows), sample.row_count) == (10, 50)
     assert sample.rows.tolist() == again.rows.tolist() == sorted(set(sample.rows.tolist()))
-    assert np.array_equal(sample.points, whole.points[sample.rows])
+    assert np.array_equal(sample.points, complete.points[sample.rows])
 
 
 # Items by title
 
 
-def items_of(*titles, **options):
-    return Items(fake_model(items=len(titles), metadata=[{"title": title} for title in titles], **options).bundle)
+def titles_of(*titles, **options):
+    return ItemTitles(fake_model(items=len(titles), metadata=[{"title": title} for title in titles], **options).bundle)
 
 
-def test_an_id_is_an_id_before_it_is_part_of_a_title():
-    items = items_of("Two", "1", "Three", item_ids=IntegerIds(np.array([7, 8, 1])))
+def test_a_text_is_an_id_before_it_is_part_of_a_title():
+    items = titles_of("Two", "1", "Three", item_ids=IntegerIds(np.array([7, 8, 1])))
 
     assert items.find("1", 1) == 2
 
 
-def test_a_title_is_found_by_a_part_of_it_in_capitals_or_not():
-    assert items_of("Alien (1979)", "Heat").find("aLIEN", "aLIEN") == 0
+def test_a_title_is_found_by_a_part_of_it_in_any_case():
+    assert titles_of("Alien (1979)", "Heat").find("aLIEN", "aLIEN") == 0
 
 
-def test_the_whole_title_wins_over_those_that_contain_it():
-    assert items_of("Heat and Dust", "Heat", "Body Heat").find("heat", "heat") == 1
+def test_an_equal_title_wins_over_titles_that_contain_the_text():
+    assert titles_of("Heat and Dust", "Heat", "Body Heat").find("heat", "heat") == 1
 
 
 def test_string_ids_work_as_well():
-    items = items_of("Alien", "Heat", item_ids=StringIds(["b7", "b8"]))
+    items = titles_of("Alien", "Heat", item_ids=StringIds(["b7", "b8"]))
 
     assert items.find("b8", "b8") == 1
     assert items.find("alien", "alien") == 0
@@ -158,31 +157,31 @@ def test_string_ids_work_as_well():
 
 def test_an_ambiguous_title_lists_its_matches():
     with pytest.raises(OperatorError, match="25 titles match 'item'") as refused:
-        items_of(*(f"Item {row}." for row in range(25))).find("item", "item")
+        titles_of(*(f"Item {row}." for row in range(25))).find("item", "item")
 
     lines = str(refused.value).splitlines()
     assert lines[1] == "  0: Item 0." and lines[-1] == "  … and 5 more" and len(lines) == 22
 
 
-def test_without_metadata_an_item_is_called_by_its_id_and_found_by_it_alone():
-    items = Items(fake_model(item_ids=IntegerIds(np.arange(100, 108))).bundle)
+def test_without_metadata_an_item_has_its_id_as_title_and_is_found_by_its_id_alone():
+    items = ItemTitles(fake_model(item_ids=IntegerIds(np.arange(100, 108))).bundle)
 
     assert items.title(3) == "item 103" and items.find("103", 103) == 3
     with pytest.raises(OperatorError, match="no item has the id 'item', and no title contains it"):
         items.find("item", "item")
 
 
-def test_metadata_that_is_no_object_is_a_broken_bundle():
+def test_metadata_that_is_no_object_makes_the_bundle_invalid():
     with pytest.raises(BundleInvalid, match="line 2 is not a JSON object"):
-        Items(fake_model(items=2, metadata=[{}, 3]).bundle).title(1)
+        ItemTitles(fake_model(items=2, metadata=[{}, 3]).bundle).title(1)
 
 
 @given(st.text(st.characters(), max_size=300))
 def test_a_readable_text_is_one_short_line_without_control_characters(text):
-    found = readable(text)
+    line = readable(text)
 
-    assert len(found) <= 160 and all(letter.isprintable() for letter in found)
-    found.encode()
+    assert len(line) <= 160 and all(letter.isprintable() for letter in line)
+    line.encode()
 
 
 # Colours and the drawing
@@ -191,34 +190,34 @@ def test_a_readable_text_is_one_short_line_without_control_characters(text):
 def test_the_first_column_of_lists_colours_the_map():
     rows = [{"title": "a", "genres": []}, {"title": "b", "genres": ["Drama", "War"]}, {"tags": ["x"]}, {"genres": "Drama"}]
 
-    assert groups(rows) == ("genres", ["", "Drama", "", ""])
-    assert groups([{"title": "a", "year": 1999, "sizes": [1]}]) is None
+    assert first_list_column(rows) == ("genres", ["", "Drama", "", ""])
+    assert first_list_column([{"title": "a", "year": 1999, "sizes": [1]}]) is None
 
 
-def test_the_eight_most_frequent_groups_have_colours_and_the_rest_is_grey():
-    """Equals stand by name; an item without a group belongs to the rest."""
-    found = keys(chart_of([*"jihgfedcba", "a", "j", "j", ""]))
+def test_the_eight_most_frequent_groups_have_colours_and_all_others_are_grey():
+    """Equally frequent groups are ordered by name; an item without a group is grey."""
+    entries = legend(chart_of([*"jihgfedcba", "a", "j", "j", ""]))
 
-    assert [key.label for key in found] == [*"jabcdefg", "other"]
-    assert (found[-1].colour, list(found[-1].places)) == (REST, [1, 2, 13])
-    assert len({key.colour for key in found}) == 9
+    assert [entry.label for entry in entries] == [*"jabcdefg", "other"]
+    assert (entries[-1].colour, list(entries[-1].points)) == (OTHER_COLOUR, [1, 2, 13])
+    assert len({entry.colour for entry in entries}) == 9
 
 
 def test_without_a_column_there_is_no_legend():
     assert 'class="key"' not in svg(chart_of(["", ""], column=None))
 
 
-def test_titles_and_groups_of_others_are_escaped(dot_bundle):
+def test_titles_and_groups_are_escaped(dot_bundle):
     picture = svg(item_map(open_bundle(dot_bundle)))
 
     root = ET.fromstring(picture)  # noqa: S314 -- our own
     titles = [title.text for title in root.iterfind(".//{*}circle/{*}title")]
-    assert len(titles) == 8 and "Item 0" in titles and readable(NASTY) in titles
+    assert len(titles) == 8 and "Item 0" in titles and readable(HOSTILE) in titles
     assert not list(root.iterfind(".//{*}script")) and not list(root.iterfind(".//{*}b"))
     assert "&lt;b&gt;0&lt;/b&gt;" in picture
 
 
-def test_the_page_runs_its_own_script_alone_and_loads_nothing(dot_bundle):
+def test_the_page_allows_its_script_alone_and_loads_nothing(dot_bundle):
     page = html(item_map(open_bundle(dot_bundle)))
 
     assert page.count("<script") == 1
@@ -234,10 +233,10 @@ def test_all_points_and_words_stay_inside_the_picture():
     assert all(44 <= float(dot.get("cx")) <= 704 and 62 <= float(dot.get("cy")) <= 722 for dot in dots)
 
 
-# The archive
+# Tables
 
 
-def test_the_archive_gives_both_tables_as_the_bundle_holds_them(dot_bundle):
+def test_the_tables_are_those_that_were_exported(dot_bundle):
     users, items = embedding_tables(open_bundle(dot_bundle))
 
     assert isinstance(items, np.memmap)
@@ -270,13 +269,13 @@ def test_nearest_by_id_and_by_title(bundle):
     assert "nearest to Item 3 (3)" in recoserve("inspect", bundle, "--nearest", "ITEM 3").stdout
 
 
-def test_a_title_without_or_with_many_items(bundle):
+def test_a_text_that_names_no_item_or_many_is_refused(bundle):
     assert_mistake(recoserve("inspect", bundle, "--nearest", "item"), "8 titles match 'item'", "7: Item 7")
     assert_mistake(recoserve("inspect", bundle, "--nearest", "8"), "no item has the id '8'")
 
 
 @pytest.mark.parametrize(("name", "start"), [("map.svg", "<svg"), ("map.html", "<!DOCTYPE html>")])
-def test_the_map_is_written_where_it_is_asked_for(bundle, tmp_path, name, start):
+def test_the_map_is_written_to_the_named_file(bundle, tmp_path, name, start):
     done = recoserve("inspect", bundle, "--map", tmp_path / name, "--json")
 
     shown = json.loads(done.stdout)["map"]
@@ -284,7 +283,7 @@ def test_the_map_is_written_where_it_is_asked_for(bundle, tmp_path, name, start)
     assert (tmp_path / name).read_text().startswith(start)
 
 
-def test_a_map_goes_to_a_page_or_a_picture(bundle, tmp_path):
+def test_a_map_is_an_html_page_or_an_svg_picture(bundle, tmp_path):
     assert recoserve("inspect", bundle, "--map", tmp_path / "map.png").returncode == 2
     assert_mistake(recoserve("inspect", bundle, "--map", tmp_path / "nowhere" / "map.svg"), "No such file or directory")
 

@@ -111,4 +111,4 @@ def _write_map(bundle: Bundle, path: Path) -> dict[str, Any]:
     """Write the map and return its summary: the file, how many items of how many it shows, the variance along each axis."""
     chart = item_map(bundle)
     path.write_text(MAP_WRITERS[path.suffix](chart), encoding="utf-8")
-    return {"file": str(path), "drawn": len(chart.titles), "items": chart.plane.of, "variance_shares": chart.plane.shares}
+    return {"file": str(path), "drawn": len(chart.titles), "items": chart.plane.row_count, "variance_shares": chart.plane.shares}

@@ -1,1 +1,1 @@
-"""What a bundle's vectors look like: their lengths, who is near to whom, and a map. NumPy only; no JSON, no HTTP, no disk."""
+"""Looking at a bundle's vectors: their lengths, nearest items, and a map. NumPy only; no JSON, no HTTP, no disk."""

@@ -1,32 +1,35 @@
-"""The map of a bundle's items, ready to be drawn."""
+"""The content of a bundle's map: where its items lie, their titles and groups."""
 
 from recoserve.bundle.archive import Bundle
+from recoserve.bundle.arrays import Float32Array
 from recoserve.inspection.drawing import Chart
-from recoserve.inspection.items import Items, groups
+from recoserve.inspection.items import ItemTitles, first_list_column
 from recoserve.inspection.plane import Plane, plane
-from recoserve.inspection.vectors import Table, user_and_item_vectors
+from recoserve.inspection.vectors import user_and_item_vectors
 
 
 def item_map(bundle: Bundle) -> Chart:
-    """The item vectors laid out flat, coloured by the first list-like column; raises OperatorError where there are no vectors."""
+    """The item vectors on a plane, coloured by the first column of lists; raises OperatorError where there are no vectors."""
     _, table = user_and_item_vectors(bundle)
-    flat, items = plane(table), Items(bundle)
-    found = groups(items.metadata(int(row)) for row in flat.rows)
+    projection, items = plane(table), ItemTitles(bundle)
+    rows = projection.rows.tolist()
+    column, groups = first_list_column(map(items.metadata, rows)) or (None, ())
     return Chart(
-        heading=f"{bundle.manifest.name} {bundle.manifest.version}: map of {_counted(flat)}",
-        about=_about(bundle, table, flat),
-        plane=flat,
-        titles=[items.title(int(row)) for row in flat.rows],
-        column=found[0] if found else None,
-        groups=found[1] if found else (),
+        heading=f"{bundle.manifest.name} {bundle.manifest.version}: map of {_count(projection)}",
+        description=_description(bundle, table, projection),
+        plane=projection,
+        titles=[items.title(row) for row in rows],
+        column=column,
+        groups=groups,
     )
 
 
-def _counted(flat: Plane) -> str:
-    drawn = len(flat.rows)
-    return f"{drawn:,} items" if drawn == flat.of else f"{drawn:,} of {flat.of:,} items, a sample"
+def _count(projection: Plane) -> str:
+    drawn = len(projection.rows)
+    return f"{drawn:,} items" if drawn == projection.row_count else f"{drawn:,} of {projection.row_count:,} items, a sample"
 
 
-def _about(bundle: Bundle, table: Table, flat: Plane) -> str:
+def _description(bundle: Bundle, table: Float32Array, projection: Plane) -> str:
     vectors = f"{table.shape[1]} dimensions" + (", unit length" if bundle.manifest.similarity == "cosine" else "")
-    return f"Item vectors ({vectors}) along the two axes of largest variance, which hold {sum(flat.shares) * 100:.1f} % of it"
+    share = f"{sum(projection.shares) * 100:.1f} %"
+    return f"Item vectors ({vectors}) along the two axes of largest variance, which hold {share} of it"

@@ -1,4 +1,4 @@
-"""A map as a page of its own: the SVG inline, a search field, nothing from elsewhere."""
+"""A map as an HTML page in one file: the SVG inline, a search field, and a script that loads nothing."""
 
 import base64
 import hashlib
@@ -16,9 +16,9 @@ output{flex:1;overflow:hidden;white-space:nowrap;text-overflow:ellipsis}
 .key{cursor:pointer}.key.off{opacity:.35}.dots circle.off{opacity:.07}.dots circle.hit{stroke:#222;stroke-width:1.2;r:5px}
 """
 
-# Texts are only ever read from the picture and written as text, never as markup.
+# Titles come from whoever made the bundle: the script writes them with textContent, never as markup.
 SCRIPT = """
-const field = document.querySelector('input'), said = document.querySelector('output');
+const field = document.querySelector('input'), output = document.querySelector('output');
 const dots = [...document.querySelectorAll('.dots circle')], keys = [...document.querySelectorAll('.key')];
 const title = dot => dot.querySelector('title').textContent;
 let key = null;
@@ -32,13 +32,13 @@ function show() {
     hits += hit;
   }
   for (const line of keys) line.classList.toggle('off', key !== null && line.dataset.key !== key);
-  said.textContent = hits + ' of ' + dots.length + ' shown';
+  output.textContent = hits + ' of ' + dots.length + ' shown';
 }
 function choose(chosen) {
   key = key === chosen ? null : chosen;
   show();
 }
-for (const dot of dots) dot.addEventListener('mouseenter', () => { said.textContent = title(dot); });
+for (const dot of dots) dot.addEventListener('mouseenter', () => { output.textContent = title(dot); });
 for (const line of keys) line.addEventListener('click', () => choose(line.dataset.key));
 field.addEventListener('input', show);
 field.form.addEventListener('submit', event => event.preventDefault());
@@ -47,7 +47,7 @@ show();
 
 
 def html(chart: Chart) -> str:
-    """The map as an HTML document; its policy lets the browser run this script alone, and load nothing."""
+    """The map as an HTML document; its Content-Security-Policy lets the browser run this script alone, and load nothing."""
     policy = f"default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; script-src 'sha256-{_digest(SCRIPT)}'"
     return f"""<!DOCTYPE html>
 <html lang="en">

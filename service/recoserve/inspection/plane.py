@@ -1,53 +1,54 @@
-"""From vectors to a plane: the two directions in which a table varies most (principal components)."""
+"""A table of vectors projected on a plane: the two directions in which it varies most (principal components)."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recoserve.inspection.vectors import Exact, Table, blocks
+from recoserve.bundle.arrays import Float32Array, Float64Array, Rows
+from recoserve.inspection.vectors import blocks
 
-MOST_POINTS = 3000
+MAX_POINTS = 3000
 SEED = 0
 
 
 @dataclass(frozen=True)
 class Plane:
-    """A table laid out flat: `rows` int64 [P] are those drawn, `points` float64 [P, 2] where they lie.
+    """The rows of a table that are drawn, `rows` int64 [P], at `points` float64 [P, 2].
 
-    `shares` are the parts of the whole table's variance that the two axes hold, 0 to 1; `of` is the table's number of rows.
+    `shares` are the parts of the table's variance along each axis, 0 to 1; `row_count` is the number of rows in the table.
     """
 
-    rows: NDArray[np.int64]
-    points: Exact
+    rows: Rows
+    points: Float64Array
     shares: tuple[float, float]
-    of: int
+    row_count: int
 
 
-def plane(table: Table, most: int = MOST_POINTS) -> Plane:
-    """Project on the two axes of largest variance, which come from all rows; above `most` rows, a seeded sample is drawn.
+def plane(table: Float32Array, max_points: int = MAX_POINTS) -> Plane:
+    """The rows of a table, float32 [n, d], on the two axes of largest variance; a seeded sample of them above `max_points`.
 
-    The sign of an axis is fixed by its largest component, so that one bundle always gives one map.
+    The axes come from all rows, so that a sample changes no point's place.
     """
-    mean = sum(block.sum(axis=0) for _, block in blocks(table)) / len(table)
-    axes, shares = _axes(table, mean)
+    mean = sum(block.sum(axis=0) for block in blocks(table)) / len(table)
+    axes, shares = _principal_axes(table, mean)
     rows = np.arange(len(table), dtype=np.int64)
-    if len(rows) > most:
-        rows = np.sort(np.random.default_rng(SEED).choice(rows, most, replace=False))
+    if len(rows) > max_points:
+        rows = np.sort(np.random.default_rng(SEED).choice(rows, max_points, replace=False))
     return Plane(rows, (np.asarray(table[rows], np.float64) - mean) @ axes, shares, len(table))
 
 
-def _axes(table: Table, mean: Exact) -> tuple[Exact, tuple[float, float]]:
-    """Axes float64 [d, 2] of length 1 and the share of each; where d is 1, the second is zero."""
-    width = table.shape[1]
-    spread = np.zeros((width, width))
-    for _, block in blocks(table):
+def _principal_axes(table: Float32Array, mean: Float64Array) -> tuple[Float64Array, tuple[float, float]]:
+    """Both axes, float64 [d, 2], of length 1, and the share of the variance along each; where d is 1, the second axis is zero."""
+    dim = table.shape[1]
+    scatter = np.zeros((dim, dim))
+    for block in blocks(table):
         centred = block - mean
-        spread += centred.T @ centred
-    values, vectors = np.linalg.eigh(spread)
-    axes = np.zeros((width, 2))
-    axes[:, : min(2, width)] = vectors[:, ::-1][:, :2]
+        scatter += centred.T @ centred
+    eigenvalues, eigenvectors = np.linalg.eigh(scatter)
+    axes = np.zeros((dim, 2))
+    axes[:, : min(2, dim)] = eigenvectors[:, ::-1][:, :2]
+    # An eigenvector's sign is arbitrary; with its largest component positive, one bundle always gives the same map.
     axes *= np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1, 1)
-    total = float(np.trace(spread))
-    found = [max(0.0, float(value)) / total if total > 0 else 0.0 for value in values[::-1][:2]]
-    return axes, (found[0], found[1] if width > 1 else 0.0)
+    variance = float(np.trace(scatter))
+    shares = [max(0.0, float(value)) / variance if variance > 0 else 0.0 for value in eigenvalues[::-1][:2]]
+    return axes, (shares[0], shares[1] if dim > 1 else 0.0)

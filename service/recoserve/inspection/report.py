@@ -1,4 +1,4 @@
-"""What `recoserve inspect` tells, as plain values and lines of text."""
+"""What `recoserve inspect` prints about vectors, as plain values and as lines of text."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,49 +9,50 @@ from recoserve.bundle.contract import SIDES
 from recoserve.bundle.vocabulary import ExternalId
 from recoserve.errors import OperatorError
 from recoserve.inspection import vectors
-from recoserve.inspection.items import Items, readable
+from recoserve.inspection.items import ItemTitles, readable
+from recoserve.inspection.vectors import LengthSummary
 
 NEAREST = 10
 
-Lengths = Mapping[str, vectors.Lengths]  # side -> what there is to say of its vectors' lengths
 
-
-def lengths(bundle: Bundle) -> Lengths:
-    """The lengths of both tables; raises OperatorError where the bundle has no vectors."""
+def lengths(bundle: Bundle) -> dict[str, LengthSummary]:
+    """The lengths of both tables by side, user and item; raises OperatorError where the bundle has no vectors."""
     tables = vectors.user_and_item_vectors(bundle)
-    return {side: vectors.lengths(table) for side, table in zip(SIDES, tables, strict=True)}
+    return {side: vectors.summarise_lengths(table) for side, table in zip(SIDES, tables, strict=True)}
 
 
-def length_values(found: Lengths) -> dict[str, Any]:
-    """The same for JSON."""
-    return {side: asdict(each) for side, each in found.items()}
+def length_values(lengths: Mapping[str, LengthSummary]) -> dict[str, Any]:
+    """The lengths of both tables as a JSON object."""
+    return {side: asdict(summary) for side, summary in lengths.items()}
 
 
-def length_lines(found: Lengths, cosine: bool) -> list[str]:
-    """One line a side; vectors that a cosine made unit length have no quartiles worth a line."""
+def length_lines(lengths: Mapping[str, LengthSummary], cosine: bool) -> list[str]:
+    """The lengths of both tables, a line for each; without quartiles where a cosine model's vectors all have length 1."""
     lines = []
-    for side, each in found.items():
-        quartiles = zip(vectors.QUARTILES, each.quartiles, strict=True)
-        told = "unit length: cosine" if cosine and each.unit else ", ".join(f"{name} {value:.4g}" for name, value in quartiles)
-        lines.append(f"{side}s: {told}; {each.zero:,} of {each.rows:,} are zero")
+    for side, summary in lengths.items():
+        quartiles = ", ".join(f"{name} {value:.4g}" for name, value in zip(vectors.QUARTILES, summary.quartiles, strict=True))
+        description = "unit length: cosine" if cosine and summary.unit else quartiles
+        lines.append(f"{side}s: {description}; {summary.zero:,} of {summary.rows:,} are zero")
     return lines
 
 
 def nearest(bundle: Bundle, text: str, external: ExternalId) -> dict[str, Any]:
-    """The item that a text or an id stands for, and the `NEAREST` items around it: ids, titles and cosines.
+    """The item that a text or an id names, and the `NEAREST` items to it: ids, titles and cosines.
 
     Raises OperatorError where the text names no item or several, where its vector is zero, and where the bundle has no vectors.
     """
     _, table = vectors.user_and_item_vectors(bundle)
-    items = Items(bundle)
+    items = ItemTitles(bundle)
     row = items.find(text, external)
     try:
-        rows, scores = vectors.nearest(table, row, NEAREST)
+        rows, cosines = vectors.nearest(table, row, NEAREST)
     except OperatorError as error:
         raise OperatorError(f"{items.title(row)} ({readable(str(items.id_of(row)))}): {error}") from None
-    near = [{**_named(items, int(other)), "score": float(score)} for other, score in zip(rows, scores, strict=True)]
-    return {**_named(items, row), "items": near}
+    neighbours = [
+        {**_id_and_title(items, int(neighbour)), "score": float(cosine)} for neighbour, cosine in zip(rows, cosines, strict=True)
+    ]
+    return {**_id_and_title(items, row), "items": neighbours}
 
 
-def _named(items: Items, row: int) -> dict[str, Any]:
+def _id_and_title(items: ItemTitles, row: int) -> dict[str, Any]:
     return {"item_id": items.id_of(row), "title": items.title(row)}

@@ -1,26 +1,22 @@
-"""Lengths of vectors and the nearest ones, over tables of any size: never a second whole copy in memory."""
+"""Lengths of vectors and nearest vectors, for tables of any size: a memory map is read block by block, never copied at once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recoserve.bundle.archive import Bundle
+from recoserve.bundle.arrays import Float32Array, Float64Array, Rows
 from recoserve.bundle.tensors import embedding_tables
 from recoserve.errors import OperatorError
 
-Table = NDArray[np.float32]
-Exact = NDArray[np.float64]
-
-CHUNK_ELEMENTS = 1 << 21  # 16 MiB of float64 at a time
+BLOCK_ELEMENTS = 1 << 21  # 16 MiB of float64 at a time
 QUARTILES = ("min", "25 %", "median", "75 %", "max")
-UNIT_ROOM = 1e-3
+UNIT_LENGTH_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class Lengths:
+class LengthSummary:
     """Euclidean lengths of one table's rows: how many rows, how many of length zero, and the five `QUARTILES`."""
 
     rows: int
@@ -29,47 +25,48 @@ class Lengths:
     unit: bool  # every row that is not zero has length 1
 
 
-def user_and_item_vectors(bundle: Bundle) -> tuple[Table, Table]:
+def user_and_item_vectors(bundle: Bundle) -> tuple[Float32Array, Float32Array]:
     """Both tables as memory maps, float32 [U, d] and [N, d]; raises OperatorError where the bundle has none."""
-    found = embedding_tables(bundle)
-    if found is None:
+    tables = embedding_tables(bundle)
+    if tables is None:
         raise OperatorError("this model is no dot product: it has no item vectors to show")
-    return found
+    return tables
 
 
-def lengths(table: Table) -> Lengths:
-    """What there is to say of a table's lengths; sums are float64, so that no float32 overflows."""
-    each = _lengths(table)
-    zero = each == 0
-    quartiles = tuple(float(value) for value in np.quantile(each, (0, 0.25, 0.5, 0.75, 1)))
-    return Lengths(len(each), int(zero.sum()), quartiles, bool(np.all(zero | (np.abs(each - 1) < UNIT_ROOM))))
+def summarise_lengths(table: Float32Array) -> LengthSummary:
+    """The lengths of a table's rows, float32 [n, d], in a few numbers."""
+    lengths = _lengths(table)
+    zero = lengths == 0
+    quartiles = tuple(float(value) for value in np.quantile(lengths, (0, 0.25, 0.5, 0.75, 1)))
+    unit = bool(np.all(zero | (np.abs(lengths - 1) < UNIT_LENGTH_TOLERANCE)))
+    return LengthSummary(len(lengths), int(zero.sum()), quartiles, unit)
 
 
-def nearest(table: Table, row: int, k: int) -> tuple[NDArray[np.int64], Exact]:
-    """The `k` rows of largest cosine with `row`, itself left out, best first and lower rows first among equals.
+def nearest(table: Float32Array, row: int, k: int) -> tuple[Rows, Float64Array]:
+    """The `k` rows of largest cosine with `row`, without `row` itself, best first; equal cosines by ascending row.
 
     Returns rows int64 and cosines float64, [min(k, N - 1)] each; a zero row has cosine 0 with every other. Raises OperatorError
     where `row` itself is zero.
     """
-    own = np.asarray(table[row], np.float64)
-    length = np.sqrt(own @ own)
+    vector = np.asarray(table[row], np.float64)
+    length = np.sqrt(vector @ vector)
     if not length:
         raise OperatorError("its vector is zero: every item is as near to it as any other")
-    each = _lengths(table)
-    products = np.concatenate([block @ (own / length) for _, block in blocks(table)])
-    cosines = np.divide(products, each, out=np.zeros_like(products), where=each > 0)
+    lengths = _lengths(table)
+    products = np.concatenate([block @ (vector / length) for block in blocks(table)])
+    cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
     order = np.argsort(-cosines, kind="stable")
     best = order[order != row][:k]
     return best, cosines[best]
 
 
-def blocks(table: Table) -> Iterator[tuple[int, Exact]]:
-    """(first row, rows as float64) in pieces of bounded size."""
-    step = max(1, CHUNK_ELEMENTS // table.shape[1])
-    return ((at, np.asarray(table[at : at + step], np.float64)) for at in range(0, len(table), step))
+def blocks(table: Float32Array) -> Iterator[Float64Array]:
+    """The rows of a table in order, float64 [rows, d] at a time, in blocks of bounded size."""
+    size = max(1, BLOCK_ELEMENTS // table.shape[1])
+    return (np.asarray(table[start : start + size], np.float64) for start in range(0, len(table), size))
 
 
-def _lengths(table: Table) -> Exact:
-    squares: list[NDArray[Any]] = [np.einsum("nd,nd->n", block, block) for _, block in blocks(table)]
-    found: Exact = np.sqrt(np.concatenate(squares))
-    return found
+def _lengths(table: Float32Array) -> Float64Array:
+    # The squares are float64: those of a large float32 vector would be infinite as float32.
+    lengths: Float64Array = np.sqrt(np.concatenate([np.einsum("nd,nd->n", block, block) for block in blocks(table)]))
+    return lengths
