@@ -65,23 +65,23 @@ class BoundedSearch:
         self._levels = np.array([levels or query_levels()], np.float32)
 
     def top(self, queries: Sequence[Query]) -> list[Ranking]:
-        return rank_in_groups(queries, self._needs, self._rank)
+        return rank_in_groups(queries, self._group_of, self._rank)
 
-    def _needs(self, query: Query) -> "_Needs":
+    def _group_of(self, query: Query) -> "_BlockGroup":
         # What a user has seen is what scores best for them: with many exclusions the first blocks are full of it, and no number of
         # blocks that is fixed beforehand fits.
         stepwise = query.mask is not None or len(query.excluded) > MANY_EXCLUDED
         # Each of the k best may be in a block of its own, and so may each excluded item that is better than they are.
         blocks = max(self._first_blocks, query.k + (0 if stepwise else len(query.excluded)))
         first_blocks: int = 1 << (blocks - 1).bit_length()
-        return _Needs(first_blocks if first_blocks * FIRST_SHARE <= self._blocks else 0, stepwise)
+        return _BlockGroup(first_blocks if first_blocks * FIRST_SHARE <= self._blocks else 0, stepwise)
 
-    def _rank(self, queries: Sequence[Query], needs: "_Needs") -> list[Ranking]:
-        if not needs.first_blocks:
+    def _rank(self, queries: Sequence[Query], group: "_BlockGroup") -> list[Ranking]:
+        if not group.first_blocks:
             return self._full_scan.top(queries)
         vectors = self._vectors(queries)
-        if not needs.stepwise:
-            return self._rank_together(queries, vectors, needs.first_blocks)
+        if not group.stepwise:
+            return self._rank_together(queries, vectors, group.first_blocks)
         bounds, units = self._bound_graph.run((contract.BOUND, contract.UNIT), self._bound_feeds(vectors))
         solo = zip(queries, np.split(vectors, len(vectors)), bounds * units, strict=True)
         return [self._rank_stepwise(query, vector, block_bounds) for query, vector, block_bounds in solo]
@@ -166,8 +166,8 @@ class BoundedSearch:
         return _Rescored(query_rows, blocks, products, scores)
 
 
-class _Needs(NamedTuple):
-    """What queries that are ranked together have in common.
+class _BlockGroup(NamedTuple):
+    """Queries that are ranked together.
 
     `first_blocks`, a power of two, is how many blocks are rescored at first, 0 where a full scan is cheaper. `stepwise` queries
     share their bounds, and go alone from there.

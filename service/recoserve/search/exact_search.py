@@ -8,7 +8,7 @@ from recoserve.search.query import Query, Ranking
 
 PROVED, WIDENED, FULL_SCAN = "proved", "widened", "full_scan"  # what `Ranking.path` may be
 FULL_SCAN_SHARE = 4  # a full scan is cheaper than scoring a quarter of all items a few at a time
-Key = TypeVar("Key", bound=Hashable)
+GroupKey = TypeVar("GroupKey", bound=Hashable)
 
 
 class ExactSearch(Protocol):
@@ -23,18 +23,18 @@ class ExactSearch(Protocol):
 
 
 def rank_in_groups(
-    queries: Sequence[Query], key: Callable[[Query], Key], rank: Callable[[Sequence[Query], Key], list[Ranking]]
+    queries: Sequence[Query], key: Callable[[Query], GroupKey], rank: Callable[[Sequence[Query], GroupKey], list[Ranking]]
 ) -> list[Ranking]:
     """A ranking for each query, in their order, from one call of `rank` for all queries that have the same `key`.
 
     The key says how much work a query needs, so that one that needs a lot doesn't slow the others down.
     """
-    positions_by_key: dict[Key, list[int]] = defaultdict(list)
+    positions_by_key: dict[GroupKey, list[int]] = defaultdict(list)
     for position, query in enumerate(queries):
         positions_by_key[key(query)].append(position)
     rankings: dict[int, Ranking] = {}
-    for group_key, positions in positions_by_key.items():
-        rankings |= zip(positions, rank([queries[position] for position in positions], group_key), strict=True)
+    for key_of_group, positions in positions_by_key.items():
+        rankings |= zip(positions, rank([queries[position] for position in positions], key_of_group), strict=True)
     return [rankings[position] for position in range(len(queries))]
 
 

@@ -31,23 +31,23 @@ class FullScan:
 
     def top(self, queries: Sequence[Query]) -> list[Ranking]:
         if self._batched:
-            return rank_in_groups(queries, self._needs, self._scan)
-        return [self._scan([query], self._needs(query))[0] for query in queries]
+            return rank_in_groups(queries, self._group_of, self._scan)
+        return [self._scan([query], self._group_of(query))[0] for query in queries]
 
-    def _needs(self, query: Query) -> "_Needs":
+    def _group_of(self, query: Query) -> "_ScanGroup":
         # Exclusions are likely to be among the best, so the list is longer by all of them. A mask is taken to be independent of the
         # scores: its k-th item is then expected k / share down the list. `_scan` makes up for masks that aren't.
         depth = math.ceil(query.k / passing_share(query, self._items)) + len(query.excluded)
-        return _Needs(max(MIN_DEPTH, 1 << (depth - 1).bit_length()), query.vector is None)
+        return _ScanGroup(max(MIN_DEPTH, 1 << (depth - 1).bit_length()), query.vector is None)
 
-    def _scan(self, queries: Sequence[Query], needs: "_Needs") -> list[Ranking]:
-        depth = min(needs.depth, self._items)
-        lists = zip(queries, *self._run(queries, depth, needs.by_user_row), strict=False)  # a lone query has two
+    def _scan(self, queries: Sequence[Query], group: "_ScanGroup") -> list[Ranking]:
+        depth = min(group.depth, self._items)
+        lists = zip(queries, *self._run(queries, depth, group.by_user_row), strict=False)  # a lone query has two
         rankings = [_first_allowed(query, rows, scores) for query, rows, scores in lists]
         for position, (query, ranking) in enumerate(zip(queries, rankings, strict=True)):
             # Only a mask can have left the list too short: there was room in it for every exclusion.
             if query.mask and len(ranking.item_rows) < query.k and depth < self._items:
-                deeper = needs._replace(depth=DEPTH_GROWTH * needs.depth)
+                deeper = group._replace(depth=DEPTH_GROWTH * group.depth)
                 rankings[position] = self._scan([query], deeper)[0]
         return rankings
 
@@ -67,8 +67,8 @@ class FullScan:
         return self._sessions[role].run((contract.ITEM_ID, contract.SCORE_OUT), feeds)
 
 
-class _Needs(NamedTuple):
-    """What queries of one run have in common: `depth`, how many of the best items are listed, and how they say whom they rank for.
+class _ScanGroup(NamedTuple):
+    """Queries that share a run: `depth` is how many of the best items it lists, `by_user_row` whether they have no vector.
 
     The depth is a power of two, so that queries which differ by a few exclusions share a run.
     """

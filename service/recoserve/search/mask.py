@@ -14,11 +14,12 @@ from recoserve.bundle.contract import BLOCK
 class Mask:
     """Which items pass: item i is bit i % 8 (from the least) of byte i // 8; zeros up to a full block of items.
 
-    `bits` uint8 [blocks * BLOCK / 8], read-only; `count` is how many items pass. The kernel reads the same bits, by address: an
-    eighth of a byte for each item, so that the mask of a million items stays in a cache (128 KiB). A block of 32 items is one
-    uint32, which tells at once whether anything in it passes; the zeros behind the last item keep that true of the last block.
+    `bits` uint8 [blocks * BLOCK / 8], read-only; `count` is how many items pass.
     """
 
+    # Bits rather than bytes or rows: a million items take 128 KiB, which stays in a cache, an `and` of filters is one of bytes, and
+    # the kernel reads the array where it is. A block of 32 items is one uint32, so that one comparison says whether it holds
+    # anything; the zeros behind the last item keep that true of the last block.
     bits: NDArray[np.uint8]
     count: int
 
