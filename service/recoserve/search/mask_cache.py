@@ -43,7 +43,7 @@ class MaskCache:
         return mask
 
     def _joined(self, conditions: Sequence[Condition]) -> Mask:
-        """By way of each condition's own mask, which other filters may have in common."""
+        """The items that meet every condition, from the mask of each, which other filters may have in common."""
         if not conditions:
             return Mask.of_rows(np.arange(self._items), self._items)
         return reduce(and_, (self.mask((condition,)) for condition in conditions))
