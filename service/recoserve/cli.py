@@ -47,7 +47,7 @@ COMMANDS = {
         "recoserve.commands.batch:batch",
     ),
     "export": Command(
-        "Export a trained model as a bundle, after checking that it answers as the model does.",
+        "Export a trained model as a bundle, after checking that the bundle ranks and scores as the model does.",
         install="pip install 'recoserve[export]'",
     ),
     "train": Command(
