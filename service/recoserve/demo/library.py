@@ -1,13 +1,14 @@
-"""A made-up library: books, readers with visible tastes, and what they read. No book and no person in it is real.
+"""Generates a made-up library: books, readers with visible tastes, and ratings. No book and no person in it is real.
 
-The bundle beside this file is made again, from nothing, by
+These commands make the bundle beside this file again:
 
     python -m recoserve.demo.library build/library
     recoserve train --ratings build/library/ratings.csv --items build/library/books.csv \\
         --architecture torch-dot --dim 24 --temperature 0.3 -o service/recoserve/demo/bundle --name library
 
-Every reader loves one or two genres, and two authors of each; most of what a reader reads is of those genres. Only
-`Random.random` is drawn from, whose sequence Python keeps from one version to the next, so that a seed gives the same bytes.
+Every reader loves one or two genres, and two authors of each; most of what a reader reads is of those genres. A seed gives the same
+bytes on every version of Python, because only `Random.random` is called: Python promises its sequence, and not that of `choice`,
+`sample` or `shuffle`.
 """
 
 import csv
@@ -18,40 +19,46 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
-from recoserve.demo.words import FIRST_NAMES, LAST_NAMES, PLACES, SHELVES, Shelf
+from recoserve.demo.words import FIRST_NAMES, GENRES, LAST_NAMES, PLACES, Genre
 
 SEED = 7
 BOOKS, READERS, AUTHORS_PER_GENRE = 300, 200, 5
-FEWEST_READ, MOST_READ = 16, 32  # books per reader
-LOYALTY = 0.85  # how often a reader picks from a loved genre
-FIRST_DAY, LAST_DAY = 1_577_836_800, 1_735_603_200  # 2020-01-01 and 2024-12-31, UTC, in seconds
+MIN_READ, MAX_READ = 16, 32  # books per reader
+LOVED_SHARE = 0.85  # of the books that a reader reads, those of a loved genre
+FIRST_TIMESTAMP, LAST_TIMESTAMP = 1_577_836_800, 1_735_603_200  # 2020-01-01 and 2024-12-31, UTC, in seconds
 TITLES = (
-    "The {mood} {thing}",
-    "The {thing} of {place}",
-    "{a} {thing} for {place}",
-    "{mood} {thing}",
-    "The {mood} {thing} of {place}",
+    "The {adjective} {noun}",
+    "The {noun} of {place}",
+    "{article} {noun} for {place}",
+    "{adjective} {noun}",
+    "The {adjective} {noun} of {place}",
 )
-PLURAL_TITLES = ("The {mood} {thing}", "{thing} of {place}", "{thing} for {place}", "{mood} {thing}", "{mood} {thing} of {place}")
+PLURAL_TITLES = (
+    "The {adjective} {noun}",
+    "{noun} of {place}",
+    "{noun} for {place}",
+    "{adjective} {noun}",
+    "{adjective} {noun} of {place}",
+)
 
-Thing = TypeVar("Thing")
+Choice = TypeVar("Choice")
 
 
 @dataclass(frozen=True)
 class Book:
-    """One book; `genres` begins with the one that its title speaks of."""
+    """One book; the first of its `genres` is the one that its title comes from."""
 
     book_id: int
     title: str
     author: str
     genres: tuple[str, ...]
     year: int
-    appeal: float  # how much likelier than others it is to be picked
+    appeal: float  # weight with which readers pick it
 
 
 @dataclass(frozen=True)
 class Reader:
-    """One reader, and what is loved."""
+    """One reader, and the genres and authors that they love."""
 
     user_id: int
     genres: tuple[str, ...]
@@ -73,103 +80,109 @@ class Rating:
 
 
 @dataclass(frozen=True)
-class Library:
-    """Books and readers with ids from 1 upward, and who read what."""
+class SyntheticLibrary:
+    """Books and readers, each with ids from 1 upward, and the ratings of the books that each reader read."""
 
     books: tuple[Book, ...]
     readers: tuple[Reader, ...]
     ratings: tuple[Rating, ...]
 
 
-def generate(seed: int = SEED) -> Library:
+def generate(seed: int = SEED) -> SyntheticLibrary:
     """The library of a seed."""
-    draw = Random(seed)
-    authors = _authors(draw)
-    books = _books(draw, authors)
-    readers = tuple(_reader(draw, number, authors) for number in range(1, READERS + 1))
-    ratings = tuple(rating for reader in readers for rating in _ratings(draw, reader, books))
-    return Library(books, readers, ratings)
+    rng = Random(seed)
+    authors = _authors(rng)
+    books = _books(rng, authors)
+    readers = tuple(_reader(rng, number, authors) for number in range(1, READERS + 1))
+    ratings = tuple(rating for reader in readers for rating in _ratings(rng, reader, books))
+    return SyntheticLibrary(books, readers, ratings)
 
 
-def _pick(draw: Random, things: Sequence[Thing]) -> Thing:
-    return things[int(draw.random() * len(things))]
+def _pick(rng: Random, choices: Sequence[Choice]) -> Choice:
+    return choices[int(rng.random() * len(choices))]
 
 
-def _between(draw: Random, low: int, high: int) -> int:
-    return low + int(draw.random() * (high - low + 1))
+def _between(rng: Random, low: int, high: int) -> int:
+    return low + int(rng.random() * (high - low + 1))
 
 
-def _some(draw: Random, things: Sequence[Thing], weights: Sequence[float], count: int) -> list[Thing]:
-    """`count` different things, likelier where the weight is larger (Efraimidis & Spirakis, 2006)."""
-    keys = [draw.random() ** (1 / weight) for weight in weights]
-    best = sorted(range(len(things)), key=keys.__getitem__, reverse=True)
-    return [things[place] for place in best[:count]]
+def _weighted_sample(rng: Random, choices: Sequence[Choice], weights: Sequence[float], count: int) -> list[Choice]:
+    """`count` different choices, likelier where the weight is larger (Efraimidis and Spirakis, 2006)."""
+    keys = [rng.random() ** (1 / weight) for weight in weights]
+    order = sorted(range(len(choices)), key=keys.__getitem__, reverse=True)
+    return [choices[index] for index in order[:count]]
 
 
-def _authors(draw: Random) -> dict[str, list[str]]:
-    """Some authors for each genre; nobody writes two genres' books."""
+def _sample(rng: Random, choices: Sequence[Choice], count: int) -> list[Choice]:
+    return _weighted_sample(rng, choices, [1.0] * len(choices), count)
+
+
+def _authors(rng: Random) -> dict[str, list[str]]:
+    """The authors of each genre; nobody writes books of two genres."""
     names = [f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES]
-    chosen = _some(draw, names, [1.0] * len(names), AUTHORS_PER_GENRE * len(SHELVES))
-    return {shelf.genre: chosen[place :: len(SHELVES)] for place, shelf in enumerate(SHELVES)}
+    authors = _sample(rng, names, AUTHORS_PER_GENRE * len(GENRES))
+    return {genre.name: authors[index :: len(GENRES)] for index, genre in enumerate(GENRES)}
 
 
-def _books(draw: Random, authors: dict[str, list[str]]) -> tuple[Book, ...]:
+def _books(rng: Random, authors: dict[str, list[str]]) -> tuple[Book, ...]:
     books: list[Book] = []
     titles: set[str] = set()
     while len(books) < BOOKS:
-        shelf = _pick(draw, SHELVES)
-        title = _title(draw, shelf)
+        genre = _pick(rng, GENRES)
+        title = _title(rng, genre)
         if title in titles:
             continue
         titles.add(title)
-        author, year, appeal = _pick(draw, authors[shelf.genre]), _between(draw, 1948, 2024), 0.4 + 1.6 * draw.random() ** 3
-        books.append(Book(len(books) + 1, title, author, _genres(draw, shelf), year, appeal))
+        author, year, appeal = _pick(rng, authors[genre.name]), _between(rng, 1948, 2024), 0.4 + 1.6 * rng.random() ** 3
+        books.append(Book(len(books) + 1, title, author, _genres(rng, genre), year, appeal))
     return tuple(books)
 
 
-def _title(draw: Random, shelf: Shelf) -> str:
-    forms = PLURAL_TITLES if shelf.genre == "Poetry" else TITLES
-    form, mood, thing, place = (_pick(draw, words) for words in (forms, shelf.moods, shelf.things, PLACES))
-    return form.format(mood=mood, thing=thing, place=place, a="An" if thing[0] in "AEIOU" else "A")
+def _title(rng: Random, genre: Genre) -> str:
+    templates = PLURAL_TITLES if genre.name == "Poetry" else TITLES
+    template, adjective, noun, place = (_pick(rng, words) for words in (templates, genre.adjectives, genre.nouns, PLACES))
+    article = "An" if noun[0] in "AEIOU" else "A"
+    return template.format(adjective=adjective, noun=noun, place=place, article=article)
 
 
-def _genres(draw: Random, shelf: Shelf) -> tuple[str, ...]:
-    """The shelf's genre, often its neighbour, seldom a third."""
-    genres = [shelf.genre]
-    if draw.random() < 0.45:
-        genres.append(shelf.neighbour)
-    if draw.random() < 0.1:
-        genres.append(_pick(draw, SHELVES).genre)
-    return tuple(dict.fromkeys(genres))
+def _genres(rng: Random, genre: Genre) -> tuple[str, ...]:
+    """The book's own genre, often its neighbour, seldom a third."""
+    names = [genre.name]
+    if rng.random() < 0.45:
+        names.append(genre.neighbour)
+    if rng.random() < 0.1:
+        names.append(_pick(rng, GENRES).name)
+    return tuple(dict.fromkeys(names))
 
 
-def _reader(draw: Random, number: int, authors: dict[str, list[str]]) -> Reader:
-    loved = _some(draw, [shelf.genre for shelf in SHELVES], [1.0] * len(SHELVES), _between(draw, 1, 2))
-    favourites = (_some(draw, authors[genre], [1.0] * AUTHORS_PER_GENRE, 2) for genre in loved)
-    return Reader(number, tuple(loved), frozenset(name for names in favourites for name in names))
+def _reader(rng: Random, number: int, authors: dict[str, list[str]]) -> Reader:
+    genres = _sample(rng, [genre.name for genre in GENRES], _between(rng, 1, 2))
+    favourites = [author for genre in genres for author in _sample(rng, authors[genre], 2)]
+    return Reader(number, tuple(genres), frozenset(favourites))
 
 
-def _ratings(draw: Random, reader: Reader, books: Sequence[Book]) -> Iterable[Rating]:
-    """What one reader read, in the order of reading."""
+def _ratings(rng: Random, reader: Reader, books: Sequence[Book]) -> Iterable[Rating]:
+    """The ratings of one reader, in the order of reading."""
     loved = [book for book in books if reader.loves(book)]
     others = [book for book in books if not reader.loves(book)]
-    count = _between(draw, FEWEST_READ, MOST_READ)
-    kept = min(round(count * LOYALTY), len(loved))
+    count = _between(rng, MIN_READ, MAX_READ)
+    loved_count = min(round(count * LOVED_SHARE), len(loved))
     weights = [book.appeal * (4 if book.author in reader.authors else 1) for book in loved]
-    read = _some(draw, loved, weights, kept) + _some(draw, others, [book.appeal for book in others], count - kept)
-    read = _some(draw, read, [1.0] * len(read), len(read))
-    days = sorted(_between(draw, FIRST_DAY, LAST_DAY) for _ in read)
-    for book, day in zip(read, days, strict=True):
-        yield Rating(reader.user_id, book.book_id, _stars(draw, reader, book), day)
+    read = _weighted_sample(rng, loved, weights, loved_count)
+    read += _weighted_sample(rng, others, [book.appeal for book in others], count - loved_count)
+    shuffled = _sample(rng, read, len(read))
+    timestamps = sorted(_between(rng, FIRST_TIMESTAMP, LAST_TIMESTAMP) for _ in shuffled)
+    for book, timestamp in zip(shuffled, timestamps, strict=True):
+        yield Rating(reader.user_id, book.book_id, _stars(rng, reader, book), timestamp)
 
 
-def _stars(draw: Random, reader: Reader, book: Book) -> float:
+def _stars(rng: Random, reader: Reader, book: Book) -> float:
     if not reader.loves(book):
-        return _between(draw, 2, 7) / 2
-    return _between(draw, 9 if book.author in reader.authors else 7, 10) / 2
+        return _between(rng, 2, 7) / 2
+    return _between(rng, 9 if book.author in reader.authors else 7, 10) / 2
 
 
-def write(library: Library, folder: Path) -> None:
+def write(library: SyntheticLibrary, folder: Path) -> None:
     """Write `books.csv`, its genres joined by `|`, and `ratings.csv`, its timestamps in seconds."""
     folder.mkdir(parents=True, exist_ok=True)
     books = ([book.book_id, book.title, book.author, "|".join(book.genres), book.year] for book in library.books)

@@ -1,86 +1,86 @@
-"""The words that the made-up library is written with: genres, what their titles speak of, places, and names of authors."""
+"""The words of the made-up library: genres with the words of their titles, places, and names of authors."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """A genre, the genre that its books lean towards, and the words of its titles."""
+class Genre:
+    """A genre, the genre that many of its books belong to as well, and the words of its titles."""
 
-    genre: str
+    name: str
     neighbour: str
-    moods: tuple[str, ...]
-    things: tuple[str, ...]
+    adjectives: tuple[str, ...]
+    nouns: tuple[str, ...]
 
 
-SHELVES = (
-    Shelf(
+GENRES = (
+    Genre(
         "Fantasy",
         "Adventure",
         ("Moss-Crowned", "Half-Tamed", "Ember-Eyed", "Unsung", "Thistledown", "Silver-Tongued", "Borrowed", "Seventh"),
         ("Hedge Dragon", "Wandmaker", "Goblin Ledger", "Oak Queen", "Riddle Stone", "Moonherd", "Bramble Court", "Runekeeper"),
     ),
-    Shelf(
+    Genre(
         "Mystery",
         "History",
         ("Misplaced", "Left-Handed", "Twice-Locked", "Unposted", "Velvet", "Crooked", "Silent", "Borrowed"),
         ("Inkwell", "Alibi", "Umbrella", "Organist", "Pawn Ticket", "Telegram", "Butler", "Cellar Key"),
     ),
-    Shelf(
+    Genre(
         "Science Fiction",
         "Adventure",
         ("Slow", "Orbital", "Second-Hand", "Weightless", "Recursive", "Sleepless", "Distant", "Glass"),
         ("Starfreighter", "Android", "Terraformer", "Signal", "Probability Engine", "Airlock", "Comet", "Colony"),
     ),
-    Shelf(
+    Genre(
         "Romance",
         "Humour",
         ("Rain-Soaked", "Reluctant", "Apricot", "Late-Summer", "Second", "Handwritten", "Barefoot", "Unlikely"),
         ("Waltz", "Proposal", "Love Letter", "Rendezvous", "Sweetheart", "Bookshop Kiss", "Honeymoon", "Valentine"),
     ),
-    Shelf(
+    Genre(
         "History",
         "Travel",
         ("Forgotten", "Copper", "Besieged", "Gilded", "Salt-Stained", "Patient", "Exiled", "Tallow"),
         ("Mapmaker", "Harbour Guild", "Dynasty", "Archive", "Chronicle", "Weaver", "Parliament", "Mint"),
     ),
-    Shelf(
+    Genre(
         "Nature",
         "Poetry",
         ("Tidal", "Lichen", "Migrating", "Wintering", "Hollow", "Feathered", "Root-Deep", "Patient"),
         ("Heron", "Meadow", "Peat Bog", "Otter", "Orchard", "Beehive", "Snowmelt", "Hedgerow"),
     ),
-    Shelf(
+    Genre(
         "Cooking",
         "Travel",
         ("Buttered", "Slow-Baked", "Peppery", "Sunday", "Overflowing", "Pickled", "Midnight", "Golden"),
         ("Dumpling", "Larder", "Sourdough", "Soup Pot", "Plum Cake", "Spice Tin", "Picnic", "Noodle Cart"),
     ),
-    Shelf(
+    Genre(
         "Travel",
         "Nature",
         ("Unhurried", "Wrong", "Overnight", "Dusty", "Northbound", "Rattling", "Roundabout", "Last"),
         ("Ferry", "Sleeper Train", "Caravan", "Mountain Pass", "Timetable", "Postcard", "Suitcase", "Footpath"),
     ),
-    Shelf(
+    Genre(
         "Ghost Stories",
         "Mystery",
         ("Whispering", "Candlelit", "Drowned", "Pale", "Creaking", "Uninvited", "Shuttered", "Fog-Bound"),
         ("Nursery", "Séance", "Lodger", "Bell Tower", "Portrait", "Attic", "Graveyard Shift", "Governess"),
     ),
-    Shelf(
+    Genre(
         "Adventure",
         "Fantasy",
         ("Runaway", "Sunken", "Reckless", "Monsoon", "Stolen", "Thousand-Mile", "Iron", "Uncharted"),
         ("Schooner", "Expedition", "Treasure Chart", "Smuggler", "Rope Bridge", "Volcano", "Castaway", "Compass"),
     ),
-    Shelf(
+    Genre(
         "Humour",
         "Romance",
         ("Inflatable", "Deeply Average", "Overdressed", "Flat-Pack", "Emergency", "Accidental", "Disobedient", "Tuesday"),
         ("Goose", "Committee", "Caravan Club", "Trombone", "In-Law", "Vicar", "Biscuit Tin", "Moustache"),
     ),
-    Shelf(
+    Genre(
         "Poetry",
         "Nature",
         ("Unrhymed", "Small", "Blue", "Wakeful", "Seven", "Paper", "Unfinished", "Tender"),
