@@ -86,12 +86,12 @@ def _within_k_limit(value: int, info: ValidationInfo) -> int:
     return value
 
 
-ExternalId = Annotated[
+IdValue = Annotated[
     int | str,
     PlainValidator(_external_id),
     WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}]}),
 ]
-Ids = Annotated[list[ExternalId], BeforeValidator(_within_list_limit)]
+Ids = Annotated[list[IdValue], BeforeValidator(_within_list_limit)]
 NonEmptyIds = Annotated[Ids, Field(min_length=1)]
 Number = Annotated[float, PlainValidator(_number), WithJsonSchema({"type": "number"})]
 Share = Annotated[float, PlainValidator(_share), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
@@ -105,8 +105,8 @@ Cells = Annotated[list[Cell], BeforeValidator(_within_list_limit), Field(min_len
 K = Annotated[int, Field(ge=1), AfterValidator(_within_k_limit)]
 Include = list[Literal["metadata", "explanation"]]
 
-UserId = Annotated[ExternalId, Field(description="An id of the bundle: an integer, or a string where the bundle has string ids.")]
-ItemId = Annotated[ExternalId, Field(description="An id of the bundle: an integer, or a string where the bundle has string ids.")]
+UserId = Annotated[IdValue, Field(description="An id of the bundle: an integer, or a string where the bundle has string ids.")]
+ItemId = Annotated[IdValue, Field(description="An id of the bundle: an integer, or a string where the bundle has string ids.")]
 
 
 class Request(BaseModel):
