@@ -111,7 +111,7 @@ class TestShape:
             assert re.search(rf"^[\w, ]*\b{parameter}\b[\w, ]* :", documented, re.MULTILINE), parameter
 
     def test_every_problem_type_of_the_service_has_its_class(self):
-        kinds = [*problems.KINDS.values(), *problems.BY_STATUS.values(), problems.INTERNAL]
+        kinds = [*problems.TYPES.values(), *problems.BY_STATUS.values(), problems.INTERNAL]
 
         assert {kind.type for kind in kinds} <= set(CLASSES)
 
@@ -124,7 +124,7 @@ class TestShape:
 class TestImports:
     @pytest.mark.parametrize("line", ["import recoserve.client", "from recoserve import AsyncClient, Client, __version__"])
     def test_the_client_imports_no_search_and_no_server(self, line):
-        heavy = {"fastapi", "onnxruntime", "prometheus_client", "pydantic_settings", "starlette", "typer", "uvicorn"}
+        heavy = {"fastapi", "numpy", "onnxruntime", "prometheus_client", "pydantic_settings", "starlette", "typer", "uvicorn"}
         program = f"{line}; import sys; print(sorted({heavy} & set(sys.modules)))"
 
         assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
