@@ -1,4 +1,4 @@
-"""Memory that is freed goes back to the system."""
+"""With the settings of `malloc.configure`, freed memory goes back to the system."""
 
 import ctypes
 import os
@@ -9,12 +9,12 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library has no such settings")
 
-# A large block that was freed teaches the C library to take such blocks from its heap; small ones that stay lie between them then.
+# After the first large block is freed, the C library takes such blocks from its heap; small ones that stay in use lie between them.
 PROGRAM = """
 import sys
 from recoserve import malloc
 
-if sys.argv[1] == "settled":
+if sys.argv[1] == "configured":
     malloc.configure()
 
 def memory_mib():
@@ -22,25 +22,27 @@ def memory_mib():
         return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1024
 
 bytearray(30 << 20)
-before, kept, large = memory_mib(), [], []
+before, small, large = memory_mib(), [], []
 for _ in range(64):
     large.append(bytearray(1 << 20))
-    kept.append(bytearray(4096))
+    small.append(bytearray(4096))
 large.clear()
 print(memory_mib() - before)
 """
 
 
-def left_mib(how, **variables):
-    command = [sys.executable, "-c", PROGRAM, how]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    return float(subprocess.run(command, env=clean | variables, capture_output=True, text=True, check=True).stdout)
+def unreturned_mib(mode, **variables):
+    """How much larger the process is after 64 MiB of large blocks were freed."""
+    command = [sys.executable, "-c", PROGRAM, mode]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    completed = subprocess.run(command, env=environment | variables, capture_output=True, text=True, check=True)
+    return float(completed.stdout)
 
 
-def test_large_blocks_leave_no_holes():
-    assert left_mib("as it is") > 50, "the control: what is to be mended"
-    assert left_mib("settled") < 5
+def test_freed_large_blocks_go_back_to_the_system():
+    assert unreturned_mib("default") > 50, "the control: without the settings they don't"
+    assert unreturned_mib("configured") < 5
 
 
-def test_the_environment_has_its_way():
-    assert left_mib("settled", MALLOC_MMAP_THRESHOLD_=str(32 << 20)) > 50
+def test_a_setting_of_the_environment_is_left_as_it_is():
+    assert unreturned_mib("configured", MALLOC_MMAP_THRESHOLD_=str(32 << 20)) > 50

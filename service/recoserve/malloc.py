@@ -1,11 +1,11 @@
-"""The C library's heap, told to give back what is no longer needed."""
+"""Settings of the C library's allocator under which freed memory goes back to the system."""
 
 import ctypes
 import os
 
-# Left alone, glibc learns from every large block that is freed to take the next ones from its heaps, has heaps for each thread, and
-# returns only what lies at their ends: after a million answers of all sizes it is some MiB larger, and nobody can say whether that
-# is a leak. Environment variable -> (parameter of mallopt, value); see mallopt(3).
+# By default glibc has a heap for each thread, takes large blocks from the heaps as soon as one such block was freed, and returns
+# only what is free at a heap's end. After a million responses of all sizes the service is some MiB larger, which nobody can tell
+# from a leak (docs/decisions/0018). Environment variable -> (parameter of mallopt, value); see mallopt(3).
 SETTINGS = {
     "MALLOC_ARENA_MAX": (-8, 1),
     "MALLOC_MMAP_THRESHOLD_": (-3, 256 << 10),
@@ -14,9 +14,9 @@ SETTINGS = {
 
 
 def configure() -> None:
-    """From now on one heap for all threads, from which blocks of 256 KiB and more stay out; the environment's own wishes hold.
+    """From now on, have one heap for all threads, and take blocks of 256 KiB and more from the system and give them back to it.
 
-    Does nothing where the C library has no such settings.
+    A setting that the environment has is left as it is. Does nothing where the C library has no such settings.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     for variable, setting in SETTINGS.items():

@@ -170,8 +170,8 @@ def test_counts_that_disagree_are_refused_without_vectors_too(tmp_path, changes,
     """A model that is no dot product has no tables whose shapes could differ; its graphs hold the counts as constants."""
     import torch
 
-    def score(_, left, right):
-        return torch.relu(left + right).sum(-1)
+    def score(_, user_vectors, item_vectors):
+        return torch.relu(user_vectors + item_vectors).sum(-1)
 
     export_model(torch_model(*random_tables(6, 8), score), tmp_path / "bundle")
     assert read_manifest(tmp_path / "bundle").dim is None

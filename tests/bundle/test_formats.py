@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from recoserve.recommend.recommender import recommend_now
 
+from recoserve.recommend import top_k
 from recoserve.recommend.requests import RecommendRequest
 from recoserve.scheduling.loader import load_model
 
@@ -12,14 +12,17 @@ FORMATS = sorted((Path(__file__).parents[1] / "data").glob("format-*"))
 
 
 @pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)
-def test_an_old_bundle_still_answers(folder):
-    """Users 10 to 15, items item-0 to item-7; even rows like even rows, and row 0 has seen items 0 and 4."""
-    wanted = RecommendRequest(user_id=10, k=3, exclude_seen=True, include=["metadata"])
-    found = recommend_now(load_model(folder), wanted)
+def test_a_bundle_of_an_older_format_is_served(folder):
+    """Users 10 to 15, items item-0 to item-7; even rows like even rows, and row 0 has interacted with items 0 and 4."""
+    model = load_model(folder)
+    request = RecommendRequest(user_id=10, k=3, exclude_seen=True, include=["metadata"])
+    work = top_k.for_user(model, request)
+    (ranking,) = model.rank(work.queries)
+    items = work.recommendation(ranking).items
 
-    assert found.items.ids == ["item-2", "item-6", "item-1"]
-    assert found.items.metadata()[0] == {"title": "Item 2", "genres": ["even"]}
+    assert items.ids == ["item-2", "item-6", "item-1"]
+    assert items.metadata()[0] == {"title": "Item 2", "genres": ["even"]}
 
 
-def test_the_current_format_is_among_them():
+def test_there_is_a_bundle_of_the_current_format():
     assert [folder.name for folder in FORMATS] == ["format-1"]

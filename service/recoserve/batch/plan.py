@@ -54,10 +54,10 @@ def make_plan(
     """
     manifest = bundle.manifest
     filter_conditions(bundle.columns, filter)
-    for external in exclude_item_ids:
-        if bundle.items.find(external) is None:
-            raise OperatorError(f"--exclude-item {external}: the bundle has no such item")
-    excluded = sorted(set(exclude_item_ids), key=lambda external: bundle.items.find(external) or 0)
+    for external_id in exclude_item_ids:
+        if bundle.items.find(external_id) is None:
+            raise OperatorError(f"--exclude-item {external_id}: the bundle has no such item")
+    excluded = sorted(set(exclude_item_ids), key=lambda external_id: bundle.items.find(external_id) or 0)
     return Plan(
         model=manifest.name,
         version=manifest.version,
@@ -90,7 +90,7 @@ class UserQueries:
 
     def __init__(self, bundle: Bundle, plan: Plan) -> None:
         self._k = plan.k
-        rows = [bundle.items.find(external) for external in plan.exclude_item_ids]
+        rows = [bundle.items.find(external_id) for external_id in plan.exclude_item_ids]
         self._excluded = np.array(rows, np.int64)
         self._interactions = bundle.interactions if plan.exclude_seen else None
         self._conditions = filter_conditions(bundle.columns, plan.filter)

@@ -19,7 +19,7 @@ class Vocabulary(Protocol):
 
     def __len__(self) -> int: ...
 
-    def find(self, external: ExternalId) -> int | None:
+    def find(self, external_id: ExternalId) -> int | None:
         """The row of an id; None for one that the bundle doesn't hold, and for one that isn't of `id_type`."""
 
     def external(self, rows: Iterable[int]) -> list[ExternalId]:
@@ -41,8 +41,8 @@ class RowNumbers:
     def __len__(self) -> int:
         return self._count
 
-    def find(self, external: ExternalId) -> int | None:
-        return external if isinstance(external, int) and 0 <= external < self._count else None
+    def find(self, external_id: ExternalId) -> int | None:
+        return external_id if isinstance(external_id, int) and 0 <= external_id < self._count else None
 
     def external(self, rows: Iterable[int]) -> list[ExternalId]:
         return list(rows)
@@ -70,11 +70,11 @@ class IntegerIds:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def find(self, external: ExternalId) -> int | None:
-        if not isinstance(external, int) or not self._sorted[0] <= external <= self._sorted[-1]:
+    def find(self, external_id: ExternalId) -> int | None:
+        if not isinstance(external_id, int) or not self._sorted[0] <= external_id <= self._sorted[-1]:
             return None
-        position = int(np.searchsorted(self._sorted, external))
-        return int(self._order[position]) if self._sorted[position] == external else None
+        position = int(np.searchsorted(self._sorted, external_id))
+        return int(self._order[position]) if self._sorted[position] == external_id else None
 
     def external(self, rows: Iterable[int]) -> list[ExternalId]:
         return [int(self._ids[row]) for row in rows]
@@ -92,16 +92,16 @@ class StringIds:
 
     def __init__(self, ids: Sequence[str]) -> None:
         self._ids = list(ids)
-        self._rows = {external: row for row, external in enumerate(self._ids)}
+        self._rows = {external_id: row for row, external_id in enumerate(self._ids)}
         if len(self._rows) != len(self._ids):
-            duplicate = next(external for row, external in enumerate(self._ids) if self._rows[external] != row)
+            duplicate = next(external_id for row, external_id in enumerate(self._ids) if self._rows[external_id] != row)
             raise BundleInvalid([f"id {duplicate!r} stands for two rows; every row needs an id of its own"])
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def find(self, external: ExternalId) -> int | None:
-        return self._rows.get(external) if isinstance(external, str) else None
+    def find(self, external_id: ExternalId) -> int | None:
+        return self._rows.get(external_id) if isinstance(external_id, str) else None
 
     def external(self, rows: Iterable[int]) -> list[ExternalId]:
         return [self._ids[row] for row in rows]

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
-from recoserve.demo.words import FIRST_NAMES, GENRES, LAST_NAMES, PLACES, Genre
+from recoserve.demo.words import FIRST_NAMES, GENRES, LAST_NAMES, TOWNS, Genre
 
 SEED = 7
 BOOKS, READERS, AUTHORS_PER_GENRE = 300, 200, 5
@@ -28,17 +28,17 @@ LOVED_SHARE = 0.85  # of the books that a reader reads, those of a loved genre
 FIRST_TIMESTAMP, LAST_TIMESTAMP = 1_577_836_800, 1_735_603_200  # 2020-01-01 and 2024-12-31, UTC, in seconds
 TITLES = (
     "The {adjective} {noun}",
-    "The {noun} of {place}",
-    "{article} {noun} for {place}",
+    "The {noun} of {town}",
+    "{article} {noun} for {town}",
     "{adjective} {noun}",
-    "The {adjective} {noun} of {place}",
+    "The {adjective} {noun} of {town}",
 )
 PLURAL_TITLES = (
     "The {adjective} {noun}",
-    "{noun} of {place}",
-    "{noun} for {place}",
+    "{noun} of {town}",
+    "{noun} for {town}",
     "{adjective} {noun}",
-    "{adjective} {noun} of {place}",
+    "{adjective} {noun} of {town}",
 )
 
 Choice = TypeVar("Choice")
@@ -140,9 +140,9 @@ def _books(rng: Random, authors: dict[str, list[str]]) -> tuple[Book, ...]:
 
 def _title(rng: Random, genre: Genre) -> str:
     templates = PLURAL_TITLES if genre.name == "Poetry" else TITLES
-    template, adjective, noun, place = (_pick(rng, words) for words in (templates, genre.adjectives, genre.nouns, PLACES))
+    template, adjective, noun, town = (_pick(rng, words) for words in (templates, genre.adjectives, genre.nouns, TOWNS))
     article = "An" if noun[0] in "AEIOU" else "A"
-    return template.format(adjective=adjective, noun=noun, place=place, article=article)
+    return template.format(adjective=adjective, noun=noun, town=town, article=article)
 
 
 def _genres(rng: Random, genre: Genre) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The words of the made-up library: genres with the words of their titles, places, and names of authors."""
+"""The words of the made-up library: genres with the words of their titles, towns, and names of authors."""
 
 from dataclasses import dataclass
 
@@ -88,7 +88,7 @@ GENRES = (
     ),
 )
 
-PLACES = (
+TOWNS = (
     "Quillhaven", "Marrowby", "Upper Fennick", "Tansy Hollow", "Brackwater", "Osselby", "Dunmarrow", "Larkmere",
     "Port Evenlode", "Saltmarrow", "Wimberley Cross", "Thornaby Sound", "Pellucid Bay", "Hathersedge", "Cobblewick", "Nettlecombe",
 )  # fmt: skip

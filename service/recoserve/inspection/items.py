@@ -39,12 +39,12 @@ class ItemTitles:
         title = self.metadata(row).get("title")
         return readable(str(title if title not in (None, "") else f"item {self.id_of(row)}"))
 
-    def find(self, text: str, external: ExternalId) -> int:
-        """The row of an item: of the id `external`; or of the only title equal to `text`, or else that contains it, in any case.
+    def find(self, text: str, external_id: ExternalId) -> int:
+        """The row of an item: of the id `external_id`; or of the only title equal to `text`, or else that contains it, in any case.
 
         Raises OperatorError where no item matches, or more than one: the message lists them.
         """
-        row = self._ids.find(external)
+        row = self._ids.find(external_id)
         if row is not None:
             return row
         titles = {row: self.title(row).casefold() for row in range(len(self._ids))} if self._metadata else {}

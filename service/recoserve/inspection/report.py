@@ -36,14 +36,14 @@ def length_lines(lengths: Mapping[str, LengthSummary], cosine: bool) -> list[str
     return lines
 
 
-def nearest(bundle: Bundle, text: str, external: ExternalId) -> dict[str, Any]:
+def nearest(bundle: Bundle, text: str, external_id: ExternalId) -> dict[str, Any]:
     """The item that a text or an id names, and the `NEAREST` items to it: ids, titles and cosines.
 
     Raises OperatorError where the text names no item or several, where its vector is zero, and where the bundle has no vectors.
     """
     _, table = vectors.user_and_item_vectors(bundle)
     items = ItemTitles(bundle)
-    row = items.find(text, external)
+    row = items.find(text, external_id)
     try:
         rows, cosines = vectors.nearest(table, row, NEAREST)
     except OperatorError as error:
