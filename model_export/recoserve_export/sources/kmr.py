@@ -1,7 +1,7 @@
-"""Stand-ins for the recommendation layers of KMR, a package that is on no index, so that files with such layers load.
+"""Stand-ins for the recommendation layers of KMR, a package that is on no package index, so that files with such layers load.
 
-They are registered under KMR's own names unless the package itself has been imported, and take what its layers take: sizes by
-keyword. What a file says beyond that is kept and written again.
+They are registered under KMR's own names unless the package itself has been imported, and take the same arguments: sizes by
+keyword. Other options in a file are kept, and written again when the model is saved.
 """
 
 from typing import Any, ClassVar
@@ -10,17 +10,17 @@ import keras
 from keras import layers, ops
 
 PACKAGE = "kmr.layers"
-WEIGHTS = ("user_embedding_weights", "item_embedding_weights")  # copies of the tables that KMR writes into its description
+TABLE_COPIES = ("user_embedding_weights", "item_embedding_weights")  # of the tables, which KMR writes into its description
 
 
 class _StandIn(layers.Layer):  # type: ignore[misc]  # Keras has no types
-    """A layer with options: those in `known`, and whatever else its file says."""
+    """A layer with options: those in `known`, with their defaults, and any others of its file."""
 
     known: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, name: str | None = None, trainable: bool = True, dtype: Any = None, **options: Any) -> None:
         super().__init__(name=name, trainable=trainable, dtype=dtype)
-        self.options = {**self.known, **{key: value for key, value in options.items() if key not in WEIGHTS}}
+        self.options = {**self.known, **{key: value for key, value in options.items() if key not in TABLE_COPIES}}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.options}
@@ -48,8 +48,8 @@ class NormalizedDotProductSimilarity(_StandIn):
     """Two tensors -> sum(a*b)/sqrt(dim) over axis 1, which is kept: for [B, dim] a score, for [B, n, dim] a sum over n."""
 
     def call(self, inputs: Any) -> Any:
-        left, right = inputs
-        return ops.sum(left * right, axis=1, keepdims=True) / float(left.shape[-1]) ** 0.5
+        users, items = inputs
+        return ops.sum(users * items, axis=1, keepdims=True) / float(users.shape[-1]) ** 0.5
 
 
 class CosineSimilarityExplainer(_StandIn):
@@ -96,8 +96,8 @@ class DeepFeatureTower(_StandIn):
 
 
 LAYERS = {
-    each.__name__: each
-    for each in (
+    layer.__name__: layer
+    for layer in (
         CollaborativeUserItemEmbedding,
         NormalizedDotProductSimilarity,
         CosineSimilarityExplainer,
@@ -105,6 +105,6 @@ LAYERS = {
         DeepFeatureTower,
     )
 }
-for _layer in LAYERS.values():
-    if keras.saving.get_registered_object(f"{PACKAGE}>{_layer.__name__}") is None:
+for _name, _layer in LAYERS.items():
+    if keras.saving.get_registered_object(f"{PACKAGE}>{_name}") is None:  # otherwise the package itself is here
         keras.saving.register_keras_serializable(PACKAGE)(_layer)

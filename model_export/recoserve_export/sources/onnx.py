@@ -1,4 +1,4 @@
-"""An ONNX model of any maker: its graph opened up into constants, inputs and the operators that the score needs."""
+"""An ONNX model of any exporter: its graph as constants, inputs and the operators that the score needs."""
 
 from collections.abc import Callable, Collection, Sequence
 from graphlib import CycleError, TopologicalSorter
@@ -16,10 +16,10 @@ from recoserve.errors import ExportRefused
 from recoserve_export.graph.network import Arrays, GraphSource, Input, Network
 from recoserve_export.graph.program import Program
 from recoserve_export.sources import onnx_tensors, onnx_tidy
-from recoserve_export.sources.tables import file_digest, pick_sides
+from recoserve_export.sources.sides import pick_sides
+from recoserve_export.sources.tables import file_digest
 
-OLDEST, UPGRADED = 13, 18  # below the first, axes are attributes nearly everywhere: such a graph is upgraded to the second
-REMEDY = "Pass --user-input NAME and --item-input NAME"
+OLDEST_OPSET, UPGRADED_OPSET = 13, 18  # below the first, axes are attributes nearly everywhere: such a graph is upgraded
 SUBGRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 DYNAMIC_BATCH = (
     'export it with a dynamic batch axis, such as dynamic_axes={"%s": {0: "batch"}} of torch.onnx.export, '
@@ -28,83 +28,85 @@ DYNAMIC_BATCH = (
 
 
 def load(path: Path, user: str | None = None, item: str | None = None, features: Collection[str] = ()) -> GraphSource:
-    """A `.onnx` file of any maker, its tensors in it or beside it; raises ExportRefused.
+    """A `.onnx` file of any exporter, its tensors in it or beside it, as a source; raises ExportRefused.
 
-    `user` and `item` name inputs where their own names don't tell; every other input is a feature of the item. Its own scores are
-    those of ONNX Runtime on the graph as the file has it.
+    `user` and `item` name inputs where their own names don't tell; every other input is a feature of the item. The source's own
+    scores are those of ONNX Runtime on the graph as the file has it.
     """
     digest = file_digest(path)
     try:
-        return _source(parsed(path.read_bytes()), path, digest, (user, item), features)
+        return _source(parse(path.read_bytes()), path, digest, (user, item), features)
     except (UnicodeError, TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
-        # A protocol buffer vouches for no name, no attribute's kind and no count in it.
+        # A file that parses as a protocol buffer may still have wrong names, kinds of attributes and counts anywhere.
         raise ExportRefused(
-            f"{path}: the file is damaged ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+            f"{path}: the file is damaged ({type(error).__name__}: {' '.join(str(error).split())[:200]}): export it anew"
         ) from error
 
 
 def _source(
-    model: onnx.ModelProto, path: Path, digest: str, named: tuple[str | None, str | None], features: Collection[str]
+    model: onnx.ModelProto, path: Path, digest: str, names: tuple[str | None, str | None], features: Collection[str]
 ) -> GraphSource:
     mapped = onnx_tensors.external_tensors(model.graph, path.parent)
-    opened = network(model, mapped)
-    sides = pick_sides("inputs of the model", list(opened.inputs), *named, REMEDY, features)
+    network = read_network(model, mapped)
+    sides = pick_sides("inputs of the model", list(network.inputs), *names, features)
     for name in sides:
-        if opened.inputs[name].shape not in ((), (1,)):
-            raise ExportRefused(f"input {name!r} takes {list(opened.inputs[name].shape)} values a row; it must take one id")
-    scores = _own_scores(model, mapped, opened)
+        if network.inputs[name].shape not in ((), (1,)):
+            raise ExportRefused(f"input {name!r} takes {list(network.inputs[name].shape)} values a row; it must take one id")
+    scores = _own_scores(model, mapped, network)
     versions = {"onnx": onnx.__version__, "producer": f"{model.producer_name} {model.producer_version}".strip()}
-    return GraphSource("onnx", versions, path.stem, opened, *sides, scores, digest)
+    return GraphSource("onnx", versions, path.stem, network, *sides, scores, digest)
 
 
-def _own_scores(model: onnx.ModelProto, mapped: Arrays, opened: Network) -> Callable[[Arrays], Float64Array]:
-    """ONNX Runtime on every node of the file, at the operator set that it was written for."""
+def _own_scores(model: onnx.ModelProto, mapped: Arrays, network: Network) -> Callable[[Arrays], Float64Array]:
+    """The scores that ONNX Runtime gives with every node of the file, at the operator set that it was written for."""
     graph = _inlined(model).graph
     constants = {**onnx_tensors.initializers(graph, mapped), **mapped}
-    dtypes = {name: each.dtype for name, each in opened.inputs.items()}
+    dtypes = {name: declared.dtype for name, declared in network.inputs.items()}
     program = Program(list(graph.node), constants, dtypes, [_output(graph)], _opset(model))
 
     def scores(values: Arrays) -> Float64Array:
-        (found,) = program.run({name: each.batch(values[name]) for name, each in opened.inputs.items()})
+        (output,) = program.run({name: declared.batch(values[name]) for name, declared in network.inputs.items()})
         count = len(next(iter(values.values())))
-        if found.size != count:
-            raise ExportRefused(f"the model gives {list(found.shape)} for {count} pairs; it must give one score for each")
-        return found.astype(np.float64).reshape(-1)
+        if output.size != count:
+            raise ExportRefused(f"the model gives {list(output.shape)} for {count} pairs; it must give one score for each")
+        return output.astype(np.float64).reshape(-1)
 
     return scores
 
 
-def network(model: onnx.ModelProto, constants: Arrays | None = None) -> Network:
-    """Open a model whose batch axis is dynamic; raises ExportRefused where it is no scorer of standard operators.
+def read_network(model: onnx.ModelProto, constants: Arrays | None = None) -> Network:
+    """The graph of a model whose batch axis is dynamic; raises ExportRefused where it is no scorer of standard operators.
 
     `constants` are values that the graph names and doesn't hold, such as memory maps or a framework's own memory; never copied.
     """
-    given = dict(constants or {})
+    outside = dict(constants or {})
     _check_domains(model)
-    model = _current(_inlined(model), given)
+    model = _upgraded(_inlined(model), outside)
     graph = model.graph
-    values = {**onnx_tensors.initializers(graph, given), **given}
+    values = {**onnx_tensors.initializers(graph, outside), **outside}
     nodes = []
     for node in graph.node:
-        array = onnx_tensors.constant(node) if node.op_type == "Constant" else None
+        array = onnx_tensors.constant_value(node) if node.op_type == "Constant" else None
         if array is None:
             nodes.append(node)
         else:
             values[node.output[0]] = array
     output = _output(graph)
-    inputs = [each for each in graph.input if each.name not in values]
-    given_names = set(values) | {each.name for each in inputs}
-    order, output = onnx_tidy.tidied(_needed(nodes, output, given_names)[0], values, output)
-    order, used = _needed(order, output, given_names)
-    known = {name: array for name, array in values.items() if name in used}
-    _check_operators(order)
-    onnx_tensors.check(known)
-    _check_used([each.name for each in inputs], used)
-    return Network(tuple(order), known, {each.name: _input(each) for each in inputs}, output, _opset(model))
+    inputs = [declared for declared in graph.input if declared.name not in values]  # old files list initializers as inputs, too
+    available = set(values) | {declared.name for declared in inputs}
+    # Twice: tidying needs the nodes in running order, and afterwards needs fewer of them.
+    ordered, _ = _needed_nodes(nodes, output, available)
+    ordered, output = onnx_tidy.tidy(ordered, values, output)
+    ordered, names_read = _needed_nodes(ordered, output, available)
+    values = {name: array for name, array in values.items() if name in names_read}
+    _check_no_subgraphs(ordered)
+    onnx_tensors.check_precision(values)
+    _check_inputs_matter([declared.name for declared in inputs], names_read)
+    return Network(tuple(ordered), values, {declared.name: _input(declared) for declared in inputs}, output, _opset(model))
 
 
-def parsed(body: bytes) -> onnx.ModelProto:
-    """A model file's content; raises ExportRefused where it is damaged."""
+def parse(body: bytes) -> onnx.ModelProto:
+    """The model of a file's bytes; raises ExportRefused where they are damaged."""
     try:
         return onnx.load_from_string(body)
     except Exception as error:  # protobuf's own DecodeError has no typed home to import it from
@@ -112,8 +114,8 @@ def parsed(body: bytes) -> onnx.ModelProto:
 
 
 def _check_domains(model: onnx.ModelProto) -> None:
-    local = {(each.domain, each.name) for each in model.functions}
-    nodes = [*model.graph.node, *(node for each in model.functions for node in each.node)]
+    local = {(function.domain, function.name) for function in model.functions}
+    nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
     foreign = {
         (node.domain, node.op_type)
         for node in nodes
@@ -121,20 +123,23 @@ def _check_domains(model: onnx.ModelProto) -> None:
     }
     if foreign:
         listing = ", ".join(f"{domain}.{kind}" for domain, kind in sorted(foreign))
-        raise ExportRefused(f"the model needs operators outside of standard ONNX ({listing}), which only some runtimes know")
+        raise ExportRefused(
+            f"the model needs operators outside of standard ONNX ({listing}), which only some runtimes know: "
+            "export it with standard operators alone"
+        )
 
 
 def _opset(model: onnx.ModelProto) -> int:
-    found = max((each.version for each in model.opset_import if each.domain in STANDARD_DOMAINS), default=0)
-    if not 1 <= found <= contract.MAX_OPSET:
+    version = max((imported.version for imported in model.opset_import if imported.domain in STANDARD_DOMAINS), default=0)
+    if not 1 <= version <= contract.MAX_OPSET:
         raise ExportRefused(
-            f"the model uses operator set {found}; 1 to {contract.MAX_OPSET} are served: export it with a lower one"
+            f"the model uses operator set {version}; 1 to {contract.MAX_OPSET} are served: export it with one of these"
         )
-    return found
+    return version
 
 
 def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without functions of its own, and without names of nodes: they mean nothing, and exporters give one twice."""
+    """The model with its own functions inlined, and without names of nodes: they mean nothing, and exporters repeat them."""
     if model.functions:
         from onnx import inliner
 
@@ -144,82 +149,84 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _current(model: onnx.ModelProto, given: Arrays) -> onnx.ModelProto:
-    """The model with axes as inputs, as operators have them today."""
-    if _opset(model) >= OLDEST:
+def _upgraded(model: onnx.ModelProto, outside: Arrays) -> onnx.ModelProto:
+    """The model with axes as inputs, as today's operators have them; `outside` are constants that the graph doesn't hold."""
+    if _opset(model) >= OLDEST_OPSET:
         return model
     from onnx import version_converter
 
-    whole = onnx.ModelProto()
-    whole.CopyFrom(model)
-    inside = [each for each in whole.graph.initializer if each.name not in given]
-    del whole.graph.initializer[:]
-    whole.graph.initializer.extend(inside)
-    listed = {each.name for each in whole.graph.input}
-    for name, array in given.items():
-        if name not in listed:  # the converter wants every name declared
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    inside = [tensor for tensor in copy.graph.initializer if tensor.name not in outside]
+    del copy.graph.initializer[:]
+    copy.graph.initializer.extend(inside)
+    declared = {value.name for value in copy.graph.input}
+    for name, array in outside.items():
+        if name not in declared:  # the converter wants every name declared
             dtype = helper.np_dtype_to_tensor_dtype(array.dtype)
-            whole.graph.input.append(helper.make_tensor_value_info(name, dtype, array.shape))
+            copy.graph.input.append(helper.make_tensor_value_info(name, dtype, array.shape))
     try:
-        return version_converter.convert_version(whole, UPGRADED)
+        return version_converter.convert_version(copy, UPGRADED_OPSET)
     except Exception as error:  # the converter's own assertions and lookups reach Python as several types
         raise ExportRefused(
             f"the model uses operator set {_opset(model)}, which can't be upgraded ({' '.join(str(error).split())[:200]}): "
-            f"export it with operator set {UPGRADED}"
+            f"export it with operator set {UPGRADED_OPSET}"
         ) from error
 
 
 def _output(graph: onnx.GraphProto) -> str:
-    names: list[str] = [each.name for each in graph.output]
+    names: list[str] = [declared.name for declared in graph.output]
     if len(names) != 1:
         raise ExportRefused(f"the model has {len(names)} outputs ({', '.join(names) or 'none'}); it must give one, the score")
     return names[0]
 
 
-def _needed(nodes: Sequence[onnx.NodeProto], output: str, given: set[str]) -> tuple[list[onnx.NodeProto], set[str]]:
-    """The nodes that the output needs, in running order, and every name that they read."""
-    makers = {name: place for place, node in enumerate(nodes) for name in node.output if name}
-    behind: dict[int, set[int]] = {}
-    used, waiting = {output}, [output]
-    while waiting:
-        name = waiting.pop()
-        if name in given:
+def _needed_nodes(
+    nodes: Sequence[onnx.NodeProto], output: str, available: Collection[str]
+) -> tuple[list[onnx.NodeProto], set[str]]:
+    """The nodes that the output needs, in running order, and every name that they read; `available` are inputs and constants."""
+    producers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+    predecessors: dict[int, set[int]] = {}
+    names_read, pending = {output}, [output]
+    while pending:
+        name = pending.pop()
+        if name in available:
             continue
-        if name not in makers:
+        if name not in producers:
             raise ExportRefused(f"the graph reads {name!r}, which nothing in it makes: the file is damaged")
-        place = makers[name]
-        if place not in behind:
-            reads = [each for each in nodes[place].input if each]
-            behind[place] = {makers[each] for each in reads if each in makers}
-            used.update(reads)
-            waiting += reads
+        index = producers[name]
+        if index not in predecessors:
+            node_inputs = [input_name for input_name in nodes[index].input if input_name]
+            predecessors[index] = {producers[input_name] for input_name in node_inputs if input_name in producers}
+            names_read.update(node_inputs)
+            pending += node_inputs
     try:
-        order = TopologicalSorter(behind).static_order()
-        return [_plain(nodes[place]) for place in order], used
+        return [_without_domain(nodes[index]) for index in TopologicalSorter(predecessors).static_order()], names_read
     except CycleError:
         raise ExportRefused("the graph runs in a circle: the file is damaged") from None
 
 
-def _plain(node: onnx.NodeProto) -> onnx.NodeProto:
+def _without_domain(node: onnx.NodeProto) -> onnx.NodeProto:
+    """The node under the empty name of the standard domain, which also has a longer one."""
     if not node.domain:
         return node
-    found = onnx.NodeProto()
-    found.CopyFrom(node)
-    found.domain = ""
-    return found
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    copy.domain = ""
+    return copy
 
 
-def _check_operators(nodes: Sequence[onnx.NodeProto]) -> None:
+def _check_no_subgraphs(nodes: Sequence[onnx.NodeProto]) -> None:
     for node in nodes:
-        if any(each.type in SUBGRAPHS for each in node.attribute):
+        if any(attribute.type in SUBGRAPHS for attribute in node.attribute):
             raise ExportRefused(
                 f"the model branches or loops when it scores ({node.op_type} makes {node.output[0]!r}): "
                 "export it without control flow. torch writes nn.EmbeddingBag so: nn.Embedding(…)(codes).sum(1) says the same"
             )
 
 
-def _check_used(inputs: Sequence[str], used: set[str]) -> None:
-    idle = [name for name in inputs if name not in used]
+def _check_inputs_matter(inputs: Sequence[str], names_read: Collection[str]) -> None:
+    idle = [name for name in inputs if name not in names_read]
     if idle:
         raise ExportRefused(
             f"the score doesn't depend on the model's input {', '.join(map(repr, idle))} (its inputs are: {', '.join(inputs)}): "
@@ -228,23 +235,23 @@ def _check_used(inputs: Sequence[str], used: set[str]) -> None:
 
 
 def _input(value: onnx.ValueInfoProto) -> Input:
-    """An input as the graph declares it: a row axis of any length, and the static shape of one row."""
-    name, kind = value.name, value.type.tensor_type
-    if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
+    """An input as the graph declares it; raises ExportRefused unless its first axis is dynamic and every other one fixed."""
+    name, tensor_type = value.name, value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not tensor_type.HasField("shape"):
         raise ExportRefused(f"input {name!r} has no shape: declare it as [batch] or [batch, n]")
-    sizes = [each.dim_value if each.dim_value > 0 else None for each in kind.shape.dim]
+    sizes = [axis.dim_value if axis.dim_value > 0 else None for axis in tensor_type.shape.dim]
     shown = f"[{', '.join('batch' if size is None else str(size) for size in sizes)}]"
     if not sizes or sizes[0] is not None:
         raise ExportRefused(f"input {name!r} has the fixed shape {shown}, so no other number of pairs fits: {DYNAMIC_BATCH % name}")
-    row = [size for size in sizes[1:] if size]
-    if len(row) != len(sizes) - 1:
+    row_shape = [size for size in sizes[1:] if size]
+    if len(row_shape) != len(sizes) - 1:
         raise ExportRefused(f"input {name!r} has shape {shown}: every axis but the first needs a fixed size")
-    return Input(name, _dtype(name, kind.elem_type), tuple(row))
+    return Input(name, _dtype(name, tensor_type.elem_type), tuple(row_shape))
 
 
-def _dtype(name: str, kind: int) -> np.dtype[Any]:
-    found = helper.tensor_dtype_to_np_dtype(kind) if kind else np.dtype(object)
-    if found.kind not in onnx_tensors.NUMBERS or found == np.float16:
-        taken = onnx.TensorProto.DataType.Name(kind).lower()
-        raise ExportRefused(f"input {name!r} takes {taken}; it must take whole numbers or float32")
-    return found
+def _dtype(name: str, element_type: int) -> np.dtype[Any]:
+    dtype = helper.tensor_dtype_to_np_dtype(element_type) if element_type else np.dtype(object)
+    if dtype.kind not in onnx_tensors.NUMBER_KINDS or dtype == np.float16:
+        type_name = onnx.TensorProto.DataType.Name(element_type).lower()
+        raise ExportRefused(f"input {name!r} takes {type_name}; it must take whole numbers or float32")
+    return dtype

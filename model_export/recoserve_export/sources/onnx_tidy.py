@@ -1,4 +1,10 @@
-"""What exporters write and no score needs: operators that pass a value on, and a lookup of rows written the long way."""
+"""Takes out of a graph what exporters write and no score needs, so that a lookup of rows can be seen for what it is.
+
+torch's exporter writes `table[rows]` as a GatherND of a column of rows, behind a Transpose that changes no axis, a Max of one input
+and an Expand to the shape that is there already. Partial evaluation and `row_counts` read lookups of a table by an input: behind
+all this, the table's number of rows, and with it the number of users, would not be found. Every rule here gives the same numbers,
+bit for bit.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,53 +12,57 @@ from typing import Any
 import onnx
 from onnx import helper
 
+from recoserve_export.graph import operators
 from recoserve_export.graph.network import Arrays
 
-OF_ONE = {"Identity", "Max", "Min", "Sum", "Mean", "Concat"}  # with one input they give what they get
 
-
-def tidied(nodes: Sequence[onnx.NodeProto], constants: Arrays, output: str) -> tuple[list[onnx.NodeProto], str]:
-    """The nodes, in running order, without those that pass a value on; and the name that the output then has."""
-    same: dict[str, str] = {}
-    made: dict[str, onnx.NodeProto] = {}
-    kept = []
+def tidy(nodes: Sequence[onnx.NodeProto], constants: Arrays, output: str) -> tuple[list[onnx.NodeProto], str]:
+    """The nodes, in running order, without those that return their input; and the name that the output then has."""
+    aliases: dict[str, str] = {}
+    producers: dict[str, onnx.NodeProto] = {}
+    tidied = []
     for node in nodes:
-        renamed = _renamed(node, same)
-        if _passes_on(renamed, made):
-            same[node.output[0]] = renamed.input[0]
+        renamed = _with_inputs_renamed(node, aliases)
+        if _returns_its_input(renamed, producers):
+            aliases[node.output[0]] = renamed.input[0]
             continue
-        plain = _plain_lookup(renamed, made, constants)
-        made.update(dict.fromkeys(plain.output, plain))
-        kept.append(plain)
-    return kept, same.get(output, output)
+        simple = _as_gather(renamed, producers, constants)
+        producers.update(dict.fromkeys(simple.output, simple))
+        tidied.append(simple)
+    return tidied, aliases.get(output, output)
 
 
-def _renamed(node: onnx.NodeProto, same: Mapping[str, str]) -> onnx.NodeProto:
-    if not any(name in same for name in node.input):
+def _with_inputs_renamed(node: onnx.NodeProto, aliases: Mapping[str, str]) -> onnx.NodeProto:
+    if not any(name in aliases for name in node.input):
         return node
-    found = onnx.NodeProto()
-    found.CopyFrom(node)
-    found.input[:] = [same.get(name, name) for name in node.input]
-    return found
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    copy.input[:] = [aliases.get(name, name) for name in node.input]
+    return copy
 
 
-def _passes_on(node: onnx.NodeProto, made: Mapping[str, onnx.NodeProto]) -> bool:
-    """Whether the node's output is its first input."""
-    if node.op_type in OF_ONE:
+def _returns_its_input(node: onnx.NodeProto, producers: Mapping[str, onnx.NodeProto]) -> bool:
+    """Whether the node's output is its first input, unchanged."""
+    if operators.properties(node.op_type).identity_of_one:
         return len(node.input) == 1
     if node.op_type == "Transpose":
         order = _attribute(node, "perm", [])
-        return bool(order) and list(order) == sorted(order)
-    if node.op_type == "Expand":  # to the shape that it has
-        shape = made.get(node.input[1])
-        whole = shape is not None and shape.op_type == "Shape" and not _attribute(shape, "start", 0) and not _has(shape, "end")
-        return whole and shape is not None and shape.input[0] == node.input[0]
+        return bool(order) and list(order) == sorted(order)  # without `perm` the axes are reversed
+    if node.op_type == "Expand":
+        return _is_full_shape_of(producers.get(node.input[1]), node.input[0])
     return False
 
 
-def _plain_lookup(node: onnx.NodeProto, made: Mapping[str, onnx.NodeProto], constants: Arrays) -> onnx.NodeProto:
-    """`table[rows]` as torch writes it, a GatherND of a column of rows, as the Gather that it is."""
-    index = made.get(node.input[1]) if node.op_type == "GatherND" and not _attribute(node, "batch_dims", 0) else None
+def _is_full_shape_of(node: onnx.NodeProto | None, value: str) -> bool:
+    """Whether a node gives all axes of the shape of `value`."""
+    if node is None or node.op_type != "Shape" or node.input[0] != value:
+        return False
+    return not _attribute(node, "start", 0) and not _has_attribute(node, "end")
+
+
+def _as_gather(node: onnx.NodeProto, producers: Mapping[str, onnx.NodeProto], constants: Arrays) -> onnx.NodeProto:
+    """A GatherND of a column of rows as the Gather of these rows; every other node as it is."""
+    index = producers.get(node.input[1]) if node.op_type == "GatherND" and not _attribute(node, "batch_dims", 0) else None
     if index is None or index.op_type != "Unsqueeze" or len(index.input) != 2:
         return node
     axes = constants.get(index.input[1])
@@ -61,10 +71,9 @@ def _plain_lookup(node: onnx.NodeProto, made: Mapping[str, onnx.NodeProto], cons
     return helper.make_node("Gather", [node.input[0], index.input[0]], list(node.output), axis=0)
 
 
-def _has(node: onnx.NodeProto, name: str) -> bool:
-    return any(each.name == name for each in node.attribute)
+def _has_attribute(node: onnx.NodeProto, name: str) -> bool:
+    return any(attribute.name == name for attribute in node.attribute)
 
 
 def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    found = [helper.get_attribute_value(each) for each in node.attribute if each.name == name]
-    return found[0] if found else default
+    return next((helper.get_attribute_value(attribute) for attribute in node.attribute if attribute.name == name), default)

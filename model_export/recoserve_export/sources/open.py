@@ -1,4 +1,4 @@
-"""Which source a live model, a file or a pair of tables is; its framework is imported only now."""
+"""Opens a live model, a file or a pair of tables as a source; imports its framework only then."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,24 +9,23 @@ from recoserve.errors import ExportRefused
 from recoserve_export.graph.dot_score import DotSource
 from recoserve_export.graph.network import GraphSource
 
-TABLE_SUFFIXES, KERAS_SUFFIXES, TORCH_SUFFIXES, ONNX_SUFFIXES = (
-    (".safetensors",),
-    (".keras", ".h5"),
-    (".pt", ".pth", ".pt2"),
-    (".onnx",),
-)
-SAVED_MODEL = "saved_model.pb"  # what a folder of TensorFlow's holds
-BUILT = (".pt", ".pth", ".safetensors")  # files of weights, for a module that other code builds
+TABLE_SUFFIXES = (".safetensors",)
+KERAS_SUFFIXES = (".keras", ".h5")
+TORCH_SUFFIXES = (".pt", ".pth", ".pt2")
+ONNX_SUFFIXES = (".onnx",)
+WEIGHT_SUFFIXES = (".pt", ".pth", ".safetensors")  # files of weights, for a module that other code builds
+SAVED_MODEL = "saved_model.pb"  # the file by which a folder is one of TensorFlow's
 
 Source = DotSource | GraphSource
 
 
 @dataclass(frozen=True)
-class Opening:
-    """How a model is to be opened.
+class OpenOptions:
+    """What a caller says of a model beside the model itself.
 
-    `user` and `item` name inputs, `architecture` the code that builds a state_dict's module; `features` has the inputs that are
-    features of the item, and how many values each has where they are a table. With `trust` a file may run code of its own.
+    `user` and `item` name its inputs; `architecture`, package.module:callable, builds the module of a file of weights; `features`
+    has its inputs that are features of the item, each with its number of values per item where they are a table. With `trust` a
+    file may run code of its own.
     """
 
     user: str | None = None
@@ -36,61 +35,61 @@ class Opening:
     trust: bool = False
 
 
-def open_source(model: Any, how: Opening) -> Source:
-    """The source that a live model, a path or a pair of arrays is, its framework imported only now; raises ExportRefused."""
+def open_source(model: Any, options: OpenOptions) -> Source:
+    """A live model, the model at a path, or a pair of arrays or paths, as a source; raises ExportRefused."""
     if isinstance(model, str | Path):
-        return _open_path(Path(model), how)
-    if how.architecture:
+        return _open_path(Path(model), options)
+    if options.architecture:
         raise ExportRefused("architecture goes with a file of weights (.pt, .pth, .safetensors), which holds no model of its own")
     if isinstance(model, tuple | list) and len(model) == 2:
-        if how.user or how.item:
+        if options.user or options.item:
             raise ExportRefused("two tables have no inputs to name: leave out user_input and item_input")
         return _open_tables(*model)
     families = {cls.__module__.split(".")[0] for cls in type(model).__mro__}
     if "keras" in families:  # first: on the torch backend a keras.Model is an nn.Module too
         from recoserve_export.sources import keras
 
-        return keras.from_model(model, how.user, how.item, how.features)
+        return keras.from_model(model, options.user, options.item, options.features)
     if "torch" in families:
         from recoserve_export.sources import torch
 
-        return torch.from_module(model, how.user, how.item, how.features)
+        return torch.from_module(model, options.user, options.item, options.features)
     raise ExportRefused(
         f"can't export a {type(model).__name__}: give a keras.Model, a torch.nn.Module, a path, or (user table, item table)"
     )
 
 
-def _open_path(path: Path, how: Opening) -> Source:
+def _open_path(path: Path, options: OpenOptions) -> Source:
     if path.is_dir() and (path / SAVED_MODEL).is_file():
         from recoserve_export.sources import savedmodel
 
-        return savedmodel.load(path, how.user, how.item, how.features)
+        return savedmodel.load(path, options.user, options.item, options.features)
     if not path.is_file():
         raise ExportRefused(f"{path}: no such file")
-    if how.architecture and path.suffix not in BUILT:
+    if options.architecture and path.suffix not in WEIGHT_SUFFIXES:
         raise ExportRefused(
-            f"{path}: architecture goes with a file of weights ({', '.join(BUILT)}), which holds no model of its own"
+            f"{path}: architecture goes with a file of weights ({', '.join(WEIGHT_SUFFIXES)}), which holds no model of its own"
         )
-    return _open_file(path, how)
+    return _open_file(path, options)
 
 
-def _open_file(path: Path, how: Opening) -> Source:
-    if path.suffix in TABLE_SUFFIXES and not how.architecture:
+def _open_file(path: Path, options: OpenOptions) -> Source:
+    if path.suffix in TABLE_SUFFIXES and not options.architecture:
         from recoserve_export.sources import tables
 
-        return tables.from_safetensors(path, how.user, how.item)
+        return tables.from_safetensors(path, options.user, options.item)
     if path.suffix in KERAS_SUFFIXES:
         from recoserve_export.sources import keras
 
-        return keras.load(path, how.user, how.item, how.features, how.trust)
-    if path.suffix in TORCH_SUFFIXES or how.architecture:
+        return keras.load(path, options.user, options.item, options.features, options.trust)
+    if path.suffix in TORCH_SUFFIXES or options.architecture:
         from recoserve_export.sources import torch
 
-        return torch.load(path, how.architecture, how.user, how.item, how.features, how.trust)
+        return torch.load(path, options.architecture, options.user, options.item, options.features, options.trust)
     if path.suffix in ONNX_SUFFIXES:
         from recoserve_export.sources import onnx
 
-        return onnx.load(path, how.user, how.item, how.features)
+        return onnx.load(path, options.user, options.item, options.features)
     known = ", ".join((*KERAS_SUFFIXES, *TORCH_SUFFIXES, *TABLE_SUFFIXES, *ONNX_SUFFIXES))
     raise ExportRefused(
         f"{path}: can't export a {path.suffix or 'file without suffix'}; known are {known}, a SavedModel, and two .npy tables"

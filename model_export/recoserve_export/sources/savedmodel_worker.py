@@ -1,5 +1,7 @@
-"""A SavedModel's own scores, in a process with TensorFlow: its version out, then for each line in of an input's and an output's
-path `done` or `failed: reason`.
+"""The process that scores pairs by a SavedModel's own signature.
+
+It writes TensorFlow's version, one line. Then, for each line that it reads, the path of an .npz of inputs and the path of an .npy
+to write the scores to, with a tab in between, it writes `done` or `failed: reason`.
 
 This file is read and run by another interpreter: it imports nothing of this package.
 """
@@ -11,33 +13,35 @@ import numpy as np
 
 
 def serve(folder: str) -> None:
-    """Answer until the input ends."""
+    """Score until the input ends."""
     import tensorflow as tf  # type: ignore[import-untyped]
 
-    loaded = tf.saved_model.load(folder)  # kept, or its variables would go with it
-    signature = loaded.signatures["serving_default"]
-    _say(tf.__version__)
+    model = tf.saved_model.load(
+        folder
+    )  # held in a name of its own: its variables are freed with it, the signature alone keeps none
+    signature = model.signatures["serving_default"]
+    _write_line(tf.__version__)
     for line in sys.stdin:
-        given, wanted = line.rstrip("\n").split("\t")
+        inputs_path, scores_path = line.rstrip("\n").split("\t")
         try:
-            answer = _run(tf, signature, given)
-        except Exception as error:  # noqa: BLE001  # the caller has to hear of any failure
-            _say(f"failed: {' '.join(str(error).split())[:300]}")
+            scores = _scores(tf, signature, inputs_path)
+        except Exception as error:  # noqa: BLE001  # whatever fails is the caller's to report
+            _write_line(f"failed: {' '.join(str(error).split())[:300]}")
             continue
-        np.save(wanted, answer)
-        _say("done")
+        np.save(scores_path, scores)
+        _write_line("done")
 
 
-def _say(line: str) -> None:
+def _write_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-def _run(tf: Any, signature: Any, given: str) -> Any:
-    with np.load(given) as values:
-        found = signature(**{name: tf.constant(values[name]) for name in values.files})
-    (answer,) = found.values()
-    return answer.numpy()
+def _scores(tf: Any, signature: Any, inputs_path: str) -> Any:
+    with np.load(inputs_path) as values:
+        outputs = signature(**{name: tf.constant(values[name]) for name in values.files})
+    (scores,) = outputs.values()
+    return scores.numpy()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""PyTorch models: a live module, or a state_dict and the code that builds its module."""
+"""PyTorch models: a live module, a state_dict and the code that builds its module, or a file that holds a module."""
 
 import importlib
 import logging
@@ -15,13 +15,13 @@ from recoserve_export.graph.dot_score import DotSource
 from recoserve_export.graph.network import GraphSource, Network
 from recoserve_export.sources import torch_dot, torch_files
 from recoserve_export.sources.tables import file_digest
-from recoserve_export.sources.torch_call import Call, Widths, describe, inference
+from recoserve_export.sources.torch_call import FeatureWidths, ForwardCall, find_call, inference
 
 if TYPE_CHECKING:
     import torch
 
 SCRIPT_OPSET = 18
-NO_FEATURES: Widths = MappingProxyType({})
+NO_FEATURES: FeatureWidths = MappingProxyType({})
 
 
 def load(
@@ -29,47 +29,50 @@ def load(
     architecture: str | None,
     user: str | None = None,
     item: str | None = None,
-    features: Widths = NO_FEATURES,
+    features: FeatureWidths = NO_FEATURES,
     trust: bool = False,
 ) -> DotSource | GraphSource:
-    """A state_dict and `package.module:callable`, which builds its module; with `trust`, a file that holds a module of its own.
+    """The module of a file as a source; raises ExportRefused.
 
-    Raises ExportRefused; a file whose loading runs code is not loaded without `trust`.
+    A file of weights needs `architecture`, package.module:callable, which builds its module. A file whose loading runs code is
+    loaded only with `trust`.
     """
-    torch, digest = _torch(), file_digest(path)
-    found = torch_files.read(torch, path, trust)
-    if not isinstance(found, torch.nn.Module):
-        found = _built(torch, path, torch_files.weights(torch, path, found), architecture)
+    torch, digest = import_torch(), file_digest(path)
+    content = torch_files.read(torch, path, trust)
+    if not isinstance(content, torch.nn.Module):
+        model = _module_with_weights(torch, path, torch_files.weights(torch, path, content), architecture)
     elif architecture:
         raise ExportRefused(f"{path} holds a module of its own: leave --architecture out")
-    return from_module(found, user, item, features, name=path.stem, digest=digest)
+    else:
+        model = content
+    return from_module(model, user, item, features, name=path.stem, digest=digest)
 
 
 def from_module(
     model: "torch.nn.Module",
     user: str | None = None,
     item: str | None = None,
-    features: Widths = NO_FEATURES,
+    features: FeatureWidths = NO_FEATURES,
     name: str | None = None,
     digest: str | None = None,
 ) -> DotSource | GraphSource:
-    """A live module; `user` and `item` name parameters of its forward where their own names don't tell. Raises ExportRefused.
+    """A live module as a source; `user` and `item` name parameters of its forward where their own names don't tell.
 
-    Every other parameter without a default is a feature of the item, and so is each of `features`. The module comes back as it
-    was: its training mode is restored, and no gradient is recorded.
+    Every other parameter without a default is a feature of the item, and so is each of `features`. The module is left as it was:
+    its training mode is restored, and no gradient is recorded. Raises ExportRefused.
     """
-    torch = _torch()
+    torch = import_torch()
     model = _unwrapped(torch, model)
     name = name or type(model).__name__
-    torch_dot.check_parts(torch, model)
+    torch_dot.check_weights(torch, model)
     try:
-        call = describe(torch, model, user, item, features)
+        call = find_call(torch, model, user, item, features)
     except ExportRefused as refusal:
-        widths = torch_dot.two_widths(torch, model) if refusal.__cause__ is not None else None
-        if widths:  # forward failed, and this is the likeliest reason of all
-            raise ExportRefused(f"{widths}. {refusal}") from refusal
+        mismatch = torch_dot.width_mismatch(torch, model) if refusal.__cause__ is not None else None
+        if mismatch:  # forward failed, and this is the likeliest reason of all
+            raise ExportRefused(f"{mismatch}. {refusal}") from refusal
         raise
-    return torch_dot.read(call, name, digest) or _source(torch, call, name, digest)
+    return torch_dot.read(call, name, digest) or _graph_source(torch, call, name, digest)
 
 
 def _unwrapped(torch: Any, model: Any) -> Any:
@@ -79,7 +82,7 @@ def _unwrapped(torch: Any, model: Any) -> Any:
     return _unwrapped(torch, model.module) if isinstance(model, parallel) else model
 
 
-def _source(torch: Any, call: Call, name: str, digest: str | None) -> GraphSource:
+def _graph_source(torch: Any, call: ForwardCall, name: str, digest: str | None) -> GraphSource:
     with inference(torch, call.model):
         network = trace(call.model, call.examples())
     versions = {"torch": torch.__version__}
@@ -87,41 +90,44 @@ def _source(torch: Any, call: Call, name: str, digest: str | None) -> GraphSourc
 
 
 def trace(module: "torch.nn.Module", examples: Mapping[str, "torch.Tensor"]) -> Network:
-    """The graph of a module in eval mode; its weights stay the module's own memory.
+    """The graph of a module in eval mode; its weights are the module's own memory.
 
-    `examples` has one tensor for each parameter of forward that is fed, of distinct values, all with the same number of rows: 2 or
-    more, and no other size in the module. Raises ExportRefused, with torch's reason, where the module can't be traced.
+    `examples` has a tensor for each parameter of forward that is passed, no two alike, all with the same number of rows: 2 or more,
+    and no other size in the module. Raises ExportRefused, with torch's reason, where the module can't be traced.
     """
-    torch, onnx = _torch(), _onnx()
-    traced = _script_graph if isinstance(module, torch.jit.ScriptModule) else _graph
+    torch, onnx = import_torch(), _import_onnx()
+    export = _export_script if isinstance(module, torch.jit.ScriptModule) else _export
     with _quiet(), torch.no_grad():
         try:
-            model, constants = traced(torch, module, examples)
+            model, constants = export(torch, module, examples)
         except Exception as error:  # torch's own reason may lie several causes deep, and the module's own code may fail in any way
             raise ExportRefused(f"torch.onnx.export can't read the module: {_reason(error)}") from error
-    network: Network = onnx.network(model, constants)
+    network: Network = onnx.read_network(model, constants)
     return network
 
 
-def _graph(torch: Any, module: Any, examples: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _export(torch: Any, module: Any, examples: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     rows = {name: {0: torch.export.Dim.DYNAMIC} for name in examples}
+    # Not optimised: torch's optimizer drops an `Add(norm, 1e-10)`, after which the cosine of a zero vector is NaN.
     program = torch.onnx.export(module, (), kwargs=dict(examples), dynamo=True, optimize=False, verbose=False, dynamic_shapes=rows)
     weights = program.model.graph.initializers
     constants = {name: value.const_value.numpy() for name, value in weights.items()}
-    weights.clear()  # or they would be written into the model that is given back
+    weights.clear()  # or they would be copied into the model that is returned
     return program.model_proto, constants
 
 
-def _script_graph(torch: Any, module: Any, examples: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """TorchScript has no other way to ONNX than the one it always had."""
+def _export_script(torch: Any, module: Any, examples: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A TorchScript module as an ONNX model, by the older exporter, the only one that takes it."""
     body, rows = BytesIO(), {name: {0: "batch"} for name in examples}
-    given = tuple(torch.zeros_like(each) for each in examples.values())  # it runs on them, so that they must be rows that there are
-    torch.onnx.export(module, given, body, dynamo=False, input_names=list(examples), dynamic_axes=rows, opset_version=SCRIPT_OPSET)
-    return _onnx().parsed(body.getvalue()), {}
+    arguments = tuple(torch.zeros_like(example) for example in examples.values())  # it runs on them: every table has a row 0
+    torch.onnx.export(
+        module, arguments, body, dynamo=False, input_names=list(examples), dynamic_axes=rows, opset_version=SCRIPT_OPSET
+    )
+    return _import_onnx().parse(body.getvalue()), {}
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of the innermost cause."""
+    """The first line of the innermost cause's message."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()] or ["no reason given"]
@@ -130,7 +136,7 @@ def _reason(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter writes of its own workings: warnings, log lines and whole graphs that a user can do nothing about."""
+    """Silence the exporter's warnings, log lines and dumps of graphs, which a user can do nothing about."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -141,14 +147,14 @@ def _quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def _built(torch: Any, path: Path, state: Mapping[str, Any], architecture: str | None) -> Any:
+def _module_with_weights(torch: Any, path: Path, state: Mapping[str, Any], architecture: str | None) -> Any:
     """The module that `architecture` builds, with the weights of a file."""
     if architecture is None:
         raise ExportRefused(
             f"{path} holds weights and no model: pass --architecture package.module:callable, "
             "a function without arguments that builds the module"
         )
-    model = _build(torch, architecture)
+    model = _build_module(torch, architecture)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -156,7 +162,7 @@ def _built(torch: Any, path: Path, state: Mapping[str, Any], architecture: str |
     return model
 
 
-def _build(torch: Any, architecture: str) -> Any:
+def _build_module(torch: Any, architecture: str) -> Any:
     module, colon, attribute = architecture.partition(":")
     if not (module and colon and attribute):
         raise ExportRefused(f"--architecture {architecture!r} must be package.module:callable")
@@ -171,7 +177,13 @@ def _build(torch: Any, architecture: str) -> Any:
     return model
 
 
-def _torch() -> Any:
+def no_gradients() -> Any:
+    """A context in which torch records no gradients."""
+    return import_torch().no_grad()
+
+
+def import_torch() -> Any:
+    """The torch package; raises ExportRefused, with the way to install it, where it is missing."""
     try:
         import torch
     except ImportError as error:
@@ -179,7 +191,7 @@ def _torch() -> Any:
     return torch
 
 
-def _onnx() -> Any:
+def _import_onnx() -> Any:
     try:
         from recoserve_export.sources import onnx
     except ImportError as error:

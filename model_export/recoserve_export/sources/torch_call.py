@@ -1,8 +1,21 @@
-"""How a module is called: which values its forward takes, found by trying, and its own scores in inference mode."""
+"""How a module is called, and its own scores: what each parameter of its forward takes is found by trying.
+
+A module says nothing of what its forward takes: neither whether a parameter is a code that looks up a table or a number, nor how
+many values it has a row. So forward is run on a few rows of zeros, in this order, and the first call that gives one score a row
+counts:
+
+1. every parameter has one value a row, as [B] and then as [B, 1];
+2. one feature has several values a row, 1 to 256, such as a film's genres;
+3. features have the shape [B, 1] beside ids of the shape [B].
+
+In each step a feature is a number first and a code second. The other way round, a number would be cut to a whole one wherever
+forward takes either: an nn.Embedding refuses floats, but arithmetic takes integers. Ids are always codes. What the caller knows of
+a feature's width isn't tried but taken; where forward takes any width, nothing but the values can tell, and the module is refused.
+"""
 
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, product
@@ -13,178 +26,190 @@ import numpy as np
 from recoserve.bundle.arrays import Float64Array
 from recoserve.errors import ExportRefused
 from recoserve_export.graph.network import Arrays, Input
-from recoserve_export.sources.tables import pick_sides
+from recoserve_export.sources.sides import pick_sides
 
-REMEDY = "Pass --user-input NAME and --item-input NAME"
-PAIRS = 3  # rows in a trial of forward
-INTEGER = np.dtype(np.int64)
-KINDS_TRIED = 6  # features whose kinds are tried independently
-WIDE_AMONG, WIDTHS_TRIED = 3, 256
-Inputs = Mapping[str, Input]
-Widths = Mapping[str, int | None]
+TRIAL_ROWS = 3
+SMALLEST_BATCH = 5
+CODE = np.dtype(np.int64)
+FEATURES_TRIED = 6  # as number and as code, independently: 2 to the power of this many calls; further ones are codes
+WIDE_AMONG, WIDTHS_TRIED = 3, 256  # a wide feature is looked for among this many features at most
+ForwardInputs = Mapping[str, Input]
+FeatureWidths = Mapping[str, int | None]  # feature -> its values a row; None where the caller doesn't know
 
 
 @dataclass(frozen=True)
-class Call:
-    """A module, the names of its user's and its item's parameter, and what each parameter that is given takes."""
+class ForwardCall:
+    """A module, the names of its user's and its item's parameter, and what each parameter that is passed takes."""
 
     torch: Any
     model: Any
     user: str
     item: str
-    inputs: Inputs
+    inputs: ForwardInputs
 
     def scores(self, values: Arrays) -> Float64Array:
         """The module's own scores, float64 [P], of each input's values by name; raises ExportRefused where forward fails."""
-        device = next((part.device for part in self.model.parameters()), "cpu")
-        batches = {name: each.batch(values[name]) for name, each in self.inputs.items()}
+        device = self._device()
+        batches = {name: declared.batch(values[name]) for name, declared in self.inputs.items()}
         count = len(batches[self.user])
         with inference(self.torch, self.model):
             try:
-                answer = self.model(**{name: self.torch.from_numpy(each.copy()).to(device) for name, each in batches.items()})
+                output = self.model(**{name: self.torch.from_numpy(batch.copy()).to(device) for name, batch in batches.items()})
             except Exception as error:  # the user's own code may fail in any way
-                given = ", ".join(f"{name} {each.dtype}{list(each.shape)}" for name, each in batches.items())
+                arguments = ", ".join(f"{name} {batch.dtype}{list(batch.shape)}" for name, batch in batches.items())
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-                raise ExportRefused(f"forward failed on {given}: {reason}") from error
-        if not isinstance(answer, self.torch.Tensor):
-            raise ExportRefused(f"forward gives {_described(answer)}; it must give one tensor, with one score per pair")
-        if answer.numel() != count:
-            raise ExportRefused(f"forward gives {list(answer.shape)} for {count} pairs; it must give one score per pair")
-        flat: Float64Array = answer.detach().cpu().double().numpy().reshape(-1)
+                raise ExportRefused(f"forward failed on {arguments}: {reason}") from error
+        if not isinstance(output, self.torch.Tensor):
+            raise ExportRefused(f"forward gives {_described(output)}; it must give one tensor, with one score per pair")
+        if output.numel() != count:
+            raise ExportRefused(f"forward gives {list(output.shape)} for {count} pairs; it must give one score per pair")
+        flat: Float64Array = output.detach().cpu().double().numpy().reshape(-1)
         return flat
 
     def examples(self) -> dict[str, Any]:
-        """A tensor for each input, of values of its own, with a number of rows that is no other size in the module."""
-        sizes = {size for part in (*self.model.parameters(), *self.model.buffers()) for size in part.shape}
-        sizes |= {size for each in self.inputs.values() for size in each.shape}
-        rows = next(count for count in range(5, len(sizes) + 6) if count not in sizes)
-        device = next((part.device for part in self.model.parameters()), "cpu")
-        found = {}
-        for place, (name, each) in enumerate(self.inputs.items()):
-            shape = (rows, *each.shape)
-            values = np.arange(np.prod(shape), dtype=each.dtype).reshape(shape) + place
-            found[name] = self.torch.from_numpy(values).to(device)
-        return found
+        """A tensor for each input, no two alike, with a number of rows that is no other size in the module."""
+        sizes = {size for tensor in (*self.model.parameters(), *self.model.buffers()) for size in tensor.shape}
+        sizes |= {size for declared in self.inputs.values() for size in declared.shape}
+        rows = next(count for count in range(SMALLEST_BATCH, SMALLEST_BATCH + len(sizes) + 1) if count not in sizes)
+        device = self._device()
+        examples = {}
+        for index, (name, declared) in enumerate(self.inputs.items()):
+            shape = (rows, *declared.shape)
+            values = np.arange(np.prod(shape), dtype=declared.dtype).reshape(shape) + index
+            examples[name] = self.torch.from_numpy(values).to(device)
+        return examples
+
+    def _device(self) -> Any:
+        return next((parameter.device for parameter in self.model.parameters()), "cpu")
 
 
-def describe(torch: Any, model: Any, user: str | None, item: str | None, features: Widths) -> Call:
-    """How `model` is called with one row a pair; raises ExportRefused, with the module's own reason, where no way works.
+def find_call(torch: Any, model: Any, user: str | None, item: str | None, widths: FeatureWidths) -> ForwardCall:
+    """How `model` is called with one row a pair; raises ExportRefused, with the module's own reason, where every call fails.
 
-    `features` says how many values a row those parameters take, where that is known.
+    `user` and `item` name parameters of forward where their own names don't tell; `widths` has the names of features.
     """
-    names, needed = _parameters(model)
+    names, required = _parameters(model)
     if len(names) == 1:
         raise ExportRefused(
             f"forward takes {names[0]!r} alone, and a user and an item must come apart: export a module whose forward(user, item) "
             "puts them together and calls this one"
         )
-    sides = pick_sides("parameters of forward", names, user, item, REMEDY, features)
-    taken = [name for name in names if name in needed or name in sides or name in features]
-    beyond = [name for name in taken if name not in sides and features.get(name) is None]
+    sides = pick_sides("parameters of forward", names, user, item, widths)
+    passed = [name for name in names if name in required or name in sides or name in widths]
+    unmeasured = [name for name in passed if name not in sides and widths.get(name) is None]
     number = np.dtype(np.float64 if _is_double(torch, model) else np.float32)
-    failures = []
-    wide = {name: width for name, width in features.items() if width is not None}
-    kinds = chain(_alike(taken, beyond, number), _one_wide(taken, beyond, number), _columns(taken, beyond, number))
-    for inputs in _of_widths(kinds, wide, number):
-        call = Call(torch, model, *sides, inputs)
-        failure = _failure(call)
-        if failure is None:
-            _check_widths(call, beyond)
+    refusals = []
+    for inputs in _trials(passed, unmeasured, widths, number):
+        call = ForwardCall(torch, model, *sides, inputs)
+        refusal = _refusal(call)
+        if refusal is None:
+            _check_widths_are_fixed(call, unmeasured)
             return call
-        failures.append(failure)
-    raise failures[2 ** len([*beyond, *wide][:KINDS_TRIED]) - 1]  # of whole numbers, one a row
-
-
-def _of_widths(kinds: Iterator[Inputs], wide: Mapping[str, int], number: np.dtype[Any]) -> Iterator[Inputs]:
-    """The same with features of known width: as numbers first, and as codes."""
-    for inputs in kinds:
-        for dtypes in product((number, INTEGER), repeat=len(wide)):
-            known = {name: Input(name, dtype, (wide[name],)) for name, dtype in zip(wide, dtypes, strict=True)}
-            yield {**inputs, **known}
+        if all(declared.dtype == CODE for declared in inputs.values()):
+            refusals.append(refusal)
+    raise refusals[0]  # of the likeliest call, with one code a row for each parameter
 
 
 def _parameters(model: Any) -> tuple[list[str], set[str]]:
-    """The parameters of forward that can be given by name, and those of them without a default."""
+    """The parameters of forward that can be passed by name, and those of them without a default."""
     if hasattr(model.forward, "schema"):  # TorchScript
         arguments = model.forward.schema.arguments[1:]
-        return [each.name for each in arguments], {each.name for each in arguments if not each.has_default_value()}
-    parameters = inspect.signature(model.forward).parameters.values()
-    named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
-    return [each.name for each in named], {each.name for each in named if each.default is each.empty}
+        return [argument.name for argument in arguments], {
+            argument.name for argument in arguments if not argument.has_default_value()
+        }
+    signature = inspect.signature(model.forward).parameters.values()
+    parameters = [
+        parameter for parameter in signature if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+    required = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
+    return [parameter.name for parameter in parameters], required
 
 
 def _is_double(torch: Any, model: Any) -> bool:
-    return any(part.dtype == torch.float64 for part in model.parameters())
+    return any(parameter.dtype == torch.float64 for parameter in model.parameters())
 
 
-def _kinds(taken: list[str], beyond: list[str], number: np.dtype[Any]) -> Iterator[dict[str, Input]]:
-    """One value a row. What works as a number is a number, so that none is cut to a whole one; the rest are codes."""
-    tried = beyond[:KINDS_TRIED]
-    for kinds in sorted(product((number, INTEGER), repeat=len(tried)), key=lambda each: each.count(INTEGER)):
-        chosen = dict(zip(tried, kinds, strict=True))
-        yield {name: Input(name, chosen.get(name, INTEGER)) for name in taken}
+def _trials(
+    passed: Sequence[str], unmeasured: Sequence[str], widths: FeatureWidths, number: np.dtype[Any]
+) -> Iterator[ForwardInputs]:
+    """What the parameters may take, in the order of the module's docstring; features of known width as numbers, then as codes."""
+    known = {name: width for name, width in widths.items() if width is not None}
+    for inputs in chain(
+        _one_value_each(passed, unmeasured, number), _one_wide(passed, unmeasured, number), _columns(passed, unmeasured, number)
+    ):
+        for dtypes in product((number, CODE), repeat=len(known)):
+            measured = {name: Input(name, dtype, (known[name],)) for name, dtype in zip(known, dtypes, strict=True)}
+            yield {**inputs, **measured}
 
 
-def _alike(taken: list[str], beyond: list[str], number: np.dtype[Any]) -> Iterator[Inputs]:
-    """Every input of shape [B], or every one of shape [B, 1]."""
+def _dtypes(passed: Sequence[str], unmeasured: Sequence[str], number: np.dtype[Any]) -> Iterator[dict[str, Input]]:
+    """One value a row for each parameter, with every choice of features that are numbers: most numbers first."""
+    tried = unmeasured[:FEATURES_TRIED]
+    for choice in sorted(product((number, CODE), repeat=len(tried)), key=lambda dtypes: dtypes.count(CODE)):
+        dtype_by_name = dict(zip(tried, choice, strict=True))
+        yield {name: Input(name, dtype_by_name.get(name, CODE)) for name in passed}
+
+
+def _one_value_each(passed: Sequence[str], unmeasured: Sequence[str], number: np.dtype[Any]) -> Iterator[ForwardInputs]:
+    """Every input of shape [B], then every one of shape [B, 1]."""
     for shape in ((), (1,)):
-        for inputs in _kinds(taken, beyond, number):
-            yield {name: replace(each, shape=shape) for name, each in inputs.items()}
+        for inputs in _dtypes(passed, unmeasured, number):
+            yield {name: replace(declared, shape=shape) for name, declared in inputs.items()}
 
 
-def _one_wide(taken: list[str], beyond: list[str], number: np.dtype[Any]) -> Iterator[Inputs]:
-    """One feature with several values a row, such as a film's genres."""
-    for inputs in _kinds(taken, beyond, number) if len(beyond) <= WIDE_AMONG else ():
-        for name in beyond:
+def _one_wide(passed: Sequence[str], unmeasured: Sequence[str], number: np.dtype[Any]) -> Iterator[ForwardInputs]:
+    """One feature of shape [B, n], the others of shape [B]."""
+    for inputs in _dtypes(passed, unmeasured, number) if len(unmeasured) <= WIDE_AMONG else ():
+        for name in unmeasured:
             for width in range(1, WIDTHS_TRIED + 1):
                 yield {**inputs, name: replace(inputs[name], shape=(width,))}
 
 
-def _columns(taken: list[str], beyond: list[str], number: np.dtype[Any]) -> Iterator[Inputs]:
+def _columns(passed: Sequence[str], unmeasured: Sequence[str], number: np.dtype[Any]) -> Iterator[ForwardInputs]:
     """Features of shape [B, 1] beside ids of shape [B]."""
-    for inputs in _kinds(taken, beyond, number) if beyond else ():
-        yield {name: replace(each, shape=(1,)) if name in beyond else each for name, each in inputs.items()}
+    for inputs in _dtypes(passed, unmeasured, number) if unmeasured else ():
+        yield {name: replace(declared, shape=(1,)) if name in unmeasured else declared for name, declared in inputs.items()}
 
 
-def _check_widths(call: Call, beyond: list[str]) -> None:
-    """Raise ExportRefused where a feature may have one value a row or two: its width is told by the values alone."""
-    for each in [call.inputs[name] for name in beyond if call.inputs[name].shape]:
-        wider = replace(each, shape=(each.shape[0] + 1,))
-        if _failure(replace(call, inputs={**call.inputs, each.name: wider})) is None:
+def _check_widths_are_fixed(call: ForwardCall, unmeasured: Sequence[str]) -> None:
+    """Raise ExportRefused where a feature may as well have one value more a row: then the values alone tell its width."""
+    for declared in [call.inputs[name] for name in unmeasured if call.inputs[name].shape]:
+        wider = replace(declared, shape=(declared.shape[0] + 1,))
+        if _refusal(replace(call, inputs={**call.inputs, declared.name: wider})) is None:
             raise ExportRefused(
-                f"forward takes any number of values a row for {each.name!r}, so its width can't be told: export the module with "
-                "torch.onnx.export, which fixes it, and give the .onnx file"
+                f"forward takes any number of values a row for {declared.name!r}, so its width can't be told: export the module "
+                "with torch.onnx.export, which fixes it, and give the .onnx file"
             )
 
 
-def _failure(call: Call) -> ExportRefused | None:
-    """What stands in the way of calling the module so; what it has to say of a call that is tried only is left out."""
-    values = {name: np.zeros((PAIRS, *each.shape), each.dtype) for name, each in call.inputs.items()}
+def _refusal(call: ForwardCall) -> ExportRefused | None:
+    """Why the module can't be called so; None where it can. Its warnings are ignored, since the call may be a wrong guess."""
+    values = {name: np.zeros((TRIAL_ROWS, *declared.shape), declared.dtype) for name, declared in call.inputs.items()}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             call.scores(values)
-    except ExportRefused as error:
-        return error
+    except ExportRefused as refusal:
+        return refusal
     return None
 
 
-def _described(answer: Any) -> str:
-    return f"a {type(answer).__name__} of {len(answer)}" if isinstance(answer, tuple | list | dict) else type(answer).__name__
+def _described(output: Any) -> str:
+    return f"a {type(output).__name__} of {len(output)}" if isinstance(output, tuple | list | dict) else type(output).__name__
 
 
 @contextmanager
 def inference(torch: Any, model: Any) -> Iterator[None]:
-    """Run in eval mode without gradients; every part gets back the mode it had."""
-    modes = {part: part.training for part in model.modules()}
-    for part in modes:
-        part.training = False  # model.eval() does no more, and an exported program refuses it
+    """Run in eval mode without gradients; every submodule gets back the mode it had."""
+    modes = {module: module.training for module in model.modules()}
+    for module in modes:
+        module.training = False  # model.eval() does no more, and an exported program refuses it
     try:
         with (
             torch.no_grad(),
-            torch.compiler.set_stance("force_eager"),
-        ):  # or a compiled module would be compiled again for each shape
+            torch.compiler.set_stance("force_eager"),  # or a compiled module would be compiled again for each shape
+        ):
             yield
     finally:
-        for part, mode in modes.items():
-            part.training = mode
+        for module, mode in modes.items():
+            module.training = mode

@@ -11,7 +11,7 @@ from recoserve_export import export_model
 from recoserve_export.graph.dot_score import DotSource
 from recoserve_export.graph.program import Program
 from recoserve_export.sources import keras as front_end
-from recoserve_export.sources import keras_scorer
+from recoserve_export.sources import keras_trace
 from tests.export.models import brute_force, keras_model, random_tables
 
 
@@ -364,7 +364,7 @@ def test_another_backend_can_do_dot_products_alone():
     elsewhere = SimpleNamespace(backend=SimpleNamespace(backend=lambda: "jax"))
 
     with pytest.raises(ExportRefused, match=r"runs on jax here.*export the file with KERAS_BACKEND=torch"):
-        keras_scorer.trace(elsewhere, build(perceptron, **PAIR))
+        keras_trace.trace(elsewhere, build(perceptron, **PAIR))
 
 
 def test_inputs_may_be_a_dictionary(vectors, target):

@@ -9,9 +9,9 @@ import pytest
 from onnx import numpy_helper
 
 from recoserve.errors import ExportRefused
-from recoserve_export.graph.pair_scorer import row_counts
+from recoserve_export.graph.lookups import row_counts
 from recoserve_export.graph.program import Program
-from recoserve_export.sources.onnx import load, network
+from recoserve_export.sources.onnx import load, read_network
 
 RNG = np.random.default_rng(0)
 USERS, ITEMS = RNG.standard_normal((7, 4)).astype(np.float32), RNG.standard_normal((11, 4)).astype(np.float32)
@@ -298,4 +298,4 @@ def test_given_constants_are_never_copied():
     (place,) = [place for place, each in enumerate(found.graph.initializer) if each.name == "items"]
     del found.graph.initializer[place]
 
-    assert network(found, {"items": ITEMS}).constants["items"] is ITEMS
+    assert read_network(found, {"items": ITEMS}).constants["items"] is ITEMS

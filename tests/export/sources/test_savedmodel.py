@@ -12,7 +12,7 @@ import pytest
 
 from recoserve.errors import ExportRefused
 from recoserve_export import export_model
-from recoserve_export.sources.savedmodel import PYTHON, load
+from recoserve_export.sources.savedmodel import PYTHON_VARIABLE, load
 
 MODEL = """
 import sys
@@ -50,9 +50,9 @@ def saved(tmp_path):
 
 def test_without_tensorflow_the_message_says_how_to_get_it(saved, target, nothing_left, monkeypatch):
     """In an interpreter of its own, since it asks for other versions of what is here."""
-    monkeypatch.delenv(PYTHON, raising=False)
+    monkeypatch.delenv(PYTHON_VARIABLE, raising=False)
 
-    with pytest.raises(ExportRefused, match=f"pip install tensorflow tf2onnx, then set {PYTHON}="):
+    with pytest.raises(ExportRefused, match=f"pip install tensorflow tf2onnx, then set {PYTHON_VARIABLE}="):
         export_model(saved("MatMul"), target)
     nothing_left()
 
@@ -62,7 +62,7 @@ def test_without_tensorflow_the_message_says_how_to_get_it(saved, target, nothin
 )
 def test_an_interpreter_that_can_not_convert_is_named(python, message, saved, target, monkeypatch):
     """One that isn't there, and one without TensorFlow."""
-    monkeypatch.setenv(PYTHON, python)
+    monkeypatch.setenv(PYTHON_VARIABLE, python)
 
     with pytest.raises(ExportRefused, match=f"{python}.*{message}"):
         export_model(saved("MatMul"), target)
@@ -70,7 +70,7 @@ def test_an_interpreter_that_can_not_convert_is_named(python, message, saved, ta
 
 def test_a_graph_that_reaches_outside_is_refused_before_anything_loads_it(saved, target, monkeypatch):
     """Files and Python code are no part of a score."""
-    monkeypatch.setenv(PYTHON, "/no/such/python")
+    monkeypatch.setenv(PYTHON_VARIABLE, "/no/such/python")
 
     with pytest.raises(ExportRefused, match=r"reaches outside of the model \(WriteFile, EagerPyFunc\)"):
         export_model(saved("MatMul", "WriteFile", "EagerPyFunc"), target)
@@ -82,12 +82,14 @@ def test_a_folder_of_no_model_is_refused(tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.skipif(PYTHON not in os.environ, reason=f"{PYTHON} names no interpreter with TensorFlow and tf2onnx")
+@pytest.mark.skipif(PYTHON_VARIABLE not in os.environ, reason=f"{PYTHON_VARIABLE} names no interpreter with TensorFlow and tf2onnx")
 def test_a_savedmodel_is_exported_by_the_names_of_its_inputs(vectors, tmp_path, target, ask):
     """They come back in alphabetical order, and each is bound by its name; its scores are those of its own signature."""
     genres = np.arange(60) % 3
     np.savez(tmp_path / "tables.npz", users=vectors[0], items=vectors[1], genres=np.array([0.0, 9.0, -9.0], np.float32))
-    subprocess.run([os.environ[PYTHON], "-c", MODEL, tmp_path / "tables.npz", tmp_path / "films"], check=True, capture_output=True)
+    subprocess.run(
+        [os.environ[PYTHON_VARIABLE], "-c", MODEL, tmp_path / "tables.npz", tmp_path / "films"], check=True, capture_output=True
+    )
 
     report = export_model(tmp_path / "films", target, item_features={"genre": genres})
 

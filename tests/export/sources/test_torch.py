@@ -17,7 +17,7 @@ from recoserve_export.graph.dot_score import DotSource
 from recoserve_export.graph.network import GraphSource, Input
 from recoserve_export.graph.program import Program
 from recoserve_export.sources.torch import from_module, load
-from recoserve_export.sources.torch_call import describe
+from recoserve_export.sources.torch_call import find_call
 from tests.export.models import brute_force, torch_model
 
 ARCHITECTURE = """
@@ -185,7 +185,7 @@ class Pooled(torch.nn.Module):
 )
 def test_what_a_feature_is_is_found_by_trying(third, width, dtype, shape):
     """Codes where numbers don't do, one a row or a row of them; a number is never cut to a whole one."""
-    call = describe(torch, Film(third, width), None, None, {})
+    call = find_call(torch, Film(third, width), None, None, {})
 
     assert (call.user, call.item) == ("user", "book")
     assert call.inputs == {name: Input(name, np.dtype(np.int64)) for name in ("user", "book")} | {
@@ -196,9 +196,9 @@ def test_what_a_feature_is_is_found_by_trying(third, width, dtype, shape):
 def test_a_feature_of_any_width_is_as_wide_as_its_values():
     """How many codes a row has is not in the module: refused where nobody says it."""
     with pytest.raises(ExportRefused, match="any number of values a row for 'genre'"):
-        describe(torch, Film(Pooled(), 2), None, None, {})
+        find_call(torch, Film(Pooled(), 2), None, None, {})
 
-    assert describe(torch, Film(Pooled(), 2), None, None, {"genre": 4}).inputs["genre"] == Input("genre", np.dtype(np.int64), (4,))
+    assert find_call(torch, Film(Pooled(), 2), None, None, {"genre": 4}).inputs["genre"] == Input("genre", np.dtype(np.int64), (4,))
 
 
 @pytest.fixture(scope="module")
