@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-import recoserve
-import recoserve_export
+from recoserve import errors
 from recoserve.bundle.arrays import Rows
 from recoserve.errors import ExportRefused
 from recoserve_export.verify.bundle_graphs import BundleGraphs, GraphOutputs
@@ -26,7 +25,8 @@ CHILD = (
 
 def run_graphs(folder: Path, user_rows: Rows, item_rows: Rows, k: int) -> tuple[GraphOutputs, SelfCheck]:
     """The graphs' outputs for these rows, and what the folder's own check shows; raises ExportRefused where they can't be run."""
-    homes = os.pathsep.join(str(Path(str(package.__file__)).resolve().parents[1]) for package in (recoserve, recoserve_export))
+    packages = [Path(errors.__file__).resolve().parent, Path(__file__).resolve().parents[1]]
+    homes = os.pathsep.join(str(package.parent) for package in packages)
     with tempfile.TemporaryDirectory() as scratch:
         request, outputs = Path(scratch, "request.npz"), Path(scratch, "outputs.npz")
         np.savez(request, users=user_rows, items=item_rows, k=np.array([k]))

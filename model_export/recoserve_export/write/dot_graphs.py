@@ -79,4 +79,4 @@ def _constants(*tables: ExternalTensor) -> list[TensorProto]:
     """The tables, the items' last, then a zero and the row count of each table, against which `guard` checks row numbers."""
     names = contract.ROW_COUNTS[-len(tables) :]
     counts = {"zero": 0, **{name: table.dims[0] for name, table in zip(names, tables, strict=True)}}
-    return [*map(external, tables), *(integers(name, count) for name, count in counts.items())]
+    return [*map(external, tables), *(integers(name, [count]) for name, count in counts.items())]
