@@ -7,6 +7,30 @@ from typing import Annotated
 import typer
 
 Similarity = StrEnum("Similarity", ["cosine", "dot", "model"])
+OutOption = Annotated[
+    Path, typer.Option("--out", "-o", metavar="BUNDLE", help="Folder to write, for instance models/NAME/VERSION; must not exist.")
+]
+SourceArgument = Annotated[
+    Path | None, typer.Argument(help="A .keras, .h5, .pt, .pth, .pt2, .safetensors or .onnx file, or a SavedModel folder.")
+]
+UserEmbeddingsOption = Annotated[
+    Path | None, typer.Option(help="In place of SOURCE: the users' vectors, a .npy file of floats, users x width.")
+]
+ItemEmbeddingsOption = Annotated[
+    Path | None, typer.Option(help="In place of SOURCE: the items' vectors, a .npy file of floats, items x width.")
+]
+ArchitectureOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PACKAGE.MODULE:CALLABLE", help="For a PyTorch state_dict: what builds its module, called without arguments."
+    ),
+]
+UserInputOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The model's input that takes a user; default: the one named like a user.")
+]
+ItemInputOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The model's input that takes an item; default: the one named like an item.")
+]
 ItemFeatureOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -28,57 +52,38 @@ SimilarityOption = Annotated[
         "one dot product of two embeddings, model for any other."
     ),
 ]
+UserIdsOption = Annotated[
+    Path | None, typer.Option(help="Your users' ids, one per row of the model: .txt, .csv, .json or .npy. Default: row numbers.")
+]
+ItemIdsOption = Annotated[
+    Path | None, typer.Option(help="Your items' ids, one per row of the model: .txt, .csv, .json or .npy. Default: row numbers.")
+]
+InteractionsOption = Annotated[
+    Path | None,
+    typer.Option(help="What each user has already seen, to be left out of recommendations: a CSV file of user and item ids."),
+]
+NameOption = Annotated[str | None, typer.Option(help="Model name; default: from a BUNDLE like NAME/VERSION, or the file's stem.")]
 TrustOption = Annotated[
     bool, typer.Option("--trust", help="Load a file that contains code, and run that code. Only for files whose maker you trust.")
-]
-ArchitectureOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PACKAGE.MODULE:CALLABLE", help="For a PyTorch state_dict: what builds its module, called without arguments."
-    ),
 ]
 
 
 def export(
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="BUNDLE", help="Folder to write, for instance models/NAME/VERSION; must not exist."),
-    ],
-    source: Annotated[
-        Path | None, typer.Argument(help="A .keras, .h5, .pt, .pth, .pt2, .safetensors or .onnx file, or a SavedModel folder.")
-    ] = None,
-    user_embeddings: Annotated[
-        Path | None, typer.Option(help="In place of SOURCE: the users' vectors, a .npy file of floats [users, width].")
-    ] = None,
-    item_embeddings: Annotated[
-        Path | None, typer.Option(help="In place of SOURCE: the items' vectors, a .npy file of floats [items, width].")
-    ] = None,
+    out: OutOption,
+    source: SourceArgument = None,
+    user_embeddings: UserEmbeddingsOption = None,
+    item_embeddings: ItemEmbeddingsOption = None,
     architecture: ArchitectureOption = None,
-    user_input: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The model's input that takes a user; default: the one named like a user.")
-    ] = None,
-    item_input: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The model's input that takes an item; default: the one named like an item.")
-    ] = None,
+    user_input: UserInputOption = None,
+    item_input: ItemInputOption = None,
     item_feature: ItemFeatureOption = None,
     feature_names: FeatureNamesOption = None,
     similarity: SimilarityOption = None,
-    user_ids: Annotated[
-        Path | None,
-        typer.Option(help="Your users' ids, one per row of the model: .txt, .csv, .json or .npy. Default: row numbers."),
-    ] = None,
-    item_ids: Annotated[
-        Path | None,
-        typer.Option(help="Your items' ids, one per row of the model: .txt, .csv, .json or .npy. Default: row numbers."),
-    ] = None,
+    user_ids: UserIdsOption = None,
+    item_ids: ItemIdsOption = None,
     items: Annotated[Path | None, typer.Option(help="Item metadata: a CSV file with a column of item ids.")] = None,
-    interactions: Annotated[
-        Path | None,
-        typer.Option(help="What each user has already seen, to be left out of recommendations: a CSV file of user and item ids."),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Model name; default: from a BUNDLE like NAME/VERSION, or the file's stem.")
-    ] = None,
+    interactions: InteractionsOption = None,
+    name: NameOption = None,
     version: Annotated[str | None, typer.Option(help="Model version; default: from a BUNDLE like NAME/VERSION, or 1.")] = None,
     trust: TrustOption = False,
 ) -> None:

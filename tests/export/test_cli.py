@@ -31,17 +31,17 @@ def files(vectors, tmp_path):
 
 
 def test_two_tables_become_a_bundle_and_a_report(recoserve, files, target):
-    """The report tells the pairs compared, the largest difference and the agreement."""
-    done = recoserve("--user-embeddings", files[0], "--item-embeddings", files[1], "-o", target, "--similarity", "dot")
+    """The report has the pairs compared, the largest difference and the agreement."""
+    process = recoserve("--user-embeddings", files[0], "--item-embeddings", files[1], "-o", target, "--similarity", "dot")
 
-    assert done.exit_code == 0, done.output
-    assert "2400 pairs compared" in done.output
+    assert process.exit_code == 0, process.output
+    assert "2400 pairs compared" in process.output
     assert open_bundle(target).manifest.similarity == "dot"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--user-embeddings", "u.npy"], ["m.keras", "--item-embeddings", "v.npy"]])
-def test_a_source_is_one_thing_or_the_other(arguments, recoserve, target):
-    """Neither, half of one, or both are wrong usage: exit code 2."""
+def test_a_source_is_either_a_model_or_two_tables(arguments, recoserve, target):
+    """Neither, one table, or both kinds are wrong usage: exit code 2."""
     assert recoserve(*arguments, "-o", target).exit_code == 2
 
 
@@ -53,8 +53,8 @@ def test_a_refusal_reaches_the_program_as_its_own_error(recoserve, target):
 def test_importing_the_package_imports_no_framework():
     """`recoserve --help` must not wait for torch."""
     heavy = "{'torch', 'keras', 'onnx', 'onnxruntime', 'safetensors'}"
-    script = f"import sys, model_export, recoserve_export.cli; print(sorted({heavy} & set(sys.modules)))"
+    script = f"import sys, recoserve_export.cli; print(sorted({heavy} & set(sys.modules)))"
 
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
-    assert done.stdout.strip() == "[]"
+    assert process.stdout.strip() == "[]"

@@ -1,7 +1,5 @@
 """What `export_model` writes, and when it writes nothing."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -12,6 +10,7 @@ from tests.export.models import brute_force, keras_model, parity_tables, random_
 
 
 def makers():
+    """By name: a function that makes a model of two tables, and the similarity to export."""
     return {
         "tables": (lambda users, items: (users, items), "cosine"),
         "keras": (keras_model, "cosine"),
@@ -23,7 +22,7 @@ def makers():
 
 @pytest.fixture(params=list(makers()))
 def case(request):
-    """A way to make a model out of two tables, and the similarity to export."""
+    """A function that makes a model of two tables, and the similarity to export."""
     return makers()[request.param]
 
 
@@ -52,26 +51,20 @@ def test_the_graph_equals_a_float64_brute_force(case, vectors, target, ask):
 
 
 def test_an_exported_bundle_opens_and_says_what_it_is(vectors, target):
-    """Every check of the service holds; the manifest tells counts, source, formula and parity."""
+    """It passes every check of the service; the manifest has counts, source, formula and parity."""
     metrics = {"recall@10": 0.25}
 
     report = export_model(torch_model(*vectors), target, metrics=metrics)
 
-    found = open_bundle(target).manifest
-    assert dataclasses.astuple(found)[:2] + tuple(getattr(found, name) for name in ("similarity", "users", "items", "dim")) == (
-        "parity",
-        "1",
-        "cosine",
-        40,
-        60,
-        8,
-    )
-    assert found.ids == {"user": "row", "item": "row"}
-    assert (found.source["framework"], found.source["formula"]) == ("torch", "dot")
-    assert tuple(found.parity[name] for name in ("pairs", "users", "k", "top_k_agreement")) == (2400, 40, 60, 1.0)
-    assert found.parity["framework_pairs"] == 2400
-    assert metrics == found.metrics
-    assert found.created.endswith("Z")
+    manifest = open_bundle(target).manifest
+    members = ("name", "version", "similarity", "users", "items", "dim")
+    assert tuple(getattr(manifest, name) for name in members) == ("parity", "1", "cosine", 40, 60, 8)
+    assert manifest.ids == {"user": "row", "item": "row"}
+    assert (manifest.source["framework"], manifest.source["formula"]) == ("torch", "dot")
+    assert tuple(manifest.parity[name] for name in ("pairs", "users", "k", "top_k_agreement")) == (2400, 40, 60, 1.0)
+    assert manifest.parity["framework_pairs"] == 2400
+    assert metrics == manifest.metrics
+    assert manifest.created.endswith("Z")
     assert "2400 pairs compared" in str(report)
 
 
@@ -129,7 +122,7 @@ def test_parity_is_judged_by_the_size_of_the_scores(scale, target, ask):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("side", [0, 1])
 def test_nan_and_infinity_are_refused_with_table_and_row(side, value, vectors, target, nothing_left):
-    """No ranking can come of them, so the message says where they are."""
+    """The message says where they are."""
     vectors[side][7, 2] = value
 
     with pytest.raises(ExportRefused, match=rf"{('user', 'item')[side]}_table.*row 7"):
@@ -149,7 +142,7 @@ def test_tables_of_different_width_are_refused_naming_both(target, nothing_left)
 
 
 def test_an_existing_bundle_is_never_overwritten(vectors, target):
-    """The second export to one place is refused, and the first stays whole."""
+    """The second export to a folder is refused, and the first bundle stays as it is."""
     export_model(vectors, target)
 
     with pytest.raises(ExportRefused, match="already exists"):
@@ -159,11 +152,11 @@ def test_an_existing_bundle_is_never_overwritten(vectors, target):
 
 
 def test_a_model_that_fails_parity_leaves_nothing(vectors, target, nothing_left):
-    """A forward that says something else when the golden sample is taken disagrees with the graphs: refused, with the figures."""
-    golden = (32 * 10, 32 * 60)  # pairs asked about at once
+    """A forward that returns other scores when the golden sample is drawn disagrees with the graphs: refused, with the figures."""
+    golden_pairs = (32 * 10, 32 * 60)  # how many are scored at once for the golden sample
 
-    def drifting(module, left, right):
-        return (left * right).sum(-1) + (len(left) in golden)
+    def drifting(module, users, items):
+        return (users * items).sum(-1) + (len(users) in golden_pairs)
 
     with pytest.raises(ExportRefused, match="parity failed") as refusal:
         export_model(torch_model(*vectors, score=drifting), target, similarity="model")
@@ -172,22 +165,22 @@ def test_a_model_that_fails_parity_leaves_nothing(vectors, target, nothing_left)
     assert "golden sample is off by up to 1;" in str(refusal.value)
 
 
-def test_a_companion_that_fails_leaves_nothing(vectors, target, nothing_left):
-    """Metadata that JSON can't hold is found last, after the graphs were written: the half-written bundle goes."""
+def test_metadata_that_cannot_be_written_leaves_nothing(vectors, target, nothing_left):
+    """What JSON can't hold is noticed last, after the graphs were written: the half-written bundle is removed."""
     with pytest.raises(ExportRefused, match="row 59"):
         export_model(vectors, target, items=[{"year": 1990}] * 59 + [{"year": float("nan")}])
 
     nothing_left()
 
 
-def test_plain_tables_have_no_score_of_their_own(vectors, target):
-    """So `model` is no similarity for them."""
+def test_tables_without_a_model_have_no_similarity_model(vectors, target):
+    """There is no score of their own to serve."""
     with pytest.raises(ExportRefused, match="no score of their own"):
         export_model(vectors, target, similarity="model")
 
 
 @pytest.mark.parametrize(
-    ("thing", "message"),
+    ("source", "message"),
     [
         (42, "can't export a int"),
         ("missing.keras", "no such file"),
@@ -196,14 +189,14 @@ def test_plain_tables_have_no_score_of_their_own(vectors, target):
         ((np.zeros((0, 2)), np.zeros((2, 2))), "empty"),
     ],
 )
-def test_what_is_no_model_is_refused_in_words(thing, message, target):
+def test_a_source_that_is_no_model_is_refused_with_the_reason(source, message, target):
     """Numbers, absent files, integer tables, vectors and empty tables."""
     with pytest.raises(ExportRefused, match=message):
-        export_model(thing, target)
+        export_model(source, target)
 
 
 def test_ids_metadata_and_interactions_travel_with_the_model(vectors, target):
-    """External ids of both kinds, columns by row, and seen pairs are what the bundle opens with."""
+    """A bundle opens with external ids of both kinds, metadata by row and interactions."""
     films = [f"film-{row}" for row in range(60)]
     report = export_model(
         vectors,
