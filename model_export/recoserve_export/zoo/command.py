@@ -9,163 +9,147 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from recoserve.bundle.archive import Draft
-from recoserve.errors import ExportRefused
-from recoserve_export.inputs.metadata import read_ids, read_items
+from recoserve_export.inputs.ids import read_ids
+from recoserve_export.inputs.metadata import read_items
+from recoserve_export.report import ExportReport
 from recoserve_export.zoo.architectures import catalog
 from recoserve_export.zoo.data.dataset import Dataset, read_dataset
 from recoserve_export.zoo.data.genres import COLUMN, Genres, read_genres
 from recoserve_export.zoo.options import (
-    LARGEST_DIM,
     ArchitectureName,
+    BatchSizeOption,
+    BundleNameOption,
+    BundleOption,
+    BundleVersionOption,
+    DimOption,
+    DimsOption,
+    DotSimilarityOption,
+    EpochsOption,
+    GenreColumnOption,
+    HoldoutOption,
+    L2Option,
+    L2sOption,
+    LearningRateOption,
+    SaveModelOption,
     SimilarityName,
+    TemperatureOption,
     dimensions,
-    not_negative,
-    plain,
-    positive,
-    share,
     weights,
 )
+from recoserve_export.zoo.outputs import Outputs, check_outputs
 from recoserve_export.zoo.training import sweep, sweep_plot, sweep_table
-from recoserve_export.zoo.training.recipe import Recipe, usual
-from recoserve_export.zoo.training.run import Trained, manifest_metrics, train_model
-
-OWN = "the architecture's own"
+from recoserve_export.zoo.training.recipe import Recipe, default_recipe
+from recoserve_export.zoo.training.run import TrainedModel, manifest_metrics, train_model
 
 
 def train(
     ratings: Annotated[Path, typer.Option(help="CSV of interactions: user, item, and optionally rating and timestamp.")],
     items: Annotated[Path, typer.Option(help="CSV of items: an id column, and any columns of metadata.")],
-    architecture: Annotated[ArchitectureName, typer.Option(help="The framework, and what is built in it.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The bundle to write; must not exist yet.")] = None,
-    dim: Annotated[int | None, typer.Option(min=1, max=LARGEST_DIM, help="Length of a vector.", show_default=OWN)] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Times round the users.", show_default=OWN)] = None,
-    learning_rate: Annotated[float | None, typer.Option(callback=positive, help="Adam's, falling to 0.", show_default=OWN)] = None,
-    l2: Annotated[
-        float | None, typer.Option("--l2", callback=not_negative, help="Weight of the vectors' squared length.", show_default=OWN)
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(callback=positive, help="Divides scores before the softmax.", show_default=OWN)
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Users in a training step.", show_default=OWN)] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same weights.")] = 0,
-    holdout: Annotated[float, typer.Option(callback=share, help="Share of each user's last interactions held out.")] = 0.2,
-    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Length of the lists that are measured.")] = 10,
-    similarity: Annotated[SimilarityName | None, typer.Option(help="What a dot model scores by; default: cosine.")] = None,
-    genre_column: Annotated[str, typer.Option(help="Column of the items file with the genre of a genre-mlp.")] = COLUMN,
-    dims: Annotated[str | None, typer.Option(help="Train at each of these dimensions, like 8,16,32,64, and compare.")] = None,
-    l2s: Annotated[str | None, typer.Option("--l2s", help="And with each of these weights, like 0,1e-4,1e-3.")] = None,
+    architecture: Annotated[ArchitectureName, typer.Option(help="The model to train, and the framework to build it in.")],
+    out: BundleOption = None,
+    dim: DimOption = None,
+    epochs: EpochsOption = None,
+    learning_rate: LearningRateOption = None,
+    l2: L2Option = None,
+    temperature: TemperatureOption = None,
+    batch_size: BatchSizeOption = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="The same seed gives the same weights on one machine.")] = 0,
+    holdout: HoldoutOption = 0.2,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Length of the recommended lists that are measured.")] = 10,
+    similarity: DotSimilarityOption = None,
+    genre_column: GenreColumnOption = COLUMN,
+    dims: DimsOption = None,
+    l2s: L2sOption = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the comparison as an .svg or .png; needs matplotlib.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the comparison as JSON.")] = None,
-    name: Annotated[
-        str | None, typer.Option(callback=plain, help="The bundle's name; default: from a path like NAME/VERSION.")
-    ] = None,
-    version: Annotated[
-        str | None, typer.Option(callback=plain, help="The bundle's version; default: from such a path, or 1.")
-    ] = None,
-    save_model: Annotated[Path | None, typer.Option(help="Also save the model: .keras, or a state_dict as .pt.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the comparison as a .json file.")] = None,
+    name: BundleNameOption = None,
+    version: BundleVersionOption = None,
+    save_model: SaveModelOption = None,
 ) -> None:
     """Train a model on a ratings file and write it as a verified bundle.
 
-    Each user's last interactions are held out, and the model is measured on them beside a popularity baseline.
-    The figures are printed and go into the manifest. The model that was measured is the one that ships: it has not seen what
-    was held out. With --dims or --l2s several are trained and compared, and the best by NDCG is the one that ships.
+    Each user's last interactions are held out, and the model is measured on them beside a popularity baseline. The figures are
+    printed, and stored in the manifest. The bundle holds the model that was measured, which has not seen what was held out. With
+    --dims or --l2s several models are trained and compared, and the bundle holds the best of them by NDCG.
     """
-    chosen = {"dim": dim, "epochs": epochs, "learning_rate": learning_rate, "l2": l2, "temperature": temperature}
-    recipe = _recipe(architecture.value, {**chosen, "batch_size": batch_size, "seed": seed}, similarity)
-    asked = _Asked(architecture.value, dimensions(dims), weights(l2s), out, save_model, plot, json_file)
-    asked.check()
-    sources = _read(ratings, items, asked.architecture, genre_column)
-    trained, metrics = _trained(asked, sources, recipe, holdout, k)
+    hyperparameters = {"dim": dim, "epochs": epochs, "learning_rate": learning_rate, "l2": l2, "temperature": temperature}
+    recipe = _recipe(architecture.value, {**hyperparameters, "batch_size": batch_size, "seed": seed}, similarity)
+    recipes = _sweep_recipes(recipe, dims, l2s)
+    outputs = Outputs(out, save_model, plot, json_file)
+    check_outputs(outputs, architecture.value, is_sweep=recipes is not None)
+    plan = _Plan(architecture.value, _read(ratings, items, architecture.value, genre_column), holdout, k)
+    trained, metrics = _train_one(plan, recipe) if recipes is None else _train_several(plan, recipes, outputs)
     if save_model is not None:
-        catalog.load_kit(asked.architecture).save(trained.model, save_model)
+        catalog.load_kit(plan.architecture).save(trained.model, save_model)
     if out is not None:
-        typer.echo(str(_export(trained, out, sources, metrics, name, version)))
+        typer.echo(str(_export(trained, out, plan.sources, metrics, name, version)))
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What is trained, and what is to be written."""
-
-    architecture: str
-    dims: list[int] | None
-    l2s: list[float] | None
-    out: Path | None
-    save_model: Path | None
-    plot: Path | None
-    json: Path | None
-
-    @property
-    def several(self) -> bool:
-        return self.dims is not None or self.l2s is not None
-
-    def check(self) -> None:
-        """Refuses what can't be written, before any work is done."""
-        if self.out is None and not self.several:
-            raise typer.BadParameter("is needed, except with --dims or --l2s", param_hint="'--out' / '-o'")
-        if self.out is not None:
-            Draft(self.out)
-        if not self.several and (self.plot or self.json):
-            raise typer.BadParameter("compare runs, and go with --dims or --l2s", param_hint="'--plot' and '--json'")
-        suffix = catalog.SUFFIXES[self.architecture]
-        _check_file(self.save_model, (suffix,), f"{self.architecture} is saved as a {suffix} file", "--save-model")
-        _check_file(self.plot, sweep_plot.SUFFIXES, "a plot is an .svg or a .png file", "--plot")
-        _check_file(self.json, (".json",), "must end in .json", "--json")
-        if self.plot is not None:
-            sweep_plot.check()
-
-
-def _check_file(path: Path | None, suffixes: tuple[str, ...], said: str, option: str) -> None:
-    if path is None:
-        return
-    if path.suffix not in suffixes:
-        raise typer.BadParameter(said, param_hint=option)
-    if not path.parent.is_dir():
-        raise ExportRefused(f"{path.parent} is no folder; make it first, or choose another for {option}")
-
-
-def _recipe(architecture: str, chosen: dict[str, Any], similarity: SimilarityName | None) -> Recipe:
-    """The architecture's own recipe, but for what was chosen."""
+def _recipe(architecture: str, hyperparameters: dict[str, Any], similarity: SimilarityName | None) -> Recipe:
+    """The architecture's default recipe, with the hyperparameters that are not None in place of its own."""
     if similarity is not None and architecture not in catalog.DOT:
         raise typer.BadParameter(f"goes with {' and '.join(catalog.DOT)}; {architecture} has a score of its own")
-    given = {**chosen, "similarity": similarity and similarity.value}
-    return replace(usual(architecture), **{name: value for name, value in given.items() if value is not None})
+    options = {**hyperparameters, "similarity": similarity and similarity.value}
+    return replace(default_recipe(architecture), **{name: value for name, value in options.items() if value is not None})
+
+
+def _sweep_recipes(recipe: Recipe, dims: str | None, l2s: str | None) -> list[Recipe] | None:
+    """`recipe` at every dimension with every weight; None where neither is listed, and one model is to be trained."""
+    listed_dims, listed_l2s = dimensions(dims), weights(l2s)
+    if listed_dims is None and listed_l2s is None:
+        return None
+    return sweep.recipes(recipe, listed_dims or [], listed_l2s or [])
 
 
 @dataclass(frozen=True)
 class _Sources:
+    """What is trained on; `items` is the file of the items' metadata."""
+
     dataset: Dataset
     items: Path
     genres: Genres | None
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What every run of the command has in common, whatever its recipe."""
+
+    architecture: str
+    sources: _Sources
+    holdout: float
+    k: int
+
+
 def _read(ratings: Path, items: Path, architecture: str, genre_column: str) -> _Sources:
-    """Both files, with the exporter's checks, before any training."""
+    """Both files, with the exporter's checks of the items file too: what it refuses is refused before any training."""
     dataset = read_dataset(ratings, items)
     read_items(items, read_ids("item", dataset.item_ids, len(dataset.item_ids)))
     with_genres = architecture in catalog.WITH_GENRES
     return _Sources(dataset, items, read_genres(items, dataset.item_ids, genre_column) if with_genres else None)
 
 
-def _trained(asked: _Asked, sources: _Sources, recipe: Recipe, holdout: float, k: int) -> tuple[Trained, dict[str, Any]]:
-    """The model to hand on and what its manifest says; the figures are printed, and a comparison is written as asked."""
-    data = sources.dataset
-    if not asked.several:
-        trained = train_model(asked.architecture, data, recipe, holdout, k, sources.genres)
-        Console().print(comparison(trained))
-        return trained, manifest_metrics(trained, data, asked.architecture, holdout)
-    recipes = sweep.recipes(recipe, asked.dims or [], asked.l2s or [])
-    found = sweep.run(asked.architecture, data, recipes, holdout, k, sources.genres)
-    Console().print(sweep_table.table(found))
-    if asked.plot is not None:
-        sweep_plot.write(found, asked.plot)
-    if asked.json is not None:
-        asked.json.write_text(json.dumps(sweep.document(found), indent=2) + "\n")
-    metrics = manifest_metrics(found.best, data, asked.architecture, holdout)
-    return found.best, {**metrics, "sweep": [sweep.figures(run) for run in found.runs]}
+def _train_one(plan: _Plan, recipe: Recipe) -> tuple[TrainedModel, dict[str, Any]]:
+    """The model and its manifest's `metrics`; prints its figures."""
+    sources = plan.sources
+    trained = train_model(plan.architecture, sources.dataset, recipe, plan.holdout, plan.k, sources.genres)
+    Console().print(comparison(trained))
+    return trained, manifest_metrics(trained, sources.dataset, plan.architecture, plan.holdout)
 
 
-def comparison(trained: Trained) -> Table:
+def _train_several(plan: _Plan, recipes: list[Recipe], outputs: Outputs) -> tuple[TrainedModel, dict[str, Any]]:
+    """The best model and its manifest's `metrics`, those of all runs among them; prints, draws and writes the comparison."""
+    sources = plan.sources
+    swept = sweep.run(plan.architecture, sources.dataset, recipes, plan.holdout, plan.k, sources.genres)
+    Console().print(sweep_table.table(swept))
+    if outputs.plot is not None:
+        sweep_plot.write(swept, outputs.plot)
+    if outputs.json is not None:
+        outputs.json.write_text(json.dumps(sweep.document(swept), indent=2) + "\n")
+    metrics = manifest_metrics(swept.best, sources.dataset, plan.architecture, plan.holdout)
+    return swept.best, {**metrics, "sweep": [sweep.figures(run) for run in swept.runs]}
+
+
+def comparison(trained: TrainedModel) -> Table:
     """The model's figures beside the baseline's, with their ratio."""
     table = Table("held out", "popularity", "model", "ratio", title=f"trained in {trained.seconds:.1f} s")
     baseline = trained.popularity.named()
@@ -175,7 +159,9 @@ def comparison(trained: Trained) -> Table:
     return table
 
 
-def _export(trained: Trained, out: Path, sources: _Sources, metrics: dict[str, Any], name: str | None, version: str | None) -> Any:
+def _export(
+    trained: TrainedModel, out: Path, sources: _Sources, metrics: dict[str, Any], name: str | None, version: str | None
+) -> ExportReport:
     from recoserve_export.publish import export_model
 
     dataset = sources.dataset

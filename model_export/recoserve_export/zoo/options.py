@@ -1,8 +1,9 @@
-"""What the options of `recoserve train` take."""
+"""The options of `recoserve train` and the values that they accept; each check raises typer.BadParameter."""
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import TypeVar
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -15,7 +16,7 @@ N = TypeVar("N", int, float)
 
 
 class ArchitectureName(StrEnum):
-    """What `--architecture` takes."""
+    """The values of `--architecture`."""
 
     KERAS_DOT = "keras-dot"
     TORCH_DOT = "torch-dot"
@@ -32,59 +33,114 @@ class ArchitectureName(StrEnum):
 
 
 class SimilarityName(StrEnum):
-    """What `--similarity` takes."""
+    """The values of `--similarity`."""
 
     COSINE = "cosine"
     DOT = "dot"
 
 
 def positive(value: float | None) -> float | None:
-    """A number above 0."""
+    """`value`, if it is above 0."""
     if value is not None and not 0 < value <= LARGEST:
         raise typer.BadParameter(f"must be a number above 0, {LARGEST:g} at most")
     return value
 
 
 def not_negative(value: float | None) -> float | None:
-    """A number from 0 on."""
+    """`value`, if it is 0 or above."""
     if value is not None and not 0 <= value <= LARGEST:
         raise typer.BadParameter(f"must be a number from 0 to {LARGEST:g}")
     return value
 
 
-def share(value: float) -> float:
-    """A part of one."""
+def between_0_and_1(value: float) -> float:
+    """`value`, if it lies between 0 and 1, neither included."""
     if not 0 < value < 1:
         raise typer.BadParameter("must lie between 0 and 1, neither included")
     return value
 
 
-def plain(value: str | None) -> str | None:
-    """A name that can stand in a path and a label."""
+def plain_name(value: str | None) -> str | None:
+    """`value`, if it can stand in a path and in a metric's label."""
     if value is not None and not NAME.fullmatch(value):
         raise typer.BadParameter("must be 1 to 128 characters of A-Za-z0-9._-, the first a letter or digit")
     return value
 
 
 def dimensions(text: str | None) -> list[int] | None:
-    """Dimensions with commas between them, each once."""
+    """The dimensions in a text like 8,16,32, each once; None of None."""
     return _listed(text, int, lambda dim: 1 <= dim <= LARGEST_DIM, f"whole numbers from 1 to {LARGEST_DIM}, like 8,16,32")
 
 
 def weights(text: str | None) -> list[float] | None:
-    """Weights of regularisation with commas between them, each once."""
+    """The weights of regularisation in a text like 0,1e-4,1e-3, each once; None of None."""
     return _listed(text, float, lambda weight: 0 <= weight <= LARGEST, f"numbers from 0 to {LARGEST:g}, like 0,1e-4,1e-3")
 
 
-def _listed(text: str | None, read: Callable[[str], N], fits: Callable[[N], bool], wanted: str) -> list[N] | None:
+def _listed(text: str | None, parse: Callable[[str], N], fits: Callable[[N], bool], expected: str) -> list[N] | None:
     if text is None:
         return None
     try:
-        found = [read(part) for part in text.split(",")]
+        values = [parse(entry) for entry in text.split(",")]
     except ValueError:
-        found = []
-    if not found or not all(map(fits, found)):
-        raise typer.BadParameter(f"must be {wanted}")
-    if len(set(found)) != len(found):
+        values = []
+    if not values or not all(map(fits, values)):
+        raise typer.BadParameter(f"must be {expected}")
+    if len(set(values)) != len(values):
         raise typer.BadParameter("names a value twice")
-    return found
+    return values
+
+
+PER_ARCHITECTURE = "depends on the architecture"
+
+BundleOption = Annotated[
+    Path | None, typer.Option("--out", "-o", help="The bundle to write; must not exist. Optional with --dims or --l2s.")
+]
+DimOption = Annotated[
+    int | None, typer.Option(min=1, max=LARGEST_DIM, help="Length of each vector.", show_default=PER_ARCHITECTURE)
+]
+EpochsOption = Annotated[int | None, typer.Option(min=1, help="How often to go through all users.", show_default=PER_ARCHITECTURE)]
+LearningRateOption = Annotated[
+    float | None,
+    typer.Option(callback=positive, help="Adam's rate at the start; it falls linearly to 0.", show_default=PER_ARCHITECTURE),
+]
+L2Option = Annotated[
+    float | None,
+    typer.Option(
+        "--l2",
+        callback=not_negative,
+        help="Regularisation: the weight of the vectors' squared length in the loss.",
+        show_default=PER_ARCHITECTURE,
+    ),
+]
+TemperatureOption = Annotated[
+    float | None,
+    typer.Option(
+        callback=positive,
+        help="Divides scores before the softmax: the lower, the more the hardest items count.",
+        show_default=PER_ARCHITECTURE,
+    ),
+]
+BatchSizeOption = Annotated[int | None, typer.Option(min=1, help="Users in each step of training.", show_default=PER_ARCHITECTURE)]
+HoldoutOption = Annotated[
+    float, typer.Option(callback=between_0_and_1, help="Share of each user's interactions, the last ones, to hold out.")
+]
+DotSimilarityOption = Annotated[SimilarityName | None, typer.Option(help="The score of keras-dot and torch-dot; default: cosine.")]
+GenreColumnOption = Annotated[
+    str, typer.Option(help="Column of the items file that has the genres, for the genre-mlp architectures.")
+]
+DimsOption = Annotated[
+    str | None, typer.Option(help="Train at each of these dimensions, like 8,16,32,64, and compare the results.")
+]
+L2sOption = Annotated[
+    str | None, typer.Option("--l2s", help="Train with each of these --l2 weights, like 0,1e-4,1e-3, and compare the results.")
+]
+BundleNameOption = Annotated[
+    str | None, typer.Option(callback=plain_name, help="The bundle's name; default: from a path like NAME/VERSION.")
+]
+BundleVersionOption = Annotated[
+    str | None, typer.Option(callback=plain_name, help="The bundle's version; default: from a path like NAME/VERSION, or 1.")
+]
+SaveModelOption = Annotated[
+    Path | None, typer.Option(help="Also save the model itself: a .keras file, or a PyTorch state_dict as .pt.")
+]

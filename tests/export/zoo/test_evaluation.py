@@ -1,4 +1,4 @@
-"""Recall, NDCG and coverage: answers by reasoning, and a slow second opinion."""
+"""Recall, NDCG and coverage: figures known by reasoning, and the formulas worked out slowly."""
 
 import math
 
@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recoserve_export.zoo.data.dataset import Pairs, Split
+from recoserve_export.zoo.data.dataset import InteractionPairs, Split
 from recoserve_export.zoo.training.evaluation import evaluate, evaluate_popularity, evaluate_tables, top
 
 
-def pairs(*given: tuple[int, int]) -> Pairs:
-    rows = np.array(given, np.int64).reshape(-1, 2)
-    return Pairs(rows[:, 0], rows[:, 1])
+def pairs(*cells: tuple[int, int]) -> InteractionPairs:
+    rows = np.array(cells, np.int64).reshape(-1, 2)
+    return InteractionPairs(rows[:, 0], rows[:, 1])
 
 
 def scored(table: list[list[float]]):
@@ -42,7 +42,7 @@ def test_a_single_held_out_item_in_second_place_has_recall_one_and_ndcg_one_over
     assert 1 / math.log2(3) == pytest.approx(metrics.ndcg)
 
 
-def test_recall_is_of_what_k_places_can_hold():
+def test_recall_is_a_share_of_the_hits_that_k_items_can_have():
     held_out = pairs(*[(0, item) for item in range(8)])
     metrics = evaluate(scored([list(range(10))]), Split(pairs(), held_out), 10, 4)
 
@@ -94,22 +94,22 @@ def test_figures_are_named_as_the_manifest_names_them():
 
 
 def slow_figures(scores, train, held_out, k):
-    """The docstring's formulas, user by user and place by place."""
+    """The docstring's formulas, user by user and rank by rank."""
     recalls, ndcgs, shown = [], [], set()
     for user in sorted({user for user, _ in held_out}):
         truth = {item for person, item in held_out if person == user}
         unseen = [item for item in range(len(scores[user])) if (user, item) not in train]
         best = sorted(unseen, key=lambda item: (-scores[user][item], item))[:k]
-        hits = [place for place, item in enumerate(best, 1) if item in truth]
+        hits = [rank for rank, item in enumerate(best, 1) if item in truth]
         recalls.append(len(hits) / min(k, len(truth)))
-        ideal = sum(1 / math.log2(place + 1) for place in range(1, min(k, len(truth)) + 1))
-        ndcgs.append(sum(1 / math.log2(place + 1) for place in hits) / ideal)
+        ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(truth)) + 1))
+        ndcgs.append(sum(1 / math.log2(rank + 1) for rank in hits) / ideal)
         shown |= set(best)
     return sum(recalls) / len(recalls), sum(ndcgs) / len(ndcgs), len(shown) / len(scores[0])
 
 
 @given(st.data(), st.integers(1, 9))
-def test_the_figures_are_those_of_the_formulas_worked_out_place_by_place(data, k):
+def test_the_figures_are_those_of_the_formulas_worked_out_rank_by_rank(data, k):
     scores = data.draw(st.lists(st.lists(st.integers(-3, 3), min_size=6, max_size=6), min_size=3, max_size=3))
     cells = data.draw(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), min_size=1, unique=True))
     cut = data.draw(st.integers(0, len(cells) - 1))

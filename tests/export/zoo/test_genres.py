@@ -15,11 +15,11 @@ def genres(tmp_path):
     return reader
 
 
-def test_the_first_name_counts_and_rows_are_in_alphabetical_order_of_those_names(genres):
-    found = genres("movieId,title,genres\n7,Seven,Drama|Action\n3,Three,Comedy\n9,Nine,(no genres listed)\n", [3, 7, 9])
+def test_an_items_genre_is_the_first_name_listed_and_rows_go_by_the_alphabet(genres):
+    read = genres("movieId,title,genres\n7,Seven,Drama|Action\n3,Three,Comedy\n9,Nine,(no genres listed)\n", [3, 7, 9])
 
-    assert found.names == ("(no genres listed)", "Comedy", "Drama"), "Action stands first nowhere"
-    assert found.rows.tolist() == [1, 2, 0]
+    assert read.names == ("(no genres listed)", "Comedy", "Drama"), "Action stands first nowhere"
+    assert read.rows.tolist() == [1, 2, 0]
 
 
 def test_the_column_may_have_another_name(genres):

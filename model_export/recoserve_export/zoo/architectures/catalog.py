@@ -1,7 +1,7 @@
-"""The reference architectures by name; each framework is imported when its architecture is asked for, not before.
+"""The reference architectures by name; a framework is imported only when an architecture of its own is loaded.
 
-The dot models are two tables and are trained as such. Every other one is a scorer of pairs: its module builds it, and the kit of
-its framework does the rest.
+A dot model is two tables and is trained as such. Every other architecture is a scorer of pairs: its module builds the model, and
+its framework's kit does everything else with it.
 """
 
 import importlib
@@ -12,13 +12,12 @@ from typing import Any, Protocol, cast
 
 from recoserve.errors import ExportRefused
 
+# Row numbers, int64 tensors [P] by input name -> scores before the sigmoid, float32 [P].
 Logits = Callable[[Mapping[str, Any]], Any]
 
 
-class Architecture(Protocol):
-    """What the modules `keras_dot` and `torch_dot` offer."""
-
-    SUFFIX: str  # of a saved model
+class DotArchitecture(Protocol):
+    """The modules `keras_dot` and `torch_dot`."""
 
     def build(self, users: int, items: int, dim: int, *, normalize: bool = True, seed: int = 0) -> Any:
         """A fresh model that scores (user row, item row) pairs."""
@@ -26,82 +25,80 @@ class Architecture(Protocol):
     def tables(self, model: Any) -> tuple[Any, Any]:
         """The model's own torch Parameters: users [U, dim] and items [N, dim], float32."""
 
-    def save(self, model: Any, path: Path) -> None:
-        """Write the model in its framework's usual form."""
 
-
-class Builder(Protocol):
-    """What the module of any other architecture offers."""
+class PairArchitecture(Protocol):
+    """The module of any other architecture."""
 
     def build(self, users: int, items: int, dim: int, *, seed: int = 0) -> Any:
         """A fresh model with int64 inputs `user` and `item` and one score a row.
 
-        Those of `WITH_GENRES` also take `genres`, a count, and the model an input `genre`.
+        Those of `WITH_GENRES` also take `genres`, a count, and their models an input `genre`.
         """
 
 
 class Kit(Protocol):
-    """What `keras_kit` and `torch_kit` do with any such model."""
+    """The modules `keras_kit` and `torch_kit`: what they do with any model of their framework."""
 
     def logits(self, model: Any, training: bool) -> Logits:
-        """Its score before the sigmoid, if it ends in one: int64 tensors [P] by input name -> float32 [P]."""
+        """The model's score before the sigmoid, if it ends in one."""
 
     def parameters(self, model: Any) -> list[Any]:
         """The torch Parameters to train."""
 
     def embeddings(self, model: Any) -> list[tuple[str, Any]]:
-        """Of each embedding, the input that looks rows up in it, and its Parameter."""
+        """Each embedding's Parameter, with the input that indexes its rows."""
 
     def save(self, model: Any, path: Path) -> None:
         """Write the model in its framework's usual form."""
 
 
 @dataclass(frozen=True)
-class Scorer:
-    """An architecture that scores pairs: how to build it, and what works on what was built."""
+class PairScorerKit:
+    """How to build a scorer of pairs, and the kit for the models that it builds."""
 
     build: Callable[..., Any]
     kit: Kit
 
 
 DOT = ("keras-dot", "torch-dot")
-MODULES = {
-    "keras-dot": "recoserve_export.zoo.architectures.keras_dot",
-    "torch-dot": "recoserve_export.zoo.architectures.torch_dot",
-    "keras-biased-dot": "recoserve_export.zoo.architectures.keras_biased_dot",
-    "torch-biased-dot": "recoserve_export.zoo.architectures.torch_biased_dot",
-    "keras-mlp": "recoserve_export.zoo.architectures.keras_mlp",
-    "torch-mlp": "recoserve_export.zoo.architectures.torch_mlp",
-    "keras-genre-mlp": "recoserve_export.zoo.architectures.keras_mlp",
-    "torch-genre-mlp": "recoserve_export.zoo.architectures.torch_mlp",
-    "keras-two-tower": "recoserve_export.zoo.architectures.keras_two_tower",
-    "torch-two-tower": "recoserve_export.zoo.architectures.torch_two_tower",
-    "keras-neumf": "recoserve_export.zoo.architectures.keras_neumf",
-    "torch-neumf": "recoserve_export.zoo.architectures.torch_neumf",
-}
-SUFFIXES = {name: ".keras" if name.startswith("keras") else ".pt" for name in MODULES}
 WITH_GENRES = ("keras-genre-mlp", "torch-genre-mlp")
+ROOM = "recoserve_export.zoo.architectures"
+MODULES = {
+    "keras-dot": f"{ROOM}.keras_dot",
+    "torch-dot": f"{ROOM}.torch_dot",
+    "keras-biased-dot": f"{ROOM}.keras_biased_dot",
+    "torch-biased-dot": f"{ROOM}.torch_biased_dot",
+    "keras-mlp": f"{ROOM}.keras_mlp",
+    "torch-mlp": f"{ROOM}.torch_mlp",
+    "keras-genre-mlp": f"{ROOM}.keras_mlp",
+    "torch-genre-mlp": f"{ROOM}.torch_mlp",
+    "keras-two-tower": f"{ROOM}.keras_two_tower",
+    "torch-two-tower": f"{ROOM}.torch_two_tower",
+    "keras-neumf": f"{ROOM}.keras_neumf",
+    "torch-neumf": f"{ROOM}.torch_neumf",
+}
+SUFFIXES = {name: ".keras" if name.startswith("keras") else ".pt" for name in MODULES}  # of saved models
 
 
-def load(name: str) -> Architecture:
-    """The dot model called `name`; ExportRefused where its framework is not installed."""
-    return cast(Architecture, _module(name, MODULES[name]))
+def load_dot(name: str) -> DotArchitecture:
+    """The dot model called `name`; raises ExportRefused where its framework is not installed."""
+    return cast(DotArchitecture, _import(name, MODULES[name]))
 
 
-def load_scorer(name: str) -> Scorer:
-    """Any other architecture, by name; ExportRefused where its framework is not installed."""
-    builder = cast(Builder, _module(name, MODULES[name]))
-    return Scorer(builder.build, load_kit(name))
+def load_scorer(name: str) -> PairScorerKit:
+    """Any other architecture, by name; raises ExportRefused where its framework is not installed."""
+    architecture = cast(PairArchitecture, _import(name, MODULES[name]))
+    return PairScorerKit(architecture.build, load_kit(name))
 
 
 def load_kit(name: str) -> Kit:
-    """What works on the models of the framework that `name` starts with."""
-    return cast(Kit, _module(name, f"recoserve_export.zoo.{name.partition('-')[0]}_kit"))
+    """The kit of the framework that `name` starts with; raises ExportRefused where it is not installed."""
+    return cast(Kit, _import(name, f"{ROOM}.{name.partition('-')[0]}_kit"))
 
 
-def _module(name: str, module: str) -> Any:
+def _import(name: str, module: str) -> Any:
     try:
-        for needed in ("onnx", "torch"):  # the exporter's too, so that nothing is trained in vain
+        for needed in ("onnx", "torch"):  # onnx is the exporter's: without it the model would be trained in vain
             importlib.import_module(needed)
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

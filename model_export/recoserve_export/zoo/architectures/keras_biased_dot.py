@@ -11,7 +11,8 @@ def build(users: int, items: int, dim: int, *, seed: int = 0) -> keras.Model:
     counts = {"user": users, "item": items}
     inputs = [rows_input(name) for name in counts]
     sides = [(rows, name, counts[name]) for rows, name in zip(inputs, counts, strict=True)]
-    vectors = [vector(rows, f"{name}_embedding", count, dim, 4 * seed + place) for place, (rows, name, count) in enumerate(sides)]
-    biases = [vector(rows, f"{name}_bias", count, 1, 4 * seed + 2 + place) for place, (rows, name, count) in enumerate(sides)]
+    seeds = iter(range(4 * seed, 4 * seed + 4))
+    vectors = [vector(rows, f"{name}_embedding", count, dim, next(seeds)) for rows, name, count in sides]
+    biases = [vector(rows, f"{name}_bias", count, 1, next(seeds)) for rows, name, count in sides]
     product = keras.layers.Dot(axes=1, name="product")(vectors)
     return keras.Model(inputs=inputs, outputs=keras.layers.Add(name="score")([product, *biases]), name="keras_biased_dot")

@@ -1,7 +1,6 @@
 """The reference dot model in Keras, on the torch backend: Embedding, Flatten and one Dot."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -10,7 +9,6 @@ import keras
 
 from recoserve.errors import ExportRefused
 
-SUFFIX = ".keras"
 INITIAL_STD = 0.1
 
 
@@ -21,25 +19,20 @@ def build(users: int, items: int, dim: int, *, normalize: bool = True, seed: int
     """
     if keras.backend.backend() != "torch":
         raise ExportRefused(f"Keras runs on {keras.backend.backend()} here; set KERAS_BACKEND=torch")
-    user, left = _side("user", users, dim, 2 * seed)
-    item, right = _side("item", items, dim, 2 * seed + 1)
-    score = keras.layers.Dot(axes=1, normalize=normalize, name="score")([left, right])
+    user, user_vector = _side("user", users, dim, 2 * seed)
+    item, item_vector = _side("item", items, dim, 2 * seed + 1)
+    score = keras.layers.Dot(axes=1, normalize=normalize, name="score")([user_vector, item_vector])
     return keras.Model(inputs=[user, item], outputs=score, name="keras_dot")
 
 
 def _side(name: str, rows: int, dim: int, seed: int) -> tuple[Any, Any]:
-    rows_in = keras.Input(shape=(1,), dtype="int64", name=name)
-    draw = keras.initializers.RandomNormal(stddev=INITIAL_STD, seed=seed)
-    table = keras.layers.Embedding(rows, dim, embeddings_initializer=draw, name=f"{name}_embedding")
-    return rows_in, keras.layers.Flatten(name=f"{name}_vector")(table(rows_in))
+    row = keras.Input(shape=(1,), dtype="int64", name=name)
+    initializer = keras.initializers.RandomNormal(stddev=INITIAL_STD, seed=seed)
+    table = keras.layers.Embedding(rows, dim, embeddings_initializer=initializer, name=f"{name}_embedding")
+    return row, keras.layers.Flatten(name=f"{name}_vector")(table(row))
 
 
 def tables(model: keras.Model) -> tuple[Any, Any]:
     """The torch Parameters [U, dim] and [N, dim] behind the two Embedding layers."""
     user, item = (model.get_layer(f"{side}_embedding").embeddings.value for side in ("user", "item"))
     return user, item
-
-
-def save(model: keras.Model, path: Path) -> None:
-    """Write a `.keras` file."""
-    model.save(path)

@@ -25,11 +25,11 @@ def build(
     counts = {"user": (users, dim), "item": (items, dim)} | ({"genre": (genres, genre_width(dim))} if genres else {})
     inputs = [rows_input(name) for name in counts]
     vectors = [
-        vector(rows, f"{name}_embedding", *counts[name], seed=9 * seed + place)
-        for place, (name, rows) in enumerate(zip(counts, inputs, strict=True))
+        vector(rows, f"{name}_embedding", *counts[name], seed=9 * seed + index)
+        for index, (name, rows) in enumerate(zip(counts, inputs, strict=True))
     ]
-    beside = keras.layers.Concatenate(name="vectors")(vectors)
-    inner = _between(dense(hidden, "hidden", 9 * seed + 3, "relu")(beside), dropout, batch_norm, 9 * seed + 4)
+    joined = keras.layers.Concatenate(name="vectors")(vectors)
+    inner = _between(dense(hidden, "hidden", 9 * seed + 3, "relu")(joined), dropout, batch_norm, 9 * seed + 4)
     return keras.Model(inputs=inputs, outputs=squashed(inner, 9 * seed + 5), name="keras_genre_mlp" if genres else "keras_mlp")
 
 

@@ -10,10 +10,10 @@ def build(users: int, items: int, dim: int, *, hidden: int = HIDDEN, seed: int =
     Raises ExportRefused where Keras runs on another backend.
     """
     user, item = rows_input("user"), rows_input("item")
-    draws = iter(range(7 * seed, 7 * seed + 7))
-    gmf = [vector(*side, dim, next(draws)) for side in ((user, "user_gmf", users), (item, "item_gmf", items))]
-    deep = [vector(*side, dim, next(draws)) for side in ((user, "user_mlp", users), (item, "item_mlp", items))]
-    inner = dense(hidden, "hidden", next(draws), "relu")(keras.layers.Concatenate(name="vectors")(deep))
-    ends = [keras.layers.Multiply(name="product")(gmf), dense(hidden // 2, "inner", next(draws), "relu")(inner)]
-    score = squashed(keras.layers.Concatenate(name="both")(ends), next(draws))
+    seeds = iter(range(7 * seed, 7 * seed + 7))
+    gmf = [vector(*side, dim, next(seeds)) for side in ((user, "user_gmf", users), (item, "item_gmf", items))]
+    deep = [vector(*side, dim, next(seeds)) for side in ((user, "user_mlp", users), (item, "item_mlp", items))]
+    inner = dense(hidden, "hidden", next(seeds), "relu")(keras.layers.Concatenate(name="vectors")(deep))
+    branches = [keras.layers.Multiply(name="product")(gmf), dense(hidden // 2, "inner", next(seeds), "relu")(inner)]
+    score = squashed(keras.layers.Concatenate(name="both")(branches), next(seeds))
     return keras.Model(inputs=[user, item], outputs=score, name="keras_neumf")

@@ -11,13 +11,13 @@ def build(users: int, items: int, dim: int, *, hidden: int = HIDDEN, seed: int =
 
     Raises ExportRefused where Keras runs on another backend.
     """
-    user, left = _tower("user", users, dim, hidden, 6 * seed)
-    item, right = _tower("item", items, dim, hidden, 6 * seed + 3)
-    score = keras.layers.Dot(axes=1, name="score")([left, right])
+    user, user_vector = _tower("user", users, dim, hidden, 6 * seed)
+    item, item_vector = _tower("item", items, dim, hidden, 6 * seed + 3)
+    score = keras.layers.Dot(axes=1, name="score")([user_vector, item_vector])
     return keras.Model(inputs=[user, item], outputs=score, name="keras_two_tower")
 
 
 def _tower(name: str, rows: int, dim: int, hidden: int, seed: int) -> tuple[Any, Any]:
-    rows_in = rows_input(name)
-    inner = dense(hidden, f"{name}_hidden", seed + 1, "relu")(vector(rows_in, f"{name}_embedding", rows, dim, seed))
-    return rows_in, dense(dim, f"{name}_tower", seed + 2)(inner)
+    row = rows_input(name)
+    inner = dense(hidden, f"{name}_hidden", seed + 1, "relu")(vector(row, f"{name}_embedding", rows, dim, seed))
+    return row, dense(dim, f"{name}_tower", seed + 2)(inner)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from recoserve_export.zoo.architectures.torch_kit import made
+from recoserve_export.zoo.architectures.torch_kit import build_seeded
 
 
 class BiasedDot(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -23,4 +23,4 @@ class BiasedDot(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
 def build(users: int, items: int, dim: int, *, seed: int = 0) -> BiasedDot:
     """A fresh model, drawn by `seed` alone."""
-    return made(lambda: BiasedDot(users, items, dim), seed)
+    return build_seeded(lambda: BiasedDot(users, items, dim), seed)

@@ -1,12 +1,9 @@
 """The reference dot model in PyTorch: two embeddings and the cosine between them."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SUFFIX = ".pt"
 INITIAL_STD = 0.1
 
 
@@ -21,26 +18,21 @@ class DotModel(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """int64 [B] user rows and int64 [B] item rows -> float32 [B]."""
-        left, right = self.user_embedding(user), self.item_embedding(item)
+        users, items = self.user_embedding(user), self.item_embedding(item)
         if self.normalize:
-            left, right = functional.normalize(left, dim=-1), functional.normalize(right, dim=-1)
-        return (left * right).sum(dim=-1)
+            users, items = functional.normalize(users, dim=-1), functional.normalize(items, dim=-1)
+        return (users * items).sum(dim=-1)
 
 
 def build(users: int, items: int, dim: int, *, normalize: bool = True, seed: int = 0) -> DotModel:
     """A fresh model whose weights are drawn from N(0, 0.1²) by `seed` alone."""
     model = DotModel(users, items, dim, normalize)
-    draw = torch.Generator().manual_seed(seed)
+    random = torch.Generator().manual_seed(seed)
     for table in tables(model):
-        nn.init.normal_(table, std=INITIAL_STD, generator=draw)
+        nn.init.normal_(table, std=INITIAL_STD, generator=random)
     return model
 
 
 def tables(model: DotModel) -> tuple[nn.Parameter, nn.Parameter]:
     """The Parameters [U, dim] and [N, dim] that a trainer moves."""
     return model.user_embedding.weight, model.item_embedding.weight
-
-
-def save(model: DotModel, path: Path) -> None:
-    """Write the state_dict: `user_embedding.weight` and `item_embedding.weight`."""
-    torch.save(model.state_dict(), path)

@@ -1,41 +1,44 @@
-"""What every PyTorch model of the zoo shares: seeded making, its score before the sigmoid, its tables, its file."""
+"""What the PyTorch architectures share: building by a seed, and what `catalog.Kit` does with any PyTorch model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from recoserve_export.zoo.architectures.catalog import Logits
 
 INITIAL_STD = 0.3  # far enough apart that an MLP learns more than popularity
 M = TypeVar("M", bound=nn.Module)
 
 
-def made(make: Callable[[], M], seed: int) -> M:
-    """What `make` makes, drawn by `seed` alone: embeddings from N(0, 0.3²), other layers as torch does."""
+def build_seeded(build: Callable[[], M], seed: int) -> M:
+    """The model that `build` returns, drawn by `seed` alone: embeddings from N(0, 0.3²), other layers as torch does."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = make()
+        model = build()
         for _, table in embeddings(model):
             nn.init.normal_(table, std=INITIAL_STD)
     return model
 
 
-def logits(model: nn.Module, training: bool) -> Callable[[Mapping[str, Tensor]], Tensor]:
-    """The model's score before the sigmoid: int64 tensors [P] by input name -> float32 [P]; sets the model's mode."""
+def logits(model: nn.Module, training: bool) -> Logits:
+    """The model's score before the sigmoid; sets the model's mode to `training`."""
     model.train(training)
     score = getattr(model, "logits", model)
     return lambda rows: score(**rows)
 
 
 def parameters(model: nn.Module) -> list[nn.Parameter]:
-    """All that a trainer moves."""
+    """The Parameters to train: all of them."""
     return list(model.parameters())
 
 
 def embeddings(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Each table, under the input that its name starts with."""
-    return [(name.partition("_")[0], part.weight) for name, part in model.named_modules() if isinstance(part, nn.Embedding)]
+    """Each embedding's Parameter, with the input that indexes it: the embedding's name starts with the input's."""
+    modules = model.named_modules()
+    return [(name.partition("_")[0], module.weight) for name, module in modules if isinstance(module, nn.Embedding)]
 
 
 def save(model: nn.Module, path: Path) -> None:

@@ -3,18 +3,18 @@
 import torch
 from torch import Tensor, nn
 
-from recoserve_export.zoo.architectures.torch_kit import made
+from recoserve_export.zoo.architectures.torch_kit import build_seeded
 from recoserve_export.zoo.architectures.widths import HIDDEN, genre_width
 
 
 class MLP(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """Linear → relu → Linear → sigmoid over the vectors of user and item, of equal width."""
+    """Linear → relu → Linear → sigmoid over the vectors of user and item, `dim` numbers each, and `more_width` others."""
 
-    def __init__(self, users: int, items: int, dim: int, hidden: int = HIDDEN, beside: int = 0) -> None:
+    def __init__(self, users: int, items: int, dim: int, hidden: int = HIDDEN, more_width: int = 0) -> None:
         super().__init__()
         self.user_embedding = nn.Embedding(users, dim)
         self.item_embedding = nn.Embedding(items, dim)
-        self.hidden = nn.Linear(2 * dim + beside, hidden)
+        self.hidden = nn.Linear(2 * dim + more_width, hidden)
         self.output = nn.Linear(hidden, 1)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ class MLP(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return torch.sigmoid(self.logits(user, item))
 
     def logits(self, user: Tensor, item: Tensor) -> Tensor:
-        """The same before the sigmoid."""
+        """The score before the sigmoid, float32 [B]."""
         return self._head(self.user_embedding(user), self.item_embedding(item))
 
     def _head(self, *vectors: Tensor) -> Tensor:
@@ -30,10 +30,10 @@ class MLP(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
 
 class GenreMLP(MLP):
-    """The same over three vectors: user, item and the item's genre, which is 2/5 as wide."""
+    """An MLP over three vectors: user, item and the item's genre, which is 2/5 as wide."""
 
     def __init__(self, users: int, items: int, genres: int, dim: int, hidden: int = HIDDEN // 2) -> None:
-        super().__init__(users, items, dim, hidden, beside=genre_width(dim))
+        super().__init__(users, items, dim, hidden, more_width=genre_width(dim))
         self.genre_embedding = nn.Embedding(genres, genre_width(dim))
 
     def forward(self, user: Tensor, item: Tensor, genre: Tensor) -> Tensor:  # type: ignore[override]  # one input more
@@ -41,7 +41,7 @@ class GenreMLP(MLP):
         return torch.sigmoid(self.logits(user, item, genre))
 
     def logits(self, user: Tensor, item: Tensor, genre: Tensor) -> Tensor:  # type: ignore[override]
-        """The same before the sigmoid."""
+        """The score before the sigmoid, float32 [B]."""
         return self._head(self.user_embedding(user), self.item_embedding(item), self.genre_embedding(genre))
 
 
@@ -53,5 +53,5 @@ def build(
     `hidden` is the width between the two Linears: 64, or 32 with a genre.
     """
     if genres is None:
-        return made(lambda: MLP(users, items, dim, hidden or HIDDEN), seed)
-    return made(lambda: GenreMLP(users, items, genres, dim, hidden or HIDDEN // 2), seed)
+        return build_seeded(lambda: MLP(users, items, dim, hidden or HIDDEN), seed)
+    return build_seeded(lambda: GenreMLP(users, items, genres, dim, hidden or HIDDEN // 2), seed)

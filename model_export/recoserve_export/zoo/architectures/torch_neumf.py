@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from recoserve_export.zoo.architectures.torch_kit import made
+from recoserve_export.zoo.architectures.torch_kit import build_seeded
 from recoserve_export.zoo.architectures.widths import HIDDEN
 
 
@@ -24,7 +24,7 @@ class NeuMF(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return torch.sigmoid(self.logits(user, item))
 
     def logits(self, user: Tensor, item: Tensor) -> Tensor:
-        """The same before the sigmoid."""
+        """The score before the sigmoid, float32 [B]."""
         product = self.user_gmf(user) * self.item_gmf(item)
         deep = self.mlp(torch.cat([self.user_mlp(user), self.item_mlp(item)], dim=-1))
         return self.output(torch.cat([product, deep], dim=-1)).squeeze(-1)
@@ -32,4 +32,4 @@ class NeuMF(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
 def build(users: int, items: int, dim: int, *, hidden: int = HIDDEN, seed: int = 0) -> NeuMF:
     """A fresh model, drawn by `seed` alone."""
-    return made(lambda: NeuMF(users, items, dim, hidden), seed)
+    return build_seeded(lambda: NeuMF(users, items, dim, hidden), seed)

@@ -2,12 +2,12 @@
 
 from torch import Tensor, nn
 
-from recoserve_export.zoo.architectures.torch_kit import made
+from recoserve_export.zoo.architectures.torch_kit import build_seeded
 from recoserve_export.zoo.architectures.widths import HIDDEN
 
 
 class TwoTower(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """Scores a pair by the dot product of what the two towers give, `dim` numbers each."""
+    """Scores a pair by the dot product of the two towers' outputs, `dim` numbers each."""
 
     def __init__(self, users: int, items: int, dim: int, hidden: int = HIDDEN) -> None:
         super().__init__()
@@ -18,8 +18,8 @@ class TwoTower(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """int64 [B] user rows and int64 [B] item rows -> float32 [B]."""
-        left, right = self.user_tower(self.user_embedding(user)), self.item_tower(self.item_embedding(item))
-        return (left * right).sum(dim=-1)
+        users, items = self.user_tower(self.user_embedding(user)), self.item_tower(self.item_embedding(item))
+        return (users * items).sum(dim=-1)
 
 
 def _tower(dim: int, hidden: int) -> nn.Sequential:
@@ -28,4 +28,4 @@ def _tower(dim: int, hidden: int) -> nn.Sequential:
 
 def build(users: int, items: int, dim: int, *, hidden: int = HIDDEN, seed: int = 0) -> TwoTower:
     """A fresh model, drawn by `seed` alone."""
-    return made(lambda: TwoTower(users, items, dim, hidden), seed)
+    return build_seeded(lambda: TwoTower(users, items, dim, hidden), seed)

@@ -1,1 +1,1 @@
-"""A ratings file and an items file, as rows."""
+"""What a model is trained on: a ratings file and an items file, as rows."""

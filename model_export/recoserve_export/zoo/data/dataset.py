@@ -1,4 +1,4 @@
-"""A ratings file and an items file, as rows: who touched what, in which order, and what is held out."""
+"""A ratings file and an items file, as rows: who touched what, in which order, and which interactions are held out."""
 
 from array import array
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ INT64 = np.iinfo(np.int64)
 
 
 @dataclass(frozen=True)
-class Pairs:
+class InteractionPairs:
     """Interactions as two int64 arrays of one length: `user[i]` touched `item[i]`, both row numbers."""
 
     user: Rows
@@ -41,10 +41,10 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Split:
-    """The interactions that are learned from, and those that the model is asked to foresee."""
+    """The interactions that a model learns from, and those that it has to predict."""
 
-    train: Pairs
-    held_out: Pairs
+    train: InteractionPairs
+    held_out: InteractionPairs
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Dataset:
     """Distinct (user, item) pairs in file order, over two vocabularies.
 
     `user_ids` and `item_ids` are external ids in row order, ascending: integers where every one of that side is, else strings.
-    `user_row`, `item_row` and `timestamp` are int64 of one length; without a time column a timestamp is the row's place in
-    the file, and `timed` is False.
+    `user_row`, `item_row` and `timestamp` are int64 of one length; without a time column a timestamp is the row's position
+    in the file, and `timed` is False.
     """
 
     user_ids: ExternalIds
@@ -64,9 +64,9 @@ class Dataset:
     timed: bool
 
     @property
-    def pairs(self) -> Pairs:
-        """Every interaction, to learn from and to leave out of answers."""
-        return Pairs(self.user_row, self.item_row)
+    def pairs(self) -> InteractionPairs:
+        """Every interaction, held out or not."""
+        return InteractionPairs(self.user_row, self.item_row)
 
     def split(self, share: float) -> Split:
         """Hold out each user's last `share` of interactions by time; ties keep the file's order.
@@ -77,62 +77,60 @@ class Dataset:
         order = np.lexsort((self.timestamp, self.user_row))
         user, item = self.user_row[order], self.item_row[order]
         count = np.bincount(user, minlength=len(self.user_ids))
-        place = np.arange(len(user)) - (np.cumsum(count) - count)[user]
-        late = place >= (count - held_out_counts(count, share))[user]
-        return Split(Pairs(user[~late], item[~late]), Pairs(user[late], item[late]))
+        position = np.arange(len(user)) - (np.cumsum(count) - count)[user]  # among the user's own, by time
+        late = position >= (count - held_out_counts(count, share))[user]
+        return Split(InteractionPairs(user[~late], item[~late]), InteractionPairs(user[late], item[late]))
 
 
 def held_out_counts(count: Rows, share: float) -> Rows:
-    """How many of each user's `count` interactions are held out; see `Dataset.split`."""
-    wished = np.floor(np.round(count * share, 9)).astype(np.int64)
-    return np.clip(wished, np.minimum(1, count - 1), count - 1)
+    """How many of each user's `count` interactions are held out, int64 [U]; `Dataset.split` has the rule."""
+    # Rounded first, for 0.29 * 100 is 28.999… in binary.
+    counts = np.floor(np.round(count * share, 9)).astype(np.int64)
+    return np.clip(counts, np.minimum(1, count - 1), count - 1)
 
 
 def read_dataset(ratings: Path, items: Path) -> Dataset:
     """Read both files; every rating counts as an interaction, whatever its value.
 
     Users are those of the ratings file; items are those of the items file and any others that were rated. Of a pair that
-    stands twice the later one stays. Raises FileInvalid, which names the file, the line and the way to mend it.
+    stands there twice the later one counts. Raises FileInvalid, which names the file, the line and the way to mend it.
     """
-    catalogue = _Ids(_item_ids(items))
-    listed = len(catalogue)
-    users, rated, times, timed = _read_ratings(ratings, catalogue)
+    item_numbers = _IdNumbers(_item_ids(items))
+    listed = len(item_numbers)
+    user_numbers, users, rated, times, timed = _read_ratings(ratings, item_numbers)
     if rated.min() >= listed:
         raise FileInvalid(
             f"no item of {ratings} stands in {items}; use the same ids in both, in a comma-separated column item_id of the latter"
         )
-    user_ids, item_ids = users[0].ranked(), catalogue.ranked()
-    kept = _last_of_each(users[1], rated, times)
-    return Dataset(user_ids.ids, item_ids.ids, user_ids.rank[users[1][kept]], item_ids.rank[rated[kept]], times[kept], timed)
+    latest = _latest_of_equal_pairs(users, rated, times)
+    user_ids, user_rows = user_numbers.in_order()
+    item_ids, item_rows = item_numbers.in_order()
+    return Dataset(user_ids, item_ids, user_rows[users[latest]], item_rows[rated[latest]], times[latest], timed)
 
 
-@dataclass(frozen=True)
-class _Ranked:
-    ids: ExternalIds
-    rank: Rows
-
-
-class _Ids:
-    """Distinct id texts, numbered in order of appearance until `ranked` puts them in their own order."""
+class _IdNumbers:
+    """Distinct id texts, numbered in order of appearance."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
-        self._places: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}
         for text in texts:
-            self.place(text)
+            self.number(text)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._numbers)
 
-    def place(self, text: str) -> int:
-        return self._places.setdefault(text, len(self._places))
+    def number(self, text: str) -> int:
+        """The number of `text`, a new one where it hasn't been seen."""
+        return self._numbers.setdefault(text, len(self._numbers))
 
-    def ranked(self) -> _Ranked:
-        texts = list(self._places)
+    def in_order(self) -> tuple[ExternalIds, Rows]:
+        """The ids ascending, as integers where all of them are; and the row of each number in that order."""
+        texts = list(self._numbers)
         ids: ExternalIds = [int(text) for text in texts] if all(map(is_integer, texts)) else texts
         order = sorted(range(len(ids)), key=ids.__getitem__)
-        rank = np.empty(len(ids), np.int64)
-        rank[order] = np.arange(len(ids))
-        return _Ranked([ids[place] for place in order], rank)  # type: ignore[arg-type]  # one kind throughout
+        rows = np.empty(len(ids), np.int64)
+        rows[order] = np.arange(len(ids))
+        return [ids[number] for number in order], rows  # type: ignore[return-value]  # one kind throughout
 
 
 def _item_ids(path: Path) -> list[str]:
@@ -152,22 +150,23 @@ def _item_ids(path: Path) -> list[str]:
     return list(seen)
 
 
-def _read_ratings(path: Path, catalogue: _Ids) -> tuple[tuple[_Ids, Rows], Rows, Rows, bool]:
+def _read_ratings(path: Path, item_numbers: _IdNumbers) -> tuple[_IdNumbers, Rows, Rows, Rows, bool]:
+    """The users' ids and, for each rating, the numbers of its user and its item, and its time; whether the file has times."""
     lines = read_lines(path)
     first = next(lines, None)
     if first is None:
         raise FileInvalid(f"{path} is empty; a row is user,item and optionally rating,timestamp")
     columns = ratings_columns(path, first)
     body = lines if has_header(first) else chain([first], lines)
-    known, user, item, time = _Ids(), array("q"), array("q"), array("q")
-    for place, line in enumerate(check_line_widths(path, body, columns.last + 1)):
-        user.append(known.place(_id(path, line, columns.user, "user")))
-        item.append(catalogue.place(_id(path, line, columns.item, "item")))
-        time.append(_when(path, line, columns, place))
+    user_numbers, user, item, time = _IdNumbers(), array("q"), array("q"), array("q")
+    for position, line in enumerate(check_line_widths(path, body, columns.last + 1)):
+        user.append(user_numbers.number(_id(path, line, columns.user, "user")))
+        item.append(item_numbers.number(_id(path, line, columns.item, "item")))
+        time.append(_time(path, line, columns, position))
     if not user:
         raise FileInvalid(f"{path} has a header and no rows; a row is user,item and optionally rating,timestamp")
     users, rated, times = (np.frombuffer(values, np.int64) for values in (user, item, time))
-    return (known, users), rated, times, columns.time is not None
+    return user_numbers, users, rated, times, columns.time is not None
 
 
 def _id(path: Path, line: Line, column: int, side: str) -> str:
@@ -177,12 +176,12 @@ def _id(path: Path, line: Line, column: int, side: str) -> str:
     return text
 
 
-def _when(path: Path, line: Line, columns: RatingsColumns, place: int) -> int:
-    """The line's time, its rating checked on the way."""
+def _time(path: Path, line: Line, columns: RatingsColumns, position: int) -> int:
+    """The line's timestamp, or its position where the file has none; raises FileInvalid for a bad rating too."""
     if columns.rating is not None:
         _number(path, line, columns.rating, "rating")
     if columns.time is None:
-        return place
+        return position
     time = _number(path, line, columns.time, "timestamp")
     if not INT64.min < time < INT64.max:
         raise FileInvalid(
@@ -198,13 +197,13 @@ def _number(path: Path, line: Line, column: int, name: str) -> float:
     return float(text)
 
 
-def _last_of_each(user: Rows, item: Rows, time: Rows) -> Rows:
-    """Places of the pairs to keep, ascending: of equal pairs the latest, and of equally late ones the last in the file."""
+def _latest_of_equal_pairs(user: Rows, item: Rows, time: Rows) -> Rows:
+    """Positions ascending, one for each distinct pair: that of its latest time, and of equal times the last in the file."""
     order = np.lexsort((time, item, user))
     last = np.append((np.diff(user[order]) != 0) | (np.diff(item[order]) != 0), True)
     return np.sort(order[last])
 
 
 def describe_split(share: float, timed: bool) -> str:
-    """The split in words, for the manifest."""
+    """The split in words, for the manifest; `share` of each user's interactions is held out."""
     return f"each user's last {share:.0%} {'by time' if timed else 'in file order'} held out"

@@ -16,14 +16,14 @@ COLUMN = "genres"
 
 @dataclass(frozen=True)
 class Genres:
-    """`names` in alphabetical order, and `rows` int64 [items]: the place of each item's genre among them."""
+    """`names` in alphabetical order, and `rows` int64 [items]: the position of each item's genre among them."""
 
     names: tuple[str, ...]
     rows: Rows
 
 
 def read_genres(items: Path, item_ids: ExternalIds, column: str = COLUMN) -> Genres:
-    """The first of the names, apart by "|", in `column` of the items file; the exporter reads the same file the same way.
+    """Each item's first name in `column` of the items file, where "|" separates several; read by the exporter's own functions.
 
     Raises ExportRefused where there is no such column, an item lacks a genre, or the column holds numbers.
     """
@@ -32,5 +32,5 @@ def read_genres(items: Path, item_ids: ExternalIds, column: str = COLUMN) -> Gen
         raise ExportRefused(f"{source} holds numbers; name a column of genre names: --genre-column NAME")
     first = [names_in_cell(cell)[0] for cell in cells]
     names = sorted(set(first))
-    place = {name: row for row, name in enumerate(names)}
-    return Genres(tuple(names), np.array([place[name] for name in first], np.int64))
+    rows = {name: row for row, name in enumerate(names)}
+    return Genres(tuple(names), np.array([rows[name] for name in first], np.int64))

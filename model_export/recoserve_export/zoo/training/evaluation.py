@@ -1,4 +1,4 @@
-"""How well a ranking foresees what was held out. NumPy alone; every figure is a mean over the users who have held-out items.
+"""How well a ranking predicts the held-out items: means over the users who have some. NumPy alone.
 
 With T the user's held-out items, R the k best items among those that the user didn't touch in training, and hit(i) = 1 where
 the i-th of R, counted from 1, is in T:
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from recoserve.bundle.arrays import Float32Array, Rows
 from recoserve_export.graph.dot_score import unit_rows
-from recoserve_export.zoo.data.dataset import Pairs, Split
+from recoserve_export.zoo.data.dataset import InteractionPairs, Split
 
-CHUNK = 1 << 22  # scores held at a time: 16 MiB of float32
+BATCH_SCORES = 1 << 22  # held at a time: 16 MiB of float32
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Metrics:
     coverage: float
 
     def named(self) -> dict[str, float]:
-        """As the manifest writes them: `recall@10` and so on."""
+        """The figures under their names in the manifest: `recall@10` and so on."""
         values = {"recall": self.recall, "ndcg": self.ndcg, "coverage": self.coverage}
         return {f"{name}@{self.k}": round(value, 6) for name, value in values.items()}
 
@@ -54,33 +54,34 @@ def evaluate_popularity(split: Split, items: int, k: int) -> Metrics:
 
 def evaluate(scores_of: Callable[[Rows], Float32Array], split: Split, items: int, k: int) -> Metrics:
     """Metrics of any scorer: `scores_of` takes user rows int64 [B] and gives scores [B, items]; equal scores rank by row."""
-    train, held_out = _Grouped(split.train), _Grouped(split.held_out)
+    train, held_out = _ItemsByUser(split.train), _ItemsByUser(split.held_out)
     users = np.unique(split.held_out.user)
     shown = np.zeros(items, bool)
     recall, ndcg = np.zeros(len(users)), np.zeros(len(users))
-    for place, user, scores in _each(scores_of, users, max(1, CHUNK // items)):
-        best = top(scores, train.of(user), k)
-        truth = held_out.of(user)
+    for index, user, scores in _scores_by_user(scores_of, users, max(1, BATCH_SCORES // items)):
+        best = top(scores, train.of_user(user), k)
+        truth = held_out.of_user(user)
         hits = np.isin(best, truth)
-        recall[place] = hits.sum() / min(k, len(truth))
-        ndcg[place] = (hits * _discounts(len(best))).sum() / _discounts(min(k, len(truth))).sum()
+        recall[index] = hits.sum() / min(k, len(truth))
+        ndcg[index] = (hits * _discounts(len(best))).sum() / _discounts(min(k, len(truth))).sum()
         shown[best] = True
     return Metrics(k, float(recall.mean()), float(ndcg.mean()), float(shown.mean()))
 
 
-def top(scores: Float32Array, left_out: Rows, k: int) -> Rows:
-    """The k item rows with the highest of `scores` [N], best first, equal ones by row, without those in `left_out`."""
-    open_scores = scores.astype(np.float32)
-    open_scores[left_out] = -np.inf
-    k = min(k, int(np.isfinite(open_scores).sum()))
+def top(scores: Float32Array, excluded: Rows, k: int) -> Rows:
+    """The k item rows with the highest of `scores` [N], best first, equal ones by row, without those in `excluded`."""
+    allowed_scores = scores.astype(np.float32)
+    allowed_scores[excluded] = -np.inf
+    k = min(k, int(np.isfinite(allowed_scores).sum()))
     if not k:
         return np.empty(0, np.int64)
-    bar = np.partition(open_scores, len(scores) - k)[len(scores) - k]
-    best = np.flatnonzero(open_scores >= bar)
-    return best[np.argsort(-open_scores[best], kind="stable")][:k]
+    threshold = np.partition(allowed_scores, len(scores) - k)[len(scores) - k]
+    best = np.flatnonzero(allowed_scores >= threshold)  # more than k where several equal the threshold: the stable sort goes by row
+    return best[np.argsort(-allowed_scores[best], kind="stable")][:k]
 
 
-def _each(scores_of: Callable[[Rows], Float32Array], users: Rows, size: int) -> Iterator[tuple[int, int, Float32Array]]:
+def _scores_by_user(scores_of: Callable[[Rows], Float32Array], users: Rows, size: int) -> Iterator[tuple[int, int, Float32Array]]:
+    """Each user's index in `users`, row and scores [N]; `size` users are scored at a time."""
     for start in range(0, len(users), size):
         rows = users[start : start + size]
         for offset, scores in enumerate(scores_of(rows)):
@@ -91,13 +92,13 @@ def _discounts(count: int) -> NDArray[np.float64]:
     return 1 / np.log2(np.arange(2, count + 2))
 
 
-class _Grouped:
-    """Pairs by user."""
+class _ItemsByUser:
+    """The item rows of each user's pairs."""
 
-    def __init__(self, pairs: Pairs) -> None:
+    def __init__(self, pairs: InteractionPairs) -> None:
         order = np.argsort(pairs.user, kind="stable")
         self._users, self._items = pairs.user[order], pairs.item[order]
 
-    def of(self, user: int) -> Rows:
+    def of_user(self, user: int) -> Rows:
         start, stop = np.searchsorted(self._users, [user, user + 1])
         return self._items[start:stop]

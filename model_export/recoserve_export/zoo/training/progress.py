@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+EpochReport = Callable[[int, float], None]  # called with each finished epoch, from 1, and its mean loss
+
 
 @contextmanager
-def epochs_shown(total: int, dim: int) -> Iterator[Callable[[int, float], None]]:
-    """A function to call with each finished epoch, from 1, and its mean loss; `dim` tells the runs of a sweep apart."""
+def epochs_shown(total: int, dim: int) -> Iterator[EpochReport]:
+    """A function that shows an epoch when it is called; `dim` tells the runs of a sweep apart."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda epoch, loss: console.print(f"dim {dim} epoch {epoch}/{total} loss {loss:.4f}", highlight=False)

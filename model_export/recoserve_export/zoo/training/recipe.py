@@ -1,4 +1,4 @@
-"""What a training run is asked for, and what each family of architectures is trained with unless told otherwise."""
+"""The hyperparameters of a training run, and the defaults of each family of architectures."""
 
 from dataclasses import dataclass, replace
 
@@ -8,7 +8,7 @@ class Recipe:
     """Hyperparameters; the defaults are the dot models', with which the README's figures were made.
 
     `temperature` divides the score before the softmax: the lower, the more the hardest items count. `l2` weighs the mean
-    squared length of the vectors that a step touches. `batch_size` counts users, each with all of their interactions.
+    squared length of the vectors that a batch touches. `batch_size` counts users, each with all of their interactions.
     """
 
     dim: int = 64
@@ -21,17 +21,17 @@ class Recipe:
     similarity: str = "cosine"
 
 
-PAIRS = Recipe(dim=32, epochs=40, learning_rate=0.02, l2=0.01, temperature=1.0, batch_size=32, similarity="model")
-USUAL = {
+PAIR_SCORER = Recipe(dim=32, epochs=40, learning_rate=0.02, l2=0.01, temperature=1.0, batch_size=32, similarity="model")
+DEFAULTS = {
     "dot": Recipe(),
-    "biased-dot": replace(PAIRS, learning_rate=0.01),
-    "mlp": PAIRS,
-    "genre-mlp": PAIRS,
-    "two-tower": replace(PAIRS, learning_rate=0.01, l2=0.001, batch_size=16),
-    "neumf": replace(PAIRS, learning_rate=0.01, l2=0.03),
+    "biased-dot": replace(PAIR_SCORER, learning_rate=0.01),
+    "mlp": PAIR_SCORER,
+    "genre-mlp": PAIR_SCORER,
+    "two-tower": replace(PAIR_SCORER, learning_rate=0.01, l2=0.001, batch_size=16),
+    "neumf": replace(PAIR_SCORER, learning_rate=0.01, l2=0.03),
 }
 
 
-def usual(architecture: str) -> Recipe:
-    """The recipe of an architecture, whichever framework it is built in."""
-    return USUAL[architecture.partition("-")[2]]
+def default_recipe(architecture: str) -> Recipe:
+    """The default recipe of an architecture such as torch-mlp; both frameworks have the same."""
+    return DEFAULTS[architecture.partition("-")[2]]

@@ -1,4 +1,4 @@
-"""One run of the reference trainer: split, fit, measure. The model that is measured is the model that is handed on."""
+"""One training run: split, fit, measure. The model that is measured is the model that is returned."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,15 +13,15 @@ from recoserve_export.zoo.architectures import catalog
 from recoserve_export.zoo.data.dataset import Dataset, Split, describe_split
 from recoserve_export.zoo.data.genres import Genres
 from recoserve_export.zoo.training.evaluation import Metrics, evaluate, evaluate_popularity, evaluate_tables
-from recoserve_export.zoo.training.progress import epochs_shown
+from recoserve_export.zoo.training.progress import EpochReport, epochs_shown
 from recoserve_export.zoo.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A model with what it scored on the held-out interactions, beside the popularity baseline on the same ones.
+class TrainedModel:
+    """A model, and its figures on the held-out interactions beside those of the popularity baseline on the same ones.
 
-    `seconds` is what fitting took; `bytes` are the float32 weights'.
+    `seconds` is the time that fitting took; `bytes` are those of the float32 weights. `model` is None where it was not kept.
     """
 
     model: Any
@@ -34,74 +34,75 @@ class Trained:
 
 def train_model(
     architecture: str, dataset: Dataset, recipe: Recipe, holdout: float, k: int, genres: Genres | None = None
-) -> Trained:
+) -> TrainedModel:
     """Fit `architecture` to all but the held-out interactions, and measure it on those.
 
-    `genres` goes with an architecture that takes one. Raises FileInvalid where nothing can be held out, ExportRefused where the
-    framework is missing or training diverged.
+    `holdout` is the share of each user's last interactions that is held out, `k` the length of the measured lists; `genres` goes
+    with an architecture that takes one. Raises FileInvalid where nothing can be held out, ExportRefused where the framework is
+    missing or training diverged.
     """
     split = dataset.split(holdout)
     if not len(split.held_out):
         raise FileInvalid("no user has two interactions, so that none can be held out; bring more ratings per user")
     counts = len(dataset.user_ids), len(dataset.item_ids)
     if architecture in catalog.DOT:
-        model, seconds, measured = _train_dot(architecture, counts, split, recipe, k)
+        model, seconds, metrics = _train_tables(architecture, counts, split, recipe, k)
     else:
-        model, seconds, measured = _train_pairs(architecture, counts, split, recipe, k, genres)
+        model, seconds, metrics = _train_pair_scorer(architecture, counts, split, recipe, k, genres)
     parameters = catalog.load_kit(architecture).parameters(model)
     weights = 4 * sum(parameter.numel() for parameter in parameters)
-    return Trained(model, recipe, measured, evaluate_popularity(split, counts[1], k), seconds, weights)
+    return TrainedModel(model, recipe, metrics, evaluate_popularity(split, counts[1], k), seconds, weights)
 
 
-def _train_dot(architecture: str, counts: tuple[int, int], split: Split, recipe: Recipe, k: int) -> tuple[Any, float, Metrics]:
+def _train_tables(architecture: str, counts: tuple[int, int], split: Split, recipe: Recipe, k: int) -> tuple[Any, float, Metrics]:
     from recoserve_export.zoo.training.table_trainer import fit
 
-    zoo = catalog.load(architecture)
-    model = zoo.build(*counts, recipe.dim, normalize=recipe.similarity == "cosine", seed=recipe.seed)
-    tables = zoo.tables(model)
-    seconds = _timed(recipe, lambda report: fit(*tables, split.train, recipe, report))
+    dot = catalog.load_dot(architecture)
+    model = dot.build(*counts, recipe.dim, normalize=recipe.similarity == "cosine", seed=recipe.seed)
+    tables = dot.tables(model)
+    seconds = _seconds_of(recipe, lambda report: fit(*tables, split.train, recipe, report))
     _check_finite(tables)
     users, items = (table.detach().cpu().numpy() for table in tables)
     return model, seconds, evaluate_tables(users, items, split, k, recipe.similarity)
 
 
-def _train_pairs(
+def _train_pair_scorer(
     architecture: str, counts: tuple[int, int], split: Split, recipe: Recipe, k: int, genres: Genres | None
 ) -> tuple[Any, float, Metrics]:
     from recoserve_export.zoo.training.pair_scores import catalogue_scores
     from recoserve_export.zoo.training.pair_trainer import Trainee, fit
 
     scorer = catalog.load_scorer(architecture)
-    kit, more = scorer.kit, {"genres": len(genres.names)} if genres else {}
-    model = scorer.build(*counts, recipe.dim, seed=recipe.seed, **more)
+    kit, options = scorer.kit, {"genres": len(genres.names)} if genres else {}
+    model = scorer.build(*counts, recipe.dim, seed=recipe.seed, **options)
     features: Mapping[str, Rows] = {"genre": genres.rows} if genres else {}
     trainee = Trainee(kit.logits(model, training=True), kit.parameters(model), kit.embeddings(model))
-    seconds = _timed(recipe, lambda report: fit(trainee, counts, features, split.train, recipe, report))
+    seconds = _seconds_of(recipe, lambda report: fit(trainee, counts, features, split.train, recipe, report))
     _check_finite(trainee.parameters)
     scores_of = catalogue_scores(kit.logits(model, training=False), counts[1], features, trainee.parameters[0].device)
     return model, seconds, evaluate(scores_of, split, counts[1], k)
 
 
-def _timed(recipe: Recipe, work: Callable[[Callable[[int, float], None]], None]) -> float:
-    """Seconds that fitting took, its progress shown."""
-    from recoserve_export.zoo.training.steps import warm_up
+def _seconds_of(recipe: Recipe, fit: Callable[[EpochReport], None]) -> float:
+    """The seconds that `fit` takes, with its progress shown meanwhile."""
+    from recoserve_export.zoo.training.descent import warm_up
 
     warm_up()
     started = time.perf_counter()
     with epochs_shown(recipe.epochs, recipe.dim) as report:
-        work(report)
+        fit(report)
     return time.perf_counter() - started
 
 
 def _check_finite(parameters: Any) -> None:
-    if not all(np.isfinite(each.detach().cpu().numpy()).all() for each in parameters):
+    if not all(np.isfinite(parameter.detach().cpu().numpy()).all() for parameter in parameters):
         raise ExportRefused(
             "training diverged: the model holds NaN or infinity; lower --learning-rate or --l2, or raise --temperature"
         )
 
 
-def manifest_metrics(trained: Trained, dataset: Dataset, architecture: str, holdout: float) -> dict[str, Any]:
-    """What the manifest says of the run: the split, the figures, the baseline's figures, and the hyperparameters."""
+def manifest_metrics(trained: TrainedModel, dataset: Dataset, architecture: str, holdout: float) -> dict[str, Any]:
+    """The manifest's `metrics` of a run: the split, the figures, the baseline's figures, and the hyperparameters."""
     return {
         "split": describe_split(holdout, dataset.timed),
         "k": trained.metrics.k,

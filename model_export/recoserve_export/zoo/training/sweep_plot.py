@@ -1,26 +1,35 @@
-"""A sweep as a plot: what each dimension foresees, and what it costs."""
+"""A sweep as a plot: how well each dimension predicts, and what it costs."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from recoserve.errors import ExportRefused
+from recoserve_export.zoo.training.run import TrainedModel
 from recoserve_export.zoo.training.sweep import Sweep
 
 SUFFIXES = (".svg", ".png")
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by every eye (Okabe & Ito, 2008)
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+)  # Okabe & Ito, 2008: distinct to the colour-blind
 MARKERS = "osD^vP"
 
 
 def check() -> None:
-    """Raises ExportRefused where matplotlib is not installed."""
+    """Raise ExportRefused where matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
         raise ExportRefused("the plot needs matplotlib: pip install 'recoserve[train]', or leave --plot out") from None
 
 
-def write(sweep: Sweep, to: Path) -> None:
-    """Four panels over the dimension, a line for each regularisation: recall, NDCG, seconds, bytes; as an SVG or a PNG."""
+def write(sweep: Sweep, path: Path) -> None:
+    """Draw recall, NDCG, seconds and bytes over the dimension, a line for each regularisation, as an .svg or a .png file."""
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -44,17 +53,17 @@ def write(sweep: Sweep, to: Path) -> None:
     handles, labels = recall.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(f"{sweep.architecture}: what a dimension buys, and what it costs")
-    figure.savefig(to, dpi=130, metadata={"Date": None} if to.suffix == ".svg" else None)
+    figure.savefig(path, dpi=130, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)
 
 
-def _draw(panel: Any, sweep: Sweep, title: str, value: Any) -> None:
+def _draw(panel: Any, sweep: Sweep, title: str, figure_of: Callable[[TrainedModel], float]) -> None:
     """One line for each regularisation."""
     weights = list(dict.fromkeys(run.recipe.l2 for run in sweep.runs))
-    for place, l2 in enumerate(weights):
+    for line, l2 in enumerate(weights):
         runs = sorted((run for run in sweep.runs if run.recipe.l2 == l2), key=lambda run: run.recipe.dim)
-        style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
-        panel.plot([run.recipe.dim for run in runs], [value(run) for run in runs], label=f"l2 = {l2:g}", **style)
+        style = {"color": COLOURS[line % len(COLOURS)], "marker": MARKERS[line % len(MARKERS)]}
+        panel.plot([run.recipe.dim for run in runs], [figure_of(run) for run in runs], label=f"l2 = {l2:g}", **style)
     dims = sorted({run.recipe.dim for run in sweep.runs})
     panel.set_xscale("log", base=2)
     panel.set_xticks(dims, [str(dim) for dim in dims])
@@ -64,14 +73,15 @@ def _draw(panel: Any, sweep: Sweep, title: str, value: Any) -> None:
 
 
 def _mark_rules(panel: Any, sweep: Sweep) -> None:
-    """A line at each dimension that a rule of thumb advises, where the plot reaches that far."""
-    named: dict[int, list[str]] = {}
+    """A vertical line at each dimension that a rule of thumb advises, where it lies within the plot."""
+    rules_by_dim: dict[int, list[str]] = {}
     for side, advice in sweep.advice.items():
         for rule, dim in advice.items():
-            named.setdefault(dim, []).append(f"{rule} = {dim}, {side}")
+            rules_by_dim.setdefault(dim, []).append(f"{rule} = {dim}, {side}")
     low, high = panel.get_xlim()
-    for dim, rules in named.items():
+    for dim, rules in rules_by_dim.items():
         if low <= dim <= high:
             panel.axvline(dim, color="#999999", linestyle="--", linewidth=1)
-            said = "\n".join(rules)
-            panel.annotate(said, (dim, 0.03), xycoords=("data", "axes fraction"), rotation=90, ha="right", va="bottom", fontsize=7)
+            panel.annotate(
+                "\n".join(rules), (dim, 0.03), xycoords=("data", "axes fraction"), rotation=90, ha="right", va="bottom", fontsize=7
+            )

@@ -8,13 +8,13 @@ import torch
 
 from recoserve_export.zoo.architectures import catalog
 from recoserve_export.zoo.architectures.widths import genre_width
-from recoserve_export.zoo.data.dataset import Pairs, read_dataset
+from recoserve_export.zoo.data.dataset import InteractionPairs, read_dataset
 from recoserve_export.zoo.data.genres import read_genres
 from recoserve_export.zoo.options import ArchitectureName
 from recoserve_export.zoo.training import pair_trainer
 from recoserve_export.zoo.training.evaluation import top
 from recoserve_export.zoo.training.pair_scores import catalogue_scores
-from recoserve_export.zoo.training.recipe import Recipe, usual
+from recoserve_export.zoo.training.recipe import Recipe, default_recipe
 from recoserve_export.zoo.training.run import train_model
 
 SCORERS = [name for name in catalog.MODULES if name not in catalog.DOT]
@@ -23,22 +23,22 @@ QUICK = Recipe(dim=4, epochs=40, learning_rate=0.05, l2=0.0, temperature=1.0, ba
 USERS, ITEMS, GENRES = 5, 7, 3
 
 
-def fresh(name: str, seed: int = 0, **more):
+def fresh(name: str, seed: int = 0, **options):
     genres = {"genres": GENRES} if name in catalog.WITH_GENRES else {}
-    return catalog.load_scorer(name).build(USERS, ITEMS, 4, seed=seed, **genres, **more)
+    return catalog.load_scorer(name).build(USERS, ITEMS, 4, seed=seed, **genres, **options)
 
 
 def scored(name: str, model, before_sigmoid: bool = False) -> np.ndarray:
-    """The model's score of every pair, [users, items]; of item i the genre is i mod 3."""
+    """The model's score of every pair, [users, items]; the genre of item i is i mod 3."""
     user, item = np.divmod(np.arange(USERS * ITEMS), ITEMS)
     genre = [item % GENRES] if name in catalog.WITH_GENRES else []
-    rows = [torch.from_numpy(each) for each in (user, item, *genre)]
+    rows = [torch.from_numpy(numbers) for numbers in (user, item, *genre)]
     with torch.no_grad():
         if before_sigmoid:
-            named = dict(zip(("user", "item", "genre"), rows, strict=False))
-            scores = catalog.load_kit(name).logits(model, training=False)(named)
+            rows_by_input = dict(zip(("user", "item", "genre"), rows, strict=False))
+            scores = catalog.load_kit(name).logits(model, training=False)(rows_by_input)
         elif name.startswith("keras"):
-            scores = model([each[:, None] for each in rows], training=False)
+            scores = model([numbers[:, None] for numbers in rows], training=False)
         else:
             scores = model.eval()(*rows)
     return scores.cpu().numpy().reshape(USERS, ITEMS)
@@ -50,9 +50,9 @@ def files(folder: Path):
 
 
 def test_the_command_line_offers_every_architecture_and_each_has_a_recipe():
-    assert {each.value for each in ArchitectureName} == set(catalog.MODULES)
-    assert [usual(name).similarity for name in catalog.DOT] == ["cosine", "cosine"]
-    assert {usual(name).similarity for name in SCORERS} == {"model"}
+    assert {architecture.value for architecture in ArchitectureName} == set(catalog.MODULES)
+    assert [default_recipe(name).similarity for name in catalog.DOT] == ["cosine", "cosine"]
+    assert {default_recipe(name).similarity for name in SCORERS} == {"model"}
 
 
 @EVERY
@@ -64,8 +64,8 @@ def test_a_fresh_model_takes_rows_by_name_and_gives_each_pair_a_score_of_its_own
     assert len(np.unique(scores)) == USERS * ITEMS
     if name.startswith("keras"):
         features = ["genre"] if name in catalog.WITH_GENRES else []
-        assert [each.name for each in model.inputs] == ["user", "item", *features]
-        assert {each.dtype for each in model.inputs} == {"int64"}
+        assert [model_input.name for model_input in model.inputs] == ["user", "item", *features]
+        assert {model_input.dtype for model_input in model.inputs} == {"int64"}
 
 
 @EVERY
@@ -79,14 +79,14 @@ def test_what_is_trained_is_the_score_before_the_sigmoid(name):
 
 @EVERY
 def test_the_same_seed_draws_the_same_weights_and_another_seed_others(name):
-    once, again, other = (scored(name, fresh(name, seed)) for seed in (3, 3, 4))
+    first, second, other = (scored(name, fresh(name, seed)) for seed in (3, 3, 4))
 
-    assert np.array_equal(once, again)
-    assert not np.isclose(once, other).any()
+    assert np.array_equal(first, second)
+    assert not np.isclose(first, other).any()
 
 
 @EVERY
-def test_making_a_model_leaves_the_callers_random_numbers_alone(name):
+def test_building_a_model_does_not_change_the_callers_random_state(name):
     state = torch.random.get_rng_state()
     fresh(name)
 
@@ -94,7 +94,7 @@ def test_making_a_model_leaves_the_callers_random_numbers_alone(name):
 
 
 @EVERY
-def test_a_few_epochs_lower_the_loss_and_foresee_what_was_held_out_better_than_popularity(name, even_odd, capsys):
+def test_a_few_epochs_lower_the_loss_and_predict_held_out_items_better_than_popularity(name, even_odd, capsys):
     dataset, genres = files(even_odd)
     trained = train_model(name, dataset, QUICK, 0.25, 4, genres if name in catalog.WITH_GENRES else None)
 
@@ -108,10 +108,10 @@ def test_a_few_epochs_lower_the_loss_and_foresee_what_was_held_out_better_than_p
 def test_the_same_seed_trains_to_the_same_scores(name, even_odd):
     dataset, genres = files(even_odd)
     recipe = Recipe(dim=3, epochs=2, batch_size=5, similarity="model")
-    once, again = (train_model(name, dataset, recipe, 0.25, 4, genres if name in catalog.WITH_GENRES else None) for _ in range(2))
+    runs = [train_model(name, dataset, recipe, 0.25, 4, genres if name in catalog.WITH_GENRES else None) for _ in range(2)]
 
-    pairs = zip(*(catalog.load_kit(name).parameters(each.model) for each in (once, again)), strict=True)
-    assert all(torch.equal(left, right) for left, right in pairs)
+    parameters = zip(*(catalog.load_kit(name).parameters(run.model) for run in runs), strict=True)
+    assert all(torch.equal(first, second) for first, second in parameters)
 
 
 @EVERY
@@ -140,20 +140,20 @@ def test_every_embedding_belongs_to_an_input_and_has_a_row_for_each_of_its_rows(
 
 
 @pytest.mark.parametrize("dim", [3, 50])
-def test_a_genre_is_as_wide_as_the_seeds_have_it(dim):
+def test_a_genres_vector_has_two_fifths_of_the_width_rounded_up(dim):
     assert genre_width(dim) == {3: 2, 50: 20}[dim]
 
 
-def test_dropout_and_batch_normalisation_act_in_training_alone():
+def test_dropout_and_batch_normalisation_act_only_in_training():
     model = fresh("keras-genre-mlp", dropout=0.5, batch_norm=True)
     rows = [torch.arange(4)[:, None], torch.arange(4)[:, None], torch.zeros(4, 1, dtype=torch.int64)]
-    once, again = (model(rows, training=True).detach() for _ in range(2))
+    first, second = (model(rows, training=True).detach() for _ in range(2))
 
-    assert not torch.equal(once, again)
+    assert not torch.equal(first, second)
     assert torch.equal(model(rows, training=False), model(rows, training=False))
 
 
-def test_scores_over_the_catalogue_are_the_models_own_however_they_are_cut(monkeypatch):
+def test_scores_over_the_catalogue_are_those_of_each_pair():
     model = fresh("torch-genre-mlp")
     kit = catalog.load_kit("torch-genre-mlp")
     features = {"genre": np.arange(ITEMS) % GENRES}
@@ -164,20 +164,20 @@ def test_scores_over_the_catalogue_are_the_models_own_however_they_are_cut(monke
     assert top(expected[1], np.array([0]), 3).tolist() == top(scores_of(np.array([1]))[0], np.array([0]), 3).tolist()
 
 
-def test_drawn_items_stand_for_all_that_the_user_did_not_touch():
-    pairs = Pairs(np.array([0, 0, 1]), np.array([2, 3, 3]))
-    sample = pair_trainer._Sample(pairs, 10, {}, torch.device("cpu"))
-    drawn, weight = sample.draw(torch.tensor([0, 1, 2]), torch.Generator().manual_seed(0))
+def test_drawn_items_are_weighted_to_stand_for_all_that_the_user_did_not_touch():
+    pairs = InteractionPairs(np.array([0, 0, 1]), np.array([2, 3, 3]))
+    negatives = pair_trainer._Negatives(pairs, 10, {}, torch.device("cpu"))
+    drawn, weight = negatives.draw(torch.tensor([0, 1, 2]), torch.Generator().manual_seed(0))
 
     assert pytest.approx(weight.double().exp().sum(1).tolist(), rel=1e-5) == [8, 9, 10]
     assert set(drawn[0][weight[0] > pair_trainer.NEVER].tolist()) == {0, 1, 4, 5, 6, 7, 8, 9}
 
 
 def test_a_user_who_touched_everything_has_a_finite_loss(even_odd):
-    pairs = Pairs(np.array([0, 0, 0, 1]), np.array([0, 1, 2, 0]))
-    zoo = catalog.load_scorer("torch-mlp")
-    model = zoo.build(2, 3, 4)
-    trainee = pair_trainer.Trainee(zoo.kit.logits(model, training=True), zoo.kit.parameters(model), zoo.kit.embeddings(model))
+    pairs = InteractionPairs(np.array([0, 0, 0, 1]), np.array([0, 1, 2, 0]))
+    scorer = catalog.load_scorer("torch-mlp")
+    model, kit = scorer.build(2, 3, 4), scorer.kit
+    trainee = pair_trainer.Trainee(kit.logits(model, training=True), kit.parameters(model), kit.embeddings(model))
     losses = []
     pair_trainer.fit(trainee, (2, 3), {}, pairs, QUICK, lambda _, loss: losses.append(loss))
 

@@ -11,25 +11,25 @@ from typer.testing import CliRunner
 
 from recoserve.bundle import archive
 from recoserve.errors import ExportRefused, FileInvalid
-from recoserve_export.zoo.command import train
+from recoserve_export.zoo import command
 
 ROOT = Path(__file__).parents[3]
 
 APP = typer.Typer()
-APP.command("train")(train)
+APP.command("train")(command.train)
 
 
-def run(folder: Path, out: Path | None, architecture: str, *options: str):
+def train(folder: Path, out: Path | None, architecture: str, *options: str):
     files = ["--ratings", str(folder / "ratings.csv"), "--items", str(folder / "items.csv")]
     bundle = ["-o", str(out)] if out else []
     return CliRunner().invoke(APP, [*files, "--architecture", architecture, *bundle, *options])
 
 
 @pytest.mark.parametrize(("architecture", "suffix"), [("keras-dot", ".keras"), ("torch-dot", ".pt")])
-def test_ratings_and_items_become_a_bundle_with_ids_metadata_seen_pairs_and_figures(architecture, suffix, even_odd, tmp_path):
+def test_ratings_and_items_become_a_bundle_with_ids_metadata_and_interactions(architecture, suffix, even_odd, tmp_path):
     out = tmp_path / "models/kinds/3"
     model = tmp_path / f"model{suffix}"
-    result = run(even_odd, out, architecture, "--dim", "8", "--epochs", "2", "-k", "4", "--save-model", str(model))
+    result = train(even_odd, out, architecture, "--dim", "8", "--epochs", "2", "-k", "4", "--save-model", str(model))
 
     assert result.exit_code == 0, result.output
     bundle = archive.open_bundle(out)
@@ -47,8 +47,9 @@ def test_ratings_and_items_become_a_bundle_with_ids_metadata_seen_pairs_and_figu
     assert model.stat().st_size
 
 
-def test_the_manifest_tells_the_split_the_figures_the_baseline_and_the_recipe(even_odd, tmp_path):
-    assert run(even_odd, tmp_path / "b", "torch-dot", "--epochs", "1", "-k", "4", "--holdout", "0.25", "--seed", "5").exit_code == 0
+def test_the_manifest_has_the_split_the_figures_the_baseline_and_the_recipe(even_odd, tmp_path):
+    options = ("--epochs", "1", "-k", "4", "--holdout", "0.25", "--seed", "5")
+    assert train(even_odd, tmp_path / "b", "torch-dot", *options).exit_code == 0
     metrics = json.loads((tmp_path / "b/manifest.json").read_text())["metrics"]
 
     assert metrics["split"] == "each user's last 25% by time held out"
@@ -59,7 +60,7 @@ def test_the_manifest_tells_the_split_the_figures_the_baseline_and_the_recipe(ev
 
 
 def test_a_model_trained_by_dot_product_is_served_by_dot_product(even_odd, tmp_path):
-    assert run(even_odd, tmp_path / "b", "torch-dot", "--epochs", "1", "--similarity", "dot").exit_code == 0
+    assert train(even_odd, tmp_path / "b", "torch-dot", "--epochs", "1", "--similarity", "dot").exit_code == 0
 
     assert archive.open_bundle(tmp_path / "b").manifest.similarity == "dot"
 
@@ -67,7 +68,7 @@ def test_a_model_trained_by_dot_product_is_served_by_dot_product(even_odd, tmp_p
 @pytest.mark.parametrize("architecture", ["keras-genre-mlp", "torch-two-tower", "torch-neumf"])
 def test_any_other_architecture_is_served_by_its_own_score(architecture, even_odd, tmp_path):
     options = ("--epochs", "2", "-k", "4", "--dim", "3", "--genre-column", "kinds")
-    result = run(even_odd, tmp_path / "b", architecture, *options)
+    result = train(even_odd, tmp_path / "b", architecture, *options)
 
     assert result.exit_code == 0, result.output
     manifest = archive.open_bundle(tmp_path / "b").manifest
@@ -76,36 +77,36 @@ def test_any_other_architecture_is_served_by_its_own_score(architecture, even_od
 
 
 def test_items_without_the_genre_column_are_refused_before_training(even_odd, tmp_path):
-    result = run(even_odd, tmp_path / "b", "torch-genre-mlp")
+    result = train(even_odd, tmp_path / "b", "torch-genre-mlp")
 
     assert isinstance(result.exception, ExportRefused)
     assert "no column 'genres'; its columns are title, kinds" in str(result.exception)
 
 
-def test_a_similarity_goes_with_a_dot_model_alone(even_odd, tmp_path):
-    assert run(even_odd, tmp_path / "b", "torch-mlp", "--similarity", "dot").exit_code == 2
+def test_only_a_dot_model_takes_a_similarity(even_odd, tmp_path):
+    assert train(even_odd, tmp_path / "b", "torch-mlp", "--similarity", "dot").exit_code == 2
 
 
 def test_a_folder_that_exists_is_refused_before_anything_is_read(even_odd, tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b/file").touch()
     (even_odd / "ratings.csv").unlink()
-    result = run(even_odd, tmp_path / "b", "torch-dot")
+    result = train(even_odd, tmp_path / "b", "torch-dot")
 
     assert isinstance(result.exception, ExportRefused)
     assert "already exists" in str(result.exception)
 
 
-def test_bad_files_are_the_operators_to_mend(even_odd, tmp_path):
+def test_a_missing_ratings_file_is_an_error_of_the_file(even_odd, tmp_path):
     (even_odd / "ratings.csv").unlink()
 
-    assert isinstance(run(even_odd, tmp_path / "b", "torch-dot").exception, FileInvalid)
+    assert isinstance(train(even_odd, tmp_path / "b", "torch-dot").exception, FileInvalid)
 
 
 def test_an_items_file_that_the_exporter_would_refuse_is_refused_before_training(even_odd, tmp_path):
     with open(even_odd / "items.csv", "a") as items:
         items.write("Unquoted, with a comma,120,odd\n")
-    result = run(even_odd, tmp_path / "b", "torch-dot")
+    result = train(even_odd, tmp_path / "b", "torch-dot")
 
     assert isinstance(result.exception, ExportRefused)
     assert "epoch" not in result.output
@@ -136,21 +137,21 @@ def test_an_items_file_that_the_exporter_would_refuse_is_refused_before_training
     ids=" ".join,
 )
 def test_an_option_out_of_bounds_is_wrong_usage(options, even_odd, tmp_path):
-    result = run(even_odd, tmp_path / "b", "torch-dot", *options)
+    result = train(even_odd, tmp_path / "b", "torch-dot", *options)
 
     assert result.exit_code == 2
     assert not (tmp_path / "b").exists()
 
 
 def test_an_unknown_architecture_is_wrong_usage(even_odd, tmp_path):
-    assert run(even_odd, tmp_path / "b", "jax-dot").exit_code == 2
+    assert train(even_odd, tmp_path / "b", "jax-dot").exit_code == 2
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_the_command_is_there_for_help_without_a_framework():
+def test_importing_the_command_imports_no_framework():
     code = "import sys, recoserve_export.zoo.command; print({'torch', 'keras', 'onnx', 'onnxruntime'} & set(sys.modules))"
 
     assert python(code).stdout == "set()\n"
@@ -161,11 +162,11 @@ def test_a_missing_framework_is_named_with_the_way_to_install_it(architecture, m
     code = """
 import sys
 sys.modules[sys.argv[2]] = None
-from recoserve_export.zoo.architectures import catalog as architectures
+from recoserve_export.zoo.architectures import catalog
 try:
-    architectures.load(sys.argv[1])
+    catalog.load_dot(sys.argv[1])
 except Exception as error:
     print(type(error).__name__, error)
 """
-    said = f"ExportRefused {architecture} needs {missing}, which is not installed; pip install 'recoserve[train]'\n"
-    assert said == python(code, architecture, missing).stdout
+    message = f"ExportRefused {architecture} needs {missing}, which is not installed; pip install 'recoserve[train]'\n"
+    assert message == python(code, architecture, missing).stdout
