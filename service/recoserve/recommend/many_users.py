@@ -62,5 +62,4 @@ async def recommend_to_many(
 
 def _max_slice_users(request: BatchRequest) -> int:
     """How many users a slice may hold; fewer where every item of an answer costs more than its place in a list."""
-    costly = request.diversity or request.include
-    return max(1, MAX_COSTLY_ITEMS // request.k) if costly else len(request.user_ids)
+    return max(1, MAX_COSTLY_ITEMS // request.k) if request.costly_items else len(request.user_ids)

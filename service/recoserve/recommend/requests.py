@@ -187,6 +187,11 @@ class RecommendOptions(SelectionOptions):
     )
     include: Include = Field(default_factory=list, max_length=8, description="What to add to each item.")
 
+    @property
+    def costly_items(self) -> bool:
+        """Whether each item costs more than its place in a list: it is made diverse, described or explained."""
+        return bool(self.diversity or self.include)
+
 
 class FallbackOptions(RecommendOptions):
     """Options where a user may be unknown."""

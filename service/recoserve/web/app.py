@@ -36,9 +36,9 @@ class Application(NamedTuple):
 
 
 def create_app(settings: Settings, loaders: Loaders, loaded: Callable[[ModelRegistry], None] | None = None) -> Application:
-    """An application that loads its models, the default one first, when it starts serving, and calls `loaded` when that has ended.
+    """An application that loads its models when it starts serving, the default one first, and calls `loaded` after success or failure.
 
-    Until then `/livez` says 200 and `/readyz` 503. FastAPI's reference page is served from the package, not from a CDN.
+    Until they are loaded `/livez` says 200 and `/readyz` 503. FastAPI's reference page is served from the package, not from a CDN.
     """
     registry = ModelRegistry()
     batcher = Batcher(settings.max_queue_rows, settings.max_batch_rows)

@@ -4,13 +4,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from recoserve.recommend.requests import ExternalId
+from recoserve.recommend.requests import IdValue
 
 
 class Reason(BaseModel):
     """One of the user's own items that carry a score."""
 
-    item_id: ExternalId
+    item_id: IdValue
     cosine: float = Field(description="Of both item vectors, float32.")
     share: float = Field(description="The cosine's part of the sum of the positive cosines of all the user's items.")
     metadata: dict[str, Any] | None = Field(None, description="The item's columns, where asked for.")
@@ -19,7 +19,7 @@ class Reason(BaseModel):
 class ScoredItem(BaseModel):
     """One recommended item."""
 
-    item_id: ExternalId
+    item_id: IdValue
     score: float = Field(description="The bundle's similarity, float32; for cosine in [-1, 1]. Of a fallback: interactions.")
     metadata: dict[str, Any] | None = Field(None, description="The item's columns, where asked for.")
     explanation: list[Reason] | None = Field(None, description="Which of the user's own items carry the score, where asked for.")
@@ -35,7 +35,7 @@ class ModelName(BaseModel):
 class UserItems(BaseModel):
     """One user's items, best first; equal scores in the bundle's own item order. Fewer than k where no more are left."""
 
-    user_id: ExternalId
+    user_id: IdValue
     items: list[ScoredItem]
     fallback: Literal["popular"] | None = Field(None, description="For a user whom the bundle doesn't know, where asked for.")
 
@@ -50,7 +50,7 @@ class BatchResponse(BaseModel):
     """Results in the order asked; users whom the bundle doesn't know have none."""
 
     results: list[UserItems]
-    missing_user_ids: list[ExternalId]
+    missing_user_ids: list[IdValue]
     model: ModelName
 
 
@@ -64,7 +64,7 @@ class HistoryResponse(BaseModel):
 class NearItem(BaseModel):
     """One near item."""
 
-    item_id: ExternalId
+    item_id: IdValue
     score: float = Field(description="Cosine of both item vectors, float32.")
     metadata: dict[str, Any] | None = Field(None, description="The item's columns, where asked for.")
 
@@ -72,7 +72,7 @@ class NearItem(BaseModel):
 class SimilarItemsResponse(BaseModel):
     """NeighbourQuery first."""
 
-    item_id: ExternalId
+    item_id: IdValue
     items: list[NearItem]
     model: ModelName
 
@@ -80,14 +80,14 @@ class SimilarItemsResponse(BaseModel):
 class NearUser(BaseModel):
     """One near user."""
 
-    user_id: ExternalId
+    user_id: IdValue
     score: float = Field(description="Cosine of both user vectors, float32.")
 
 
 class SimilarUsersResponse(BaseModel):
     """NeighbourQuery first."""
 
-    user_id: ExternalId
+    user_id: IdValue
     users: list[NearUser]
     model: ModelName
 
@@ -95,24 +95,24 @@ class SimilarUsersResponse(BaseModel):
 class ItemScore(BaseModel):
     """One score."""
 
-    item_id: ExternalId
+    item_id: IdValue
     score: float = Field(description="The bundle's similarity, float32.")
 
 
 class ScoreResponse(BaseModel):
     """One score for each known item, in the order asked."""
 
-    user_id: ExternalId
+    user_id: IdValue
     items: list[ItemScore]
-    missing_item_ids: list[ExternalId]
+    missing_item_ids: list[IdValue]
     model: ModelName
 
 
 class ExplainResponse(BaseModel):
     """The score, and the user's own items nearest to the item, nearest first; none for a user without interactions."""
 
-    user_id: ExternalId
-    item_id: ExternalId
+    user_id: IdValue
+    item_id: IdValue
     score: float
     items: list[Reason]
     model: ModelName

@@ -1,7 +1,7 @@
-"""uvicorn, with an end that loses no request.
+"""uvicorn, with a shutdown that loses no request.
 
-uvicorn closes its listeners as soon as a signal comes, while a load balancer still sends. So the first SIGTERM only turns
-`/readyz` to 503; listeners close `drain_seconds` later, requests in flight finish, and the exit code is 0. SIGINT (a
+uvicorn closes its listeners as soon as a signal comes, while a load balancer still sends requests. So the first SIGTERM only
+turns `/readyz` to 503; the listeners close `drain_seconds` later, requests in flight finish, and the exit code is 0. SIGINT (from a
 person at a terminal) and a second signal skip the wait.
 """
 
@@ -31,7 +31,7 @@ from recoserve.web.app import create_app
 SHUTDOWN_SECONDS = 30  # for requests in flight once the listeners are closed
 KEEP_ALIVE_SECONDS = 5
 BACKLOG = 2048
-YOUNG_OBJECTS = 20_000  # new containers that are worth a look for cycles; about 500 requests in flight
+GC_THRESHOLD = 20_000  # new container objects that start a garbage collection: more than 500 requests in flight have
 SWITCH_SECONDS = 5e-4  # how long the event loop or the inference thread may hold the interpreter while the other waits for it
 
 log = logging.getLogger("recoserve.server")
@@ -46,16 +46,17 @@ class Server(uvicorn.Server):
         self._drain_seconds = drain_seconds
 
     def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
-        first = self._registry.state is not RegistryState.DRAINING
-        if first:
+        is_first_signal = self._registry.state is not RegistryState.DRAINING
+        if is_first_signal:
             self._registry.drain()
-        if not first or sig == signal.SIGINT or not self._drain_seconds or not self._registry.started:
+        if not is_first_signal or sig == signal.SIGINT or not self._drain_seconds or not self._registry.started:
             self.should_exit = True
             return
-        # Only that here: where the signal interrupts the log's stream, a line can't be written.
-        self._loop.call_soon_threadsafe(self._serve_on)
+        # Nothing is logged here: the signal may have interrupted the log in the middle of a line, and a stream refuses to be
+        # entered a second time.
+        self._loop.call_soon_threadsafe(self._stop_later)
 
-    def _serve_on(self) -> None:
+    def _stop_later(self) -> None:
         log.info("draining for %g s", self._drain_seconds)
         self._loop.call_later(self._drain_seconds, self.stop)
 
@@ -74,7 +75,8 @@ def serve(settings: Settings, bundles: Sequence[Path], announce: Callable[[str],
     """
     malloc.configure()
     logs.configure(settings.log_format)
-    # At Python's 5 ms a short run in the thread looks long, stays there, and under load is never seen to be short again.
+    # With Python's own 5 ms, a short run in the inference thread is measured as a long one, because it waits that long for the
+    # interpreter; so the runner would keep it in the thread for as long as there is load.
     sys.setswitchinterval(SWITCH_SECONDS)
     resolve_provider(settings.provider)
     listener = _listen(settings.host, settings.port)
@@ -83,7 +85,7 @@ def serve(settings: Settings, bundles: Sequence[Path], announce: Callable[[str],
         if not registry.started:
             server.stop()
             return
-        _spare_the_collector()
+        _tune_garbage_collection()
         url = _address(listener)
         _log_serving(registry, url, chosen=settings.default_model is not None)
         if announce:
@@ -117,7 +119,7 @@ def _http_protocol() -> type[asyncio.Protocol] | str:
 
 
 def _load(bundle: Path, settings: Settings) -> Model:
-    """What is wrong is told with the folder: it may be one of several."""
+    """A bundle's model; an error names the folder, which may be one of several."""
     try:
         return load_model(bundle, settings.provider, settings.threads, settings.retrieval)
     except BundleInvalid as error:
@@ -125,25 +127,25 @@ def _load(bundle: Path, settings: Settings) -> Model:
 
 
 def _log_serving(registry: ModelRegistry, url: str, chosen: bool) -> None:
-    """The line that says what is served and where; `chosen`: the settings name the default model."""
-    infos = [model.manifest for model in registry.models]
-    default, others = infos[0], [f"{info.name} {info.version}" for info in infos[1:]]
+    """Log what is served and where; `chosen` says that the settings name the default model."""
+    manifests = [model.manifest for model in registry.models]
+    default, others = manifests[0], [f"{manifest.name} {manifest.version}" for manifest in manifests[1:]]
     if others:
         why = "as set" if chosen else "the first in alphabetical order; --default-model chooses another"
         log.info("the default model is %s (%s); also served: %s", default.name, why, ", ".join(others))
-    seconds = sum(registry.loaded(info.name).seconds for info in infos)
+    seconds = sum(registry.loaded(manifest.name).seconds for manifest in manifests)
     log.info("serving", extra={"model": default.name, "version": default.version, "url": url, "load_seconds": seconds})
 
 
-def _spare_the_collector() -> None:
-    """Keep the garbage collector from looking again and again at what stays, and at requests, which leave no cycles behind."""
+def _tune_garbage_collection() -> None:
+    """Exempt what is loaded from garbage collection, and collect seldom: requests leave no reference cycles behind."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
+    gc.set_threshold(GC_THRESHOLD)
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Before the model loads, so that a taken port is told at once and the address is known."""
+    """The listening socket: bound before the models load, so that a taken port is an error at once."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG)
     except OSError as error:
