@@ -36,7 +36,8 @@ class Application(NamedTuple):
 
 
 def create_app(settings: Settings, loaders: Loaders, loaded: Callable[[ModelRegistry], None] | None = None) -> Application:
-    """An application that loads its models when it starts serving, the default one first, and calls `loaded` after success or failure.
+    """An application that loads its models when it starts serving, the default one first, and calls `loaded` once that has ended,
+    whether it succeeded or failed.
 
     Until they are loaded `/livez` says 200 and `/readyz` 503. FastAPI's reference page is served from the package, not from a CDN.
     """
