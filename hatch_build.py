@@ -26,7 +26,7 @@ ZIG_CPU = "-mcpu=baseline"  # zig compiles for the processor that it runs on, un
 
 # Without contraction a product has the same bits from every compiler. With -Bsymbolic a call of `search` or `fill` stays inside the
 # library, whatever else of that name is loaded.
-FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-Wl,-Bsymbolic", "-Wall", "-Wextra")
+FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden", "-Wl,-Bsymbolic", "-Wall", "-Wextra")
 LIBRARIES = ("-lm", "-lpthread")
 INSTRUCTION_SETS = {
     "avx512vnni": ("-mavx2", "-mfma", "-mbmi2", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"),

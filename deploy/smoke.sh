@@ -92,7 +92,7 @@ inside python -c '
 from recoserve.search.kernel import library
 words = set(library.CPUINFO.read_text().split())
 able = [name for name, needed in library.INSTRUCTION_SETS.items() if needed <= words]
-loaded = [library.Library(name, path).name for name, path in library.libraries().items()]
+loaded = [library.KernelLibrary(name, path).name for name, path in library.libraries().items()]
 assert loaded == able, (loaded, able)
 print("    kernel", *loaded)' || fail "the kernel is inside, for what this processor can run"
 inside python -c '

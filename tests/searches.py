@@ -22,7 +22,7 @@ def searching_by(search):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loader, "MIN_BOUNDED_ITEMS", 0)  # bounds start where they pay, at more items than a test can wait for
         if search == "graphs":
-            patch.setattr(library, "best", lambda: None)
+            patch.setattr(library, "load_best", lambda: None)
         yield "plain" if search == "plain" else "exact"
 
 

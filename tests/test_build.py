@@ -46,7 +46,7 @@ def test_what_this_processor_can_run_was_built_and_loads():
 
     assert list(library.libraries()) == able
     for name, path in library.libraries().items():
-        loaded = library.Library(name, path)
+        loaded = library.KernelLibrary(name, path)
         pool = loaded.pool_open(2)
         assert pool
         loaded.pool_close(pool)

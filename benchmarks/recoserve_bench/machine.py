@@ -10,7 +10,7 @@ from pathlib import Path
 import recoserve
 import recoserve_bench
 import recoserve_export
-from recoserve.search.kernel.library import best
+from recoserve.search.kernel.library import load_best
 
 
 def cores() -> int:
@@ -21,7 +21,7 @@ def cores() -> int:
 def description() -> str:
     """One line: processor, cores, the search kernel it runs, Python, the packages that matter here, a real-time priority."""
     packages = [f"{name} {version(name)}" for name in ("recoserve", "numpy", "onnxruntime")]
-    library = best()
+    library = load_best()
     kernel = f"kernel {library.name}" if library else "no kernel"
     return ", ".join([f"{_processor()}, {cores()} cores", kernel, f"Python {platform.python_version()}", *packages, *_priority()])
 

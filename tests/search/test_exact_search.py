@@ -17,7 +17,7 @@ from recoserve.search.cpu import query_levels
 from recoserve.search.full_scan import FullScan
 from recoserve.search.kernel import library
 from recoserve.search.kernel.index import Index
-from recoserve.search.kernel.library import Library, libraries
+from recoserve.search.kernel.library import KernelLibrary, libraries
 from recoserve.search.kernel_search import KernelSearch
 from recoserve.search.mask import Mask
 from recoserve.search.query import Query
@@ -44,7 +44,7 @@ def kernel_searches(folder, sessions, users, items, formula):
     """The compiled kernel, by each library that this processor can run, over the same files."""
     users, items = (formula.vectors(np.asarray(table, np.float32)).astype(np.float32) for table in (users, items))
     int8_items = read_int8_index(folder / contract.SCREEN_GRAPHS[contract.SCREEN], *items.shape)
-    indexes = [Index(Library(*library), items, int8_items, 2) for library in libraries().items()]
+    indexes = [Index(KernelLibrary(*library), items, int8_items, 2) for library in libraries().items()]
     return [KernelSearch(index, users, len(items), sessions.get(contract.FINISH)) for index in indexes]
 
 
@@ -246,7 +246,7 @@ def test_with_everything_excluded_the_ranking_is_empty(tmp_path):
 
 def test_without_a_kernel_a_bundle_is_searched_by_bounds_where_that_pays(bundle, tmp_path, monkeypatch):
     assert load_model(bundle).retrieval == "exact"
-    monkeypatch.setattr(library, "best", lambda: None)
+    monkeypatch.setattr(library, "load_best", lambda: None)
     rng = np.random.default_rng(4)
     tables = clustered(rng, 30, 8).astype(np.float32), clustered(rng, MIN_BOUNDED_ITEMS, 8).astype(np.float32)
     export_model(tables, tmp_path / "large")

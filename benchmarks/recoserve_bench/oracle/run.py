@@ -18,7 +18,7 @@ from recoserve_bench.report import Figure, print_table
 
 # The service with one change: it searches by bounds however few the items. By itself it does so from more items than MovieLens has.
 BOUNDED = "from recoserve.scheduling import loader; loader.MIN_BOUNDED_ITEMS = 0; from recoserve.cli import main; main()"
-WITHOUT_KERNEL = "from recoserve.search.kernel import library; library.best = lambda: None; " + BOUNDED
+WITHOUT_KERNEL = "from recoserve.search.kernel import library; library.load_best = lambda: None; " + BOUNDED
 # Retrieval path -> (the service's setting, the program that runs it).
 PATHS = {"exact": ("exact", BOUNDED), "graphs": ("exact", WITHOUT_KERNEL), "plain": ("plain", BOUNDED)}
 LIMITS = ("--max-k", str(MAX_K), "--max-list-ids", str(MAX_LIST_IDS), "--drain-seconds", "0")

@@ -58,7 +58,7 @@ def _vectors(bundle: Bundle) -> VectorTables | None:
 
 def _index(bundle: Bundle, sessions: Mapping[str, Session], vectors: VectorTables | None, threads: int) -> Index | None:
     """The items laid out for the kernel, where this processor can run it and the bundle says all that it needs."""
-    graphs, library = bundle.manifest.graphs, kernel.best()
+    graphs, library = bundle.manifest.graphs, kernel.load_best()
     # A kernel returns dot products, and the tail of a score comes behind them. Bundles from before there was a graph of the tail
     # alone don't say whether their scores have one, unless the score graph also returns the product in front of it.
     tail_is_known = contract.FINISH in graphs or contract.PRODUCT not in sessions[contract.SCORE].outputs
@@ -66,7 +66,7 @@ def _index(bundle: Bundle, sessions: Mapping[str, Session], vectors: VectorTable
         return None
     items, dim = vectors.items.vectors.shape
     int8_index = read_int8_index(bundle.graph(contract.SCREEN), items, dim)
-    return Index(library, vectors.items.vectors, int8_index, threads) if int8_index and dim <= kernel.MOST_DIM else None
+    return Index(library, vectors.items.vectors, int8_index, threads) if int8_index and dim <= library.max_dim else None
 
 
 def _exact_search_graphs(bundle: Bundle, index: Index | None) -> Iterable[str]:

@@ -34,7 +34,7 @@ class KernelSearch:
             return []
         best = self._index.search(self._vectors(queries), queries)
         scores, rankings, start = self._scores(best.products), [], 0
-        for query, count, scored in zip(queries, best.counts, best.scored, strict=True):
+        for query, count, scored in zip(queries, best.counts, best.rescored, strict=True):
             end = start + count
             rankings.append(Ranking(best.rows[start:end], scores[start:end], self._path(query.k, scored)))
             start += query.k

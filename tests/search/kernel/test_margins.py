@@ -1,103 +1,112 @@
-"""Tables for which one part of a bound is all there is: none of them may be smaller than it is.
+"""Tables for which a single term of a bound decides: if that term were any smaller, the best item would be lost.
 
-A thread first scans items that reach much, or seem to, and last of all, where the head is looked at first, the one item that is
-better and looks worse, by exactly what the part has to make up for.
+A thread first scans items with a high product, or one that seems high, and last of all, where heads are multiplied first, the one
+item that is better and seems worse, by exactly what the term has to make up for.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from recoserve.bundle.contract import BLOCK
-from tests.search.kernel.tables import made, search, wish
+from tests.search.kernel.tables import item_table, search, vector_query
 
 DIM, HEAD, SIZES = 20, 8, [64] * 12
-BEST = sum(SIZES) - BLOCK + 1  # its row, the second of the last block
-NOTHING = np.zeros(DIM, np.float32)
-PEAK = 127.0  # an item with it in its block makes the block's steps 1
+BEST_ROW = sum(SIZES) - BLOCK + 1  # the second of the last block
+ZEROS = np.zeros(DIM, np.float32)
+PEAK = 127.0  # an item with it in its block makes the block's step 1
+
+
+class Scene(NamedTuple):
+    """A query, the best item and the one that is scanned first; what stands in the block beside the best, and beside the first."""
+
+    query: np.ndarray
+    best: np.ndarray
+    first: np.ndarray
+    beside_best: np.ndarray
+    beside_first: np.ndarray
 
 
 @pytest.fixture
-def full(library):
-    """A query's largest number, if its steps are to be 1."""
+def levels(library):
+    """A query's largest number, if its unit is to be 1."""
     return {"avx512vnni": 127.0, "avx2": 63.0}[library.name]
 
 
-def row(first, others=0.0, head=0.0):
-    """A vector: its first number, the others of the head, and those beyond."""
-    return np.array([first] + [head] * (HEAD - 1) + [others] * (DIM - HEAD), np.float32)
+def vector_of(first, tail=0.0, head=0.0):
+    """A vector: its first number, the others of the head, and those of the tail."""
+    return np.array([first] + [head] * (HEAD - 1) + [tail] * (DIM - HEAD), np.float32)
 
 
-# Each gives the query, the best item, those that come first, and what stands in a block beside the best, and beside those.
+def query_error_of_the_best(levels):
+    """The query rounds to zero wherever the best item has anything."""
+    query, best = vector_of(levels, 0.49, 0.49), vector_of(0, PEAK, PEAK)
+    return Scene(query, best, vector_of(best @ query / levels / 1.02), ZEROS, ZEROS)
 
 
-def what_rounding_takes_from_the_query(full):
-    """It rounds to nothing wherever the best item has anything."""
-    query, best = row(full, 0.49, 0.49), row(0, PEAK, PEAK)
-    return query, best, row(best @ query / full / 1.02), NOTHING, NOTHING
+def item_error_of_the_best(levels):
+    """The best item rounds to zero beside a large one."""
+    query, best = vector_of(levels, levels, levels), vector_of(0, 0.49, 0.49)
+    return Scene(query, best, vector_of(best @ query / levels / 1.02), vector_of(-PEAK), ZEROS)
 
 
-def what_rounding_takes_from_an_item(full):
-    """The best item rounds to nothing beside a large one."""
-    query, best = row(full, full, full), row(0, 0.49, 0.49)
-    return query, best, row(best @ query / full / 1.02), row(-PEAK), NOTHING
+def residual_norm(levels):
+    """All of the best item is in the tail, along the query; twelve ones are 3.46 long, and have to count as 4."""
+    return Scene(vector_of(levels, levels), vector_of(0, 1), vector_of(11.5), vector_of(-PEAK), ZEROS)
 
 
-def what_lies_beyond_the_head(full):
-    """All of the best item does, along the query; twelve ones are 3.46 long, and have to count as 4."""
-    return row(full, full), row(0, 1), row(11.5), row(-PEAK), NOTHING
+def first_dimension_of_the_tail(levels):
+    """The residual norm counts it: all of the best item is one number along the query, to a hundredth what is needed."""
+    return in_one_dimension(HEAD, levels)
 
 
-def what_is_next_to_the_head(full):
-    """All of the best item is one number along the query, the first beyond the head or the last: to a hundredth what is needed."""
-    return along(HEAD, full)
+def last_dimension_of_the_tail(levels):
+    return in_one_dimension(DIM - 1, levels)
 
 
-def what_is_last(full):
-    return along(DIM - 1, full)
-
-
-def along(dimension, full):
+def in_one_dimension(dimension, levels):
     query, best = np.zeros((2, DIM), np.float32)
-    query[[0, dimension]], best[dimension] = full, 100
-    return query, best, row(99), row(-PEAK), NOTHING
+    query[[0, dimension]], best[dimension] = levels, 100
+    return Scene(query, best, vector_of(99), vector_of(-PEAK), ZEROS)
 
 
-def what_rounding_gives_to_the_query(full):
-    """It is 1 for 0.51 wherever the items that come first have anything, and they seem to reach twice what they do."""
-    return row(full, 0.51, 0.51), row(10 * PEAK / full), row(0, PEAK, PEAK), NOTHING, NOTHING
+def query_error_of_the_first(levels):
+    """The query rounds from 0.51 to 1 wherever the first item has anything, whose product seems twice as high as it is."""
+    return Scene(vector_of(levels, 0.51, 0.51), vector_of(10 * PEAK / levels), vector_of(0, PEAK, PEAK), ZEROS, ZEROS)
 
 
-def what_rounding_gives_to_items(full):
-    """Those that come first are 1 for 0.51, beside a large one."""
-    return row(full, full, full), row(12), row(0.51, 0.51, 0.51), NOTHING, row(-PEAK)
+def item_error_of_the_first(levels):
+    """The first item rounds from 0.51 to 1, beside a large one."""
+    return Scene(vector_of(levels, levels, levels), vector_of(12), vector_of(0.51, 0.51, 0.51), ZEROS, vector_of(-PEAK))
 
 
-PARTS = [
-    what_rounding_takes_from_the_query,
-    what_rounding_takes_from_an_item,
-    what_lies_beyond_the_head,
-    what_is_next_to_the_head,
-    what_is_last,
-    what_rounding_gives_to_the_query,
-    what_rounding_gives_to_items,
+TERMS = [
+    query_error_of_the_best,
+    item_error_of_the_best,
+    residual_norm,
+    first_dimension_of_the_tail,
+    last_dimension_of_the_tail,
+    query_error_of_the_first,
+    item_error_of_the_first,
 ]
 
 
-@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
+@pytest.mark.parametrize("term", TERMS, ids=lambda term: term.__name__)
 @pytest.mark.parametrize("beside", ["nothing", "an excluded one", "a masked one", "padding"])
-def test_the_best_item_is_found_however_bad_it_looks(library, full, part, beside):
-    """Alone in its block, beside a better one that may not be in the answer, and in the catalogue's last block."""
-    query, best, first, with_best, with_first = part(full)
-    items = np.tile(row(-PEAK), (sum(SIZES), 1))
-    items[:BLOCK] = items[-BLOCK:] = NOTHING
-    items[:2], items[BEST - 1 : BEST + 1] = (first, with_first), (with_best, best)
+def test_the_best_item_is_a_hit_however_low_its_rounded_product(library, levels, term, beside):
+    """By itself in its block, beside a better one that may not be a hit, and in the index's last block."""
+    scene = term(levels)
+    items = np.tile(vector_of(-PEAK), (sum(SIZES), 1))
+    items[:BLOCK] = items[-BLOCK:] = ZEROS
+    items[:2], items[BEST_ROW - 1 : BEST_ROW + 1] = (scene.first, scene.beside_first), (scene.beside_best, scene.best)
     if beside.endswith("one"):
-        items[BEST + 1] = best + row(1)
-    items = items[: BEST + 3] if beside == "padding" else items
-    excluded = [BEST + 1] if beside == "an excluded one" else []
-    passing = np.delete(np.arange(len(items)), BEST + 1) if beside == "a masked one" else None
-    catalogue = made(items, SIZES, HEAD).catalogue(library, 1)
-    assert (catalogue.head, int(np.argmax(np.delete(items @ query, BEST + 1)))) == (HEAD, BEST)
+        items[BEST_ROW + 1] = scene.best + vector_of(1)
+    items = items[: BEST_ROW + 3] if beside == "padding" else items
+    excluded = [BEST_ROW + 1] if beside == "an excluded one" else []
+    allowed = np.delete(np.arange(len(items)), BEST_ROW + 1) if beside == "a masked one" else None
+    index = item_table(items, SIZES, HEAD).index(library, 1)
+    assert (index.leading_dimensions, int(np.argmax(np.delete(items @ scene.query, BEST_ROW + 1)))) == (HEAD, BEST_ROW)
 
-    (found,) = search(catalogue, [wish(query, 1, excluded, passing, len(items))])
-    assert found.rows.tolist() == [BEST]
+    (hits,) = search(index, [vector_query(scene.query, 1, excluded, allowed, len(items))])
+    assert hits.rows.tolist() == [BEST_ROW]

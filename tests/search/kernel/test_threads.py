@@ -1,4 +1,4 @@
-"""Answers are the same bits whatever searches beside them; threads are there as long as their catalogue."""
+"""Hits are the same bits whatever is searched for beside them; an index's threads live as long as it does."""
 
 import gc
 import subprocess
@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recoserve.search.kernel.library import Library, libraries
-from tests.search.kernel.tables import made, rotation, search, wish
+from recoserve.search.kernel.library import KernelLibrary, libraries
+from tests.search.kernel.tables import item_table, random_rotation, search, vector_query
 
 ITEMS = 4096 * 4 + 3680 - 9
+QUERIES = 130
 ROUNDS = 60  # of every caller
 
 
@@ -23,67 +24,69 @@ def table():
     """Vectors as models have them, whose products round: 64 dimensions, a head of 16."""
     rng = np.random.default_rng(0)
     items = rng.standard_normal((ITEMS, 64)) * np.where(np.arange(64) < 16, 3, 0.6)
-    return made(items.astype(np.float32), [4096] * 4 + [3680], 16, rotation(rng, 64, 16))
+    return item_table(items.astype(np.float32), [4096] * 4 + [3680], 16, random_rotation(rng, 64, 16))
 
 
 @pytest.fixture(scope="module")
-def wanted(table):
-    """Of every kind, some without exclusions, some with thousands, some with a mask."""
-    rng, found = np.random.default_rng(1), []
-    for number in range(130):
+def queries(table):
+    """Of every kind: some without exclusions, some with thousands, some with a mask."""
+    rng, queries = np.random.default_rng(1), []
+    for number in range(QUERIES):
         vector = rng.standard_normal(64).astype(np.float32) * np.float32(2.0 ** rng.integers(-20, 20))
         some = np.unique(rng.integers(0, ITEMS, 5000))
         excluded = some if number % 3 == 0 else some[:0]
-        found.append(wish(vector, 1 + number % 40, excluded, some[::2] if number % 5 == 0 else None, ITEMS))
-    return found
+        queries.append(vector_query(vector, 1 + number % 40, excluded, some[::2] if number % 5 == 0 else None, ITEMS))
+    return queries
 
 
 @pytest.fixture(scope="module")
-def alone(table, wanted):
-    """The answers, each asked alone of one thread."""
-    catalogue = table.catalogue(Library(*next(iter(libraries().items()))), 1)
-    return [told(search(catalogue, [one])[0]) for one in wanted]
+def solo_bits(table, queries):
+    """Each query's hits, from a search for it alone by one thread."""
+    index = table.index(KernelLibrary(*next(iter(libraries().items()))), 1)
+    return [bits_of(search(index, [query])[0]) for query in queries]
 
 
-def told(found):
-    """An answer to the last bit. How many items were scored depends on who was first."""
-    return found.rows.tobytes(), found.products.tobytes()
+def bits_of(hits):
+    """Rows and products to the last bit. How many items were rescored depends on which thread was first."""
+    return hits.rows.tobytes(), hits.products.tobytes()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_answers_are_the_same_bits_in_any_batch(library, table, wanted, alone, threads):
+def test_hits_are_the_same_bits_in_any_batch(library, table, queries, solo_bits, threads):
     """By any number of threads, and by every library."""
-    catalogue = table.catalogue(library, threads)
-    for size in (1, 2, 3, 7, 64, 65, 130):
-        found = [told(one) for at in range(0, 130, size) for one in search(catalogue, wanted[at : at + size])]
-        assert found == alone
+    index = table.index(library, threads)
+    for size in (1, 2, 3, 7, 64, 65, QUERIES):
+        batches = [queries[start : start + size] for start in range(0, QUERIES, size)]
+        assert [bits_of(hits) for batch in batches for hits in search(index, batch)] == solo_bits
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_callers_at_once_change_nothing(library, table, wanted, alone, threads):
-    """Four callers of one catalogue: its threads are with one of them, the others work alone."""
-    catalogue = table.catalogue(library, threads)
+def test_concurrent_callers_get_the_same_bits(library, table, queries, solo_bits, threads):
+    """Four callers of one index: its threads work for one of them, and the others search by themselves."""
+    index = table.index(library, threads)
 
     def call(caller):
-        rng, wrong = np.random.default_rng(caller), 0
+        rng, different = np.random.default_rng(caller), 0
         for _ in range(ROUNDS):
-            at, size = rng.integers(0, 130), rng.integers(1, 20)
-            wrong += [told(one) for one in search(catalogue, wanted[at : at + size])] != alone[at : at + size]
-        return wrong
+            start, size = rng.integers(0, QUERIES), rng.integers(1, 20)
+            all_hits = search(index, queries[start : start + size])
+            different += [bits_of(hits) for hits in all_hits] != solo_bits[start : start + size]
+        return different
 
     with ThreadPoolExecutor(4) as callers:
         assert list(callers.map(call, range(4))) == [0, 0, 0, 0]
 
 
-def test_catalogues_have_threads_of_their_own(library, table, wanted, alone):
-    """A search of one between searches of the other, both at once."""
-    catalogues = [table.catalogue(library, 2) for _ in range(2)]
+def test_each_index_has_its_own_threads(library, table, queries, solo_bits):
+    """Two indexes are searched at once."""
+    indexes = [table.index(library, 2) for _ in range(2)]
     with ThreadPoolExecutor(2) as callers:
-        answers = [callers.submit(search, catalogues[place % 2], wanted[place : place + 5]) for place in range(120)]
-        assert all([told(one) for one in each.result()] == alone[at : at + 5] for at, each in enumerate(answers))
+        searches = [callers.submit(search, indexes[start % 2], queries[start : start + 5]) for start in range(120)]
+        for start, running in enumerate(searches):
+            assert [bits_of(hits) for hits in running.result()] == solo_bits[start : start + 5]
 
 
-def tasks():
+def thread_ids():
     """The ids of this process's threads."""
     return {int(task.name) for task in Path("/proc/self/task").iterdir()}
 
@@ -97,58 +100,58 @@ def soon(holds):
 
 
 @pytest.mark.parametrize("used", [True, False], ids=["used", "never used"])
-def test_threads_end_with_their_catalogue(library, table, wanted, used):
+def test_threads_end_with_their_index(library, table, queries, used):
     gc.collect()
-    before = tasks()
-    catalogues = [table.catalogue(library, threads) for threads in (1, 2, 4)]
-    assert soon(lambda: len(tasks() - before) == 0 + 1 + 3)
-    while used and catalogues:
-        search(catalogues.pop(), wanted[:3])
+    before = thread_ids()
+    indexes = [table.index(library, threads) for threads in (1, 2, 4)]
+    assert soon(lambda: len(thread_ids() - before) == 0 + 1 + 3)
+    while used and indexes:
+        search(indexes.pop(), queries[:3])
 
-    del catalogues
-    assert soon(lambda: tasks() <= before)
+    del indexes
+    assert soon(lambda: thread_ids() <= before)
 
 
-def ticks(task):
-    """What a thread has had of the processor so far."""
-    after_name = Path(f"/proc/self/task/{task}/stat").read_text().rpartition(")")[2].split()
+def processor_ticks(thread_id):
+    """The processor time that a thread has used so far."""
+    after_name = Path(f"/proc/self/task/{thread_id}/stat").read_text().rpartition(")")[2].split()
     return int(after_name[11])
 
 
-def test_every_thread_takes_part(library, table, wanted):
-    before = tasks()
-    catalogue = table.catalogue(library, 3)
-    assert soon(lambda: len(tasks() - before) == 2)
-    workers = tasks() - before
+def test_every_thread_takes_part(library, table, queries):
+    before = thread_ids()
+    index = table.index(library, 3)
+    assert soon(lambda: len(thread_ids() - before) == 2)
+    workers = thread_ids() - before
 
-    assert soon(lambda: search(catalogue, wanted) and all(ticks(worker) > 1 for worker in workers))
+    assert soon(lambda: search(index, queries) and all(processor_ticks(worker) > 1 for worker in workers))
 
 
-def test_catalogues_come_and_go_by_the_hundred(library, table, wanted, alone):
+def test_indexes_come_and_go_by_the_hundred(library, table, queries, solo_bits):
     """No search is lost when threads start, and none hangs when they end."""
-    before = tasks()
-    for place in range(100):
-        found = search(table.catalogue(library, 3), wanted[place : place + 2])
-        assert [told(one) for one in found] == alone[place : place + 2]
-    assert soon(lambda: tasks() <= before)
+    before = thread_ids()
+    for start in range(100):
+        all_hits = search(table.index(library, 3), queries[start : start + 2])
+        assert [bits_of(hits) for hits in all_hits] == solo_bits[start : start + 2]
+    assert soon(lambda: thread_ids() <= before)
 
 
-def test_a_process_may_end_in_the_middle_of_a_search(library):
+def test_a_process_may_end_during_a_search(library):
     """The service's inference thread is a daemon: what it searches must not be taken from it when the interpreter ends."""
     program = """
         import sys, threading, time
         import numpy as np
-        from recoserve.search.kernel.library import Library, libraries
-        from tests.kernel.tables import made, search, whole_numbers, wish
+        from recoserve.search.kernel.library import KernelLibrary, libraries
+        from tests.search.kernel.tables import item_table, search, vector_query, whole_numbers
 
         rng = np.random.default_rng(0)
         items = whole_numbers(rng, 4096 * 16, 64, 64)
-        catalogue = made(items, [4096] * 16).catalogue(Library(sys.argv[1], libraries()[sys.argv[1]]), 3)
-        wanted = [wish(vector, 100) for vector in whole_numbers(rng, 64, 64, 64)]
+        index = item_table(items, [4096] * 16).index(KernelLibrary(sys.argv[1], libraries()[sys.argv[1]]), 3)
+        queries = [vector_query(vector, 100) for vector in whole_numbers(rng, 64, 64, 64)]
 
         def forever():
             while True:
-                search(catalogue, wanted)
+                search(index, queries)
 
         for _ in range(2):
             threading.Thread(target=forever, daemon=True).start()
@@ -156,5 +159,5 @@ def test_a_process_may_end_in_the_middle_of_a_search(library):
     """
     command = [sys.executable, "-c", textwrap.dedent(program), library.name]
     for _ in range(3):
-        ended = subprocess.run(command, capture_output=True, timeout=60, text=True)
-        assert (ended.returncode, ended.stderr) == (0, "")
+        process = subprocess.run(command, capture_output=True, timeout=60, text=True)
+        assert (process.returncode, process.stderr) == (0, "")

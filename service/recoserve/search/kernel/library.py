@@ -1,76 +1,122 @@
-"""The kernel's libraries, and the only place that calls them: one for each instruction set, the processor's best is loaded."""
+"""The compiled libraries of the kernel, one for each instruction set. No other module calls into C.
+
+`kernel.h` documents every function and structure that is declared here.
+"""
 
 import ctypes
 import functools
 import platform
-from ctypes import POINTER, c_bool, c_int32, c_int64, c_void_p
+from ctypes import POINTER, byref, c_bool, c_int32, c_int64, c_void_p, sizeof
 from pathlib import Path
+
+from recoserve.bundle import contract, leading_dimensions
 
 FOLDER = Path(__file__).parent
 CPUINFO = Path("/proc/cpuinfo")
-MOST_DIM = 1024
 
-# Library -> what /proc/cpuinfo must say of the processor; the best first. Others are served by the ONNX graphs.
+# Library -> what /proc/cpuinfo must list for the processor; the best first. Other processors are served by the ONNX graphs.
 INSTRUCTION_SETS = {
     "avx512vnni": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx2", "fma", "bmi2"},
     "avx2": {"avx2", "fma", "bmi2"},
 }
 
+# int64 fields of a query, `rs_query` (k, excluded_count, excluded, mask), and of its counts, `rs_counts` (hits, rescored): `Index`
+# writes and reads them as flat arrays.
+QUERY_FIELDS = 4
+COUNTS_FIELDS = 2
 
-class Table(ctypes.Structure):
-    """`Table` of kernel.h: a catalogue, by the addresses of its arrays."""
+
+class ConstantsStruct(ctypes.Structure):
+    """`rs_constants` of kernel.h."""
+
+    _fields_ = [(name, c_int32) for name in ("block", "quad", "max_dim", "alignment", "index_size", "query_size", "counts_size")]
+
+
+class IndexStruct(ctypes.Structure):
+    """`rs_index` of kernel.h: an index by the addresses of its arrays."""
 
     _fields_ = [
         *((name, c_void_p) for name in ("rows", "piece_items", "rotation", "step", "error", "norm")),
-        *((name, c_void_p) for name in ("heads", "tails", "rests")),
-        ("items", c_int64),
+        *((name, c_void_p) for name in ("heads", "tails", "residual_norms")),
+        ("item_count", c_int64),
         ("piece_count", c_int64),
         ("dim", c_int32),
-        ("head", c_int32),
+        ("head_dim", c_int32),
     ]
 
 
-class Library:
-    """One compiled library, its functions typed; `name` is its instruction set."""
+class LayoutStruct(ctypes.Structure):
+    """`rs_layout` of kernel.h: bytes of the three arrays that an index is laid out in."""
+
+    _fields_ = [(name, c_int64) for name in ("heads", "tails", "residual_norms")]
+
+
+class KernelLibrary:
+    """One compiled library with its functions typed; `name` is its instruction set.
+
+    Raises OSError for a file that isn't a library, or that was compiled with other constants; AttributeError for a library without
+    the kernel's functions.
+    """
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
         library = ctypes.CDLL(str(path))
-        table, pool = POINTER(Table), c_void_p
-        self.places_of = _function(library.places_of, c_int64, table)
-        self.spans_of = _function(library.spans_of, c_int64, table)
-        self.measure = _function(library.measure, None, table, c_void_p, c_void_p)
-        self.fill = _function(library.fill, None, table, c_void_p, c_int64, c_void_p, c_void_p, c_void_p)
-        self.pool_open = _function(library.pool_open, pool, c_int32)
-        self.pool_close = _function(library.pool_close, None, pool)
-        self.search = _function(library.search, c_bool, table, pool, c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_void_p)
+        index, pool, address = POINTER(IndexStruct), c_void_p, c_void_p
+        self.get_constants = _typed(library.rs_get_constants, None, POINTER(ConstantsStruct))
+        self.add_energies = _typed(library.rs_add_energies, None, index, address, address)
+        self.layout_bytes = _typed(library.rs_layout_bytes, None, index, POINTER(LayoutStruct))
+        self.span_count = _typed(library.rs_span_count, c_int64, index)
+        self.fill_span = _typed(library.rs_fill_span, None, index, address, c_int64, address, address, address)
+        self.pool_open = _typed(library.rs_pool_open, pool, c_int32)
+        self.pool_close = _typed(library.rs_pool_close, None, pool)
+        self.search = _typed(library.rs_search, c_bool, index, pool, address, address, c_int64, address, address, address)
+        constants = self._agreed_constants(path)
+        self.max_dim: int = constants.max_dim
+        self.alignment: int = constants.alignment
+
+    def _agreed_constants(self, path: Path) -> ConstantsStruct:
+        """What the library was compiled with. A wrong size would have it read beyond an array, so any difference raises OSError."""
+        constants = ConstantsStruct()
+        self.get_constants(byref(constants))
+        agreed = {
+            "block": contract.BLOCK,
+            "quad": leading_dimensions.QUAD,
+            "index_size": sizeof(IndexStruct),
+            "query_size": sizeof(c_int64) * QUERY_FIELDS,
+            "counts_size": sizeof(c_int64) * COUNTS_FIELDS,
+        }
+        for name, value in agreed.items():
+            if getattr(constants, name) != value:
+                raise OSError(f"{path} was compiled with {name} {getattr(constants, name)}, not {value}: build it again")
+        return constants
 
 
-def _function(function: "ctypes._NamedFuncPointer", result: object, *arguments: object) -> "ctypes._NamedFuncPointer":
+def _typed(function: "ctypes._NamedFuncPointer", result: object, *arguments: object) -> "ctypes._NamedFuncPointer":
     function.restype, function.argtypes = result, arguments  # type: ignore[assignment]
     return function
 
 
 def libraries(folder: Path = FOLDER, cpuinfo: Path = CPUINFO) -> dict[str, Path]:
-    """Those that were built and that this processor can run, the best first."""
-    words = _words(cpuinfo)
-    able = (name for name, needed in INSTRUCTION_SETS.items() if needed <= words)
-    paths = {name: folder / f"kernel-{name}.so" for name in able}
+    """The paths of the libraries that were built and that this processor can run, by instruction set, the best first."""
+    flags = _processor_flags(cpuinfo)
+    runnable = (name for name, needed in INSTRUCTION_SETS.items() if needed <= flags)
+    paths = {name: folder / f"kernel-{name}.so" for name in runnable}
     return {name: path for name, path in paths.items() if path.is_file()}
 
 
 @functools.cache
-def best(folder: Path = FOLDER, cpuinfo: Path = CPUINFO) -> Library | None:
-    """The best library for this processor; None where none was built or none is what it should be."""
+def load_best(folder: Path = FOLDER, cpuinfo: Path = CPUINFO) -> KernelLibrary | None:
+    """The best library for this processor; None where none was built or none can be used."""
     for name, path in libraries(folder, cpuinfo).items():
         try:
-            return Library(name, path)
-        except (OSError, AttributeError):  # no library, or one without these functions
+            return KernelLibrary(name, path)
+        except (OSError, AttributeError):
             continue
     return None
 
 
-def _words(cpuinfo: Path) -> set[str]:
+def _processor_flags(cpuinfo: Path) -> set[str]:
+    """All words of the file, the processor's flags among them; none where the libraries aren't for this machine."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return set()
     try:

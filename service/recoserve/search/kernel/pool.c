@@ -1,65 +1,68 @@
-/* Threads that answer together with the one that asks: woken once for each group of queries, asleep in between. */
-#include "kernel.h"
+/* Threads that search together with the one that calls: woken once for each batch, asleep in between. */
+#include "batch.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 
-enum { PATIENCE = 1000 }; /* looks at what another thread is about to finish, before the processor is offered to others */
+enum { SPINS_BEFORE_YIELD = 1000 }; /* looks at what another thread is about to finish, before the processor is offered to others */
 
-struct Pool {
-    pthread_mutex_t asking;  /* held by the one whose job it is */
-    pthread_mutex_t lock;    /* over everything below */
+struct rs_pool {
+    pthread_mutex_t caller_lock; /* held by the caller whose batch the workers search */
+    pthread_mutex_t lock;        /* over everything below, except `workers` and `threads`, which are set once */
     pthread_cond_t woken;
     pthread_t *workers;
-    Job *job;
-    int64_t jobs;            /* how many there were */
-    int32_t threads, active; /* the asking one included; workers inside the job */
+    Batch *batch;                /* NULL: no worker may begin */
+    int64_t generation;          /* counts batches, so that a worker takes each once */
+    int32_t threads, active;     /* the calling thread included; workers inside the batch */
     bool closed;
 };
 
 typedef struct {
-    Pool *pool;
+    rs_pool *pool;
     int32_t number;
 } Worker;
 
-static void look_again(int32_t *looks)
+static void spin(int32_t *spins)
 {
-    if (++*looks > PATIENCE)
+    if (++*spins > SPINS_BEFORE_YIELD)
         sched_yield();
 }
 
-static void work(Job *job, int32_t thread)
+/* One thread's share of a batch: spans until there are none, then queries until there are none. */
+static void run_thread(Batch *batch, int32_t thread)
 {
-    int32_t looks = 0;
-    scan(job, thread);
-    while (atomic_load(&job->spans_done) < job->spans)
-        look_again(&looks);
+    int32_t spins = 0;
+    rs_scan(batch, thread);
+    /* Ranking reads every thread's candidates. `spans_done` is raised after they were written, and read here, in sequentially
+     * consistent order, so that they are visible when the last span is done. */
+    while (atomic_load(&batch->spans_done) < batch->span_count)
+        spin(&spins);
     for (;;) {
-        int64_t next = atomic_fetch_add(&job->next_query, 1);
-        if (next >= job->count)
+        int64_t n = atomic_fetch_add(&batch->next_query, 1);
+        if (n >= batch->count)
             return;
-        answer(job, (int32_t)next);
+        rs_rank_query(batch, (int32_t)n);
     }
 }
 
-static void *serve(void *argument)
+static void *worker_main(void *argument)
 {
     Worker worker = *(Worker *)argument;
-    Pool *pool = worker.pool;
-    int64_t seen = 0;
+    rs_pool *pool = worker.pool;
+    int64_t generation = 0;
     free(argument);
     pthread_mutex_lock(&pool->lock);
     for (;;) {
-        while (!pool->closed && (!pool->job || pool->jobs == seen))
+        while (!pool->closed && (!pool->batch || pool->generation == generation))
             pthread_cond_wait(&pool->woken, &pool->lock);
         if (pool->closed)
             break;
-        seen = pool->jobs;
-        Job *job = pool->job;
+        generation = pool->generation;
+        Batch *batch = pool->batch;
         pool->active++;
         pthread_mutex_unlock(&pool->lock);
-        work(job, worker.number);
+        run_thread(batch, worker.number);
         pthread_mutex_lock(&pool->lock);
         pool->active--;
     }
@@ -67,7 +70,7 @@ static void *serve(void *argument)
     return NULL;
 }
 
-void pool_close(Pool *pool)
+void rs_pool_close(rs_pool *pool)
 {
     pthread_mutex_lock(&pool->lock);
     pool->closed = true;
@@ -75,22 +78,21 @@ void pool_close(Pool *pool)
     pthread_mutex_unlock(&pool->lock);
     for (int32_t i = 1; i < pool->threads; i++)
         pthread_join(pool->workers[i], NULL);
-    pthread_mutex_destroy(&pool->asking);
+    pthread_mutex_destroy(&pool->caller_lock);
     pthread_mutex_destroy(&pool->lock);
     pthread_cond_destroy(&pool->woken);
     free(pool->workers);
     free(pool);
 }
 
-/* So many threads, the asking one included; fewer, where the system gives no more. NULL for want of memory. */
-Pool *pool_open(int32_t threads)
+rs_pool *rs_pool_open(int32_t threads)
 {
-    Pool *pool = calloc(1, sizeof *pool);
+    rs_pool *pool = calloc(1, sizeof *pool);
     if (!pool)
         return NULL;
     pool->threads = 1;
     pool->workers = calloc((size_t)threads, sizeof *pool->workers);
-    pthread_mutex_init(&pool->asking, NULL);
+    pthread_mutex_init(&pool->caller_lock, NULL);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->woken, NULL);
     while (pool->workers && pool->threads < threads) {
@@ -98,7 +100,7 @@ Pool *pool_open(int32_t threads)
         if (!worker)
             break;
         *worker = (Worker){pool, pool->threads};
-        if (pthread_create(&pool->workers[pool->threads], NULL, serve, worker)) {
+        if (pthread_create(&pool->workers[pool->threads], NULL, worker_main, worker)) {
             free(worker);
             break;
         }
@@ -107,44 +109,45 @@ Pool *pool_open(int32_t threads)
     return pool;
 }
 
-int32_t pool_threads(const Pool *pool)
+int32_t rs_pool_threads(const rs_pool *pool)
 {
     return pool->threads;
 }
 
-static void call(Pool *pool, Job *job)
+static void wake_workers(rs_pool *pool, Batch *batch)
 {
     pthread_mutex_lock(&pool->lock);
-    pool->job = job;
-    pool->jobs++;
+    pool->batch = batch;
+    pool->generation++;
     pthread_cond_broadcast(&pool->woken);
     pthread_mutex_unlock(&pool->lock);
 }
 
-/* Let no further worker begin, and wait for those inside. */
-static void dismiss(Pool *pool)
+/* Lets no further worker begin, and waits for those inside: the batch is freed next. A worker that wakes up too late finds no
+ * batch. */
+static void retire_batch(rs_pool *pool)
 {
-    int32_t looks = 0;
+    int32_t spins = 0;
     pthread_mutex_lock(&pool->lock);
-    pool->job = NULL;
+    pool->batch = NULL;
     while (pool->active) {
         pthread_mutex_unlock(&pool->lock);
-        look_again(&looks);
+        spin(&spins);
         pthread_mutex_lock(&pool->lock);
     }
     pthread_mutex_unlock(&pool->lock);
 }
 
-/* Returns when every query of the job has its answer, and no thread looks at it any more. Who comes while the workers are with
- * somebody else's job works alone. */
-void pool_run(Pool *pool, Job *job)
+/* Returns when every query of the batch has its hits and no worker uses the batch any more. While the workers are busy with another
+ * caller's batch, the calling thread doesn't wait for them but searches alone. */
+void rs_pool_run(rs_pool *pool, Batch *batch)
 {
-    bool together = pool->threads > 1 && !pthread_mutex_trylock(&pool->asking);
+    bool together = pool->threads > 1 && !pthread_mutex_trylock(&pool->caller_lock);
     if (together)
-        call(pool, job);
-    work(job, 0);
+        wake_workers(pool, batch);
+    run_thread(batch, 0);
     if (together) {
-        dismiss(pool);
-        pthread_mutex_unlock(&pool->asking);
+        retire_batch(pool);
+        pthread_mutex_unlock(&pool->caller_lock);
     }
 }
