@@ -117,8 +117,9 @@ def _is_entry(entry: Any) -> bool:
 def _checked_column(entry: dict[str, Any], arrays: list[NDArray[Any]], items: int) -> Column:
     """One column over its arrays; raises BundleInvalid where a lookup in them could find wrong rows or none.
 
-    The digests vouch for what the exporter wrote, not for how: another program may have written the bundle. A lookup is a binary
-    search and a slice, so values have to ascend, offsets to rise, and rows to be items; nothing checks them again on the way.
+    Digests show that a file is what was written, not that it was written rightly: another program may have made the bundle. A
+    lookup is a binary search and a slice of a memory map, without a check of its own. So the values have to ascend, the offsets to
+    rise, and the rows to be items, before the first lookup.
     """
     *value_arrays, offsets, rows = arrays
     column_type = NUMBER if entry["type"] == INTEGER else entry["type"]

@@ -109,7 +109,7 @@ def tensor_problems(tensor: Tensor, sizes: Mapping[str, int]) -> Iterator[str]:
 
 
 def _floats(tensor: Tensor) -> np.ndarray:
-    """The values of an inline tensor, as far as they are whole: a length that doesn't fit the shape is left to the runtime."""
+    """The values of an inline tensor, without a last one that is cut off: ONNX Runtime refuses it itself."""
     dtype = np.dtype(np.float64 if tensor.data_type == DOUBLE else np.float32)
     return np.frombuffer(tensor.raw[: len(tensor.raw) // dtype.itemsize * dtype.itemsize], dtype)
 

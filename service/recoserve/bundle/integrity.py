@@ -1,7 +1,7 @@
 """Whether a folder holds exactly the files that its manifest lists, unchanged, and graphs that are safe to load.
 
-The stages run in order, and a later one only where the earlier ones found nothing: a file is parsed only after its digest has been
-compared, so that no parser sees bytes that nobody vouched for.
+The stages run in order, and a later one only where the earlier ones found nothing. So a file is parsed only after its digest was
+compared: no parser sees bytes that were damaged, or that the exporter didn't write.
 """
 
 from collections.abc import Iterator
@@ -81,7 +81,7 @@ def _graph_problems(folder: Path, manifest: Manifest) -> Iterator[str]:
 class _TensorCheck:
     """Checks the tensors of all graphs of one bundle: each shared table has to be the same bytes in every graph.
 
-    The golden sample is computed by some of the graphs only. It vouches for the others because they read the same tables.
+    The golden sample is computed by some of the graphs only. It checks the tables of the others because they are the same ones.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:

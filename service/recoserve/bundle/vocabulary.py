@@ -85,7 +85,7 @@ class IntegerIds:
 
 
 class StringIds:
-    """Ids that are distinct strings, one for each row; raises BundleInvalid for an id that stands twice."""
+    """Ids that are distinct strings, one for each row; raises BundleInvalid for an id that occurs twice."""
 
     kind = "string"
     id_type: type = str
