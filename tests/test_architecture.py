@@ -1,226 +1,252 @@
-"""The doors of docs/architecture.md, checked by reading imports."""
+"""The doors between the rooms of docs/architecture.md, checked by reading imports. Each test names all its offenders at once."""
 
 import ast
 import sys
-from pathlib import Path
+from collections import defaultdict
 
-import pytest
-
-ROOT = Path(__file__).parents[1]
-MODULES = {
-    path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): path
-    for package in ("service", "model_export")
-    for path in sorted((ROOT / package).rglob("*.py"))
-}
-
-# Left may import right, never back. A module belongs to the first prefix that it starts with.
-LEAVES = [
-    "recoserve.fsync",
-    "recoserve.errors",
-    "recoserve.malloc",
-    "recoserve.settings",
-    "recoserve.metrics",
-    "recoserve.strict_json",
-    "recoserve.demo",
-]
-LAYERS = [
-    ["recoserve.client"],  # a program of its own; nothing imports it
-    ["recoserve.__main__"],
-    ["recoserve.cli"],
-    ["recoserve.web.server"],
-    ["recoserve.web.app", "recoserve.web.connection"],
-    [
-        "recoserve.web.routes",
-        "recoserve.web.encoders",
-        "recoserve.web.operations",
-        "recoserve.web.json_route",
-        "recoserve.web.limits",
-        "recoserve.web.context",
-        "recoserve.web.problems",
-        "recoserve.recommend.requests",
-        "recoserve.web.schemas",
-        "recoserve.web.logs",
-        "recoserve.web.access_log",
-        "recoserve.web.disconnects",
-    ],
-    ["recoserve.recommend.recommender"],
-    ["recoserve.recommend.results", "recoserve.recommend.query_builder"],
-    ["recoserve.batch"],
-    ["recoserve.scheduling.registry", "recoserve.scheduling.batcher"],
-    ["recoserve.scheduling.loader"],
-    ["recoserve.search.model"],
-    ["recoserve.search.kernel_search"],
-    ["recoserve.search.bounded_search", "recoserve.search.vectors", "recoserve.search.popularity"],
-    ["recoserve.recommend.ids", "recoserve.recommend.wanted"],
-    [
-        "recoserve.search.ranking",
-        "recoserve.search.session",
-        "recoserve.search.cpu",
-        "recoserve.search.query",
-        "recoserve.search.filters",
-    ],
-    ["recoserve.inspection"],
-    ["recoserve.search.kernel"],
-    ["recoserve.bundle"],
-    LEAVES,
-]
-
-# Who may import a framework: modules, or rooms whose name the module's begins with.
-FRAMEWORKS = {
-    "onnxruntime": ("recoserve.search.session", "recoserve_export.verify.parity", "recoserve_export.graph.program"),
-    "onnx": (
-        "recoserve_export.write.transposed",
-        "recoserve_export.write.dot_graphs",
-        "recoserve_export.partial.",
-        "recoserve_export.write.item_tables",
-        "recoserve_export.write.ranking_graphs",
-        "recoserve_export.graph.program",
-        "recoserve_export.write.int8_index",
-        "recoserve_export.sources.onnx",
-    ),
-    "keras": ("recoserve_export.sources.keras", "recoserve_export.sources.kmr", "recoserve_export.zoo.keras_"),
-    "torch": ("recoserve_export.sources.torch", "recoserve_export.sources.keras_scorer", "recoserve_export.zoo."),
-    "pyarrow": ("recoserve.batch.table",),
-    "safetensors": ("recoserve_export.sources.tables",),
-    "fastapi_offline": ("recoserve.web.app",),
-    "httpx": ("recoserve.client.",),
-    "uvicorn": ("recoserve.web.server", "recoserve.web.connection"),
-    "ctypes": ("recoserve.search.kernel.", "recoserve.malloc"),
-}
-STATUS_CODES = {"fastapi", "starlette", "pydantic", "uvicorn", "httpx", "http"}
-
-
-def imports(path):
-    """(module, whether it runs when the file is imported) for every import in a file, full names."""
-    tree = ast.parse(path.read_text())
-    inner = {id(node) for function in ast.walk(tree) if isinstance(function, ast.FunctionDef) for node in ast.walk(function)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, id(node) not in inner) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}: a relative import hides which door it takes"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from ((name if name in MODULES else node.module, id(node) not in inner) for name in names)
-
-
-def layer(module):
-    found = [place for place, names in enumerate(LAYERS) for name in names if module == name or module.startswith(name + ".")]
-    return found[0] if found else None
-
-
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("service.")])
-def test_imports_go_inward_only(module):
-    own = layer(module)
-    if own is None:
-        assert module.endswith("__init__"), f"{module} has no place in the layers"
-        return
-    for imported, _ in imports(MODULES[module]):
-        if imported.startswith("service."):
-            assert layer(imported) is not None and layer(imported) >= own, f"{module} reaches up to {imported}"
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_packages_meet_only_at_the_bundle(module):
-    """`model_export` knows `recoserve.bundle` and the errors; `service` doesn't know `model_export`."""
-    found = {imported for imported, _ in imports(MODULES[module])}
-    if module.startswith("service"):
-        assert not {name for name in found if name.startswith("model_export")}
-    else:
-        allowed = ("recoserve.bundle", "recoserve.errors", "recoserve.strict_json")
-        assert not {name for name in found if name.startswith("service") and not name.startswith(allowed)}
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_the_benchmarks_look_in_from_outside(module):
-    assert not {imported for imported, _ in imports(MODULES[module]) if imported.startswith("benchmarks")}
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_each_framework_is_imported_in_its_own_files(module):
-    for imported, _ in imports(MODULES[module]):
-        assert module.startswith(FRAMEWORKS.get(imported.split(".")[0], module)), f"{module} imports {imported}"
-
-
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith(("recoserve.search", "recoserve.bundle"))])
-def test_inward_of_the_web_nothing_knows_http(module):
-    assert not {imported for imported, _ in imports(MODULES[module]) if imported.split(".")[0] in STATUS_CODES}
-
-
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("recoserve.client")])
-def test_the_client_knows_what_goes_over_the_wire_and_no_more(module):
-    """A program that asks a service loads no engine and no server."""
-    found = {imported for imported, _ in imports(MODULES[module])}
-
-    assert {name for name in found if name.startswith("service.") and not name.startswith("recoserve.client.")} <= {
-        "recoserve.errors",
-        "recoserve.web.schemas",
-    }
-    assert not {name.split(".")[0] for name in found} & {"fastapi", "starlette", "uvicorn", "onnxruntime", "numpy"}
-
-
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("recoserve.bundle")])
-def test_the_bundle_room_needs_the_standard_library_and_numpy_alone(module):
-    tops = {imported.split(".")[0] for imported, _ in imports(MODULES[module])}
-
-    assert tops <= set(sys.stdlib_module_names) | {"numpy", "service"}
-
-
-@pytest.mark.parametrize(
-    "module", [name for name in MODULES if name.startswith("recoserve.bundle") and not name.endswith(("archive", "shelf"))]
+from tests.architecture import (
+    FOLDERS,
+    IMPORTS,
+    MODULES,
+    ROOT,
+    TREES,
+    assert_none,
+    drawn_files,
+    drawn_rooms,
+    files,
+    is_within,
+    module_name,
+    page_lines,
+    relative_imports,
+    room,
+    room_imports,
 )
-def test_only_the_archive_touches_the_disk(module):
-    """`shelf` looks which folders there are; nothing else in the room knows a path."""
-    assert "pathlib" not in {imported for imported, _ in imports(MODULES[module])}
+
+MOST_LINES = 60
+
+# Where each framework may be imported: modules, or rooms with all that lies in them.
+SCRIPTS = ["recoserve_bench.http.servers", "recoserve_bench.retrieval.systems"]  # run apart, each by a Python with its framework
+SEEDS = ["recoserve_bench.seeds", "recoserve_bench.scorers"]
+FRAMEWORKS = {
+    "ctypes": ["recoserve.malloc", "recoserve.search.kernel", "recoserve_bench.http.load"],
+    "fastapi": ["recoserve.web", *SCRIPTS],
+    "fastapi_offline": ["recoserve.web.app"],
+    "h5py": ["recoserve_export.sources.keras_file"],
+    "httpx": ["recoserve.client", "recoserve_bench.oracle.run"],
+    "keras": ["recoserve_export.sources", "recoserve_export.zoo.architectures", *SEEDS],
+    "matplotlib": ["recoserve_export.zoo.training.sweep_plot", "recoserve_bench.growth"],
+    "onnx": [f"recoserve_export.{name}" for name in ("graph", "partial", "sources", "write")],
+    "onnxruntime": [
+        "recoserve.search.session",
+        "recoserve_export.graph.program",
+        "recoserve_export.verify.bundle_graphs",
+        "recoserve_bench.scorers.tiled",
+        *SCRIPTS,
+    ],
+    "prometheus_client": ["recoserve.metrics", "recoserve.web.operations"],
+    "pyarrow": ["recoserve.batch.parquet", "recoserve_bench.batch"],
+    "safetensors": ["recoserve_export.sources.tables", *SEEDS],
+    "starlette": ["recoserve.web", *SCRIPTS],
+    "tensorflow": ["recoserve_export.sources.savedmodel_worker"],
+    "tests": ["recoserve_bench.oracle"],  # the oracle of the tests, at any length
+    "torch": ["recoserve_export.sources", "recoserve_export.zoo", *SEEDS],
+    "uvicorn": ["recoserve.web.server", "recoserve.web.connection", *SCRIPTS],
+}
+DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+LAZY = {"__getattr__", "__dir__"}
+WEB_FRAMEWORKS = {"fastapi", "starlette", "uvicorn", "httpx", "http"}
+
+
+def package(module):
+    """The first name of a module's dotted ones."""
+    return module.partition(".")[0]
+
+
+def imports_within(*rooms):
+    """The imports of all files in some rooms."""
+    return [line for line in IMPORTS if any(is_within(line.importer, name) for name in rooms)]
+
+
+def test_the_page_draws_the_files_on_the_disk():
+    drawn = drawn_files()
+
+    assert_none(files() - set(drawn), "files that the tree of docs/architecture.md lacks")
+    assert_none(set(drawn) - files(), "files in the tree of docs/architecture.md that are not there")
+    assert len(drawn) == len(set(drawn))
+
+
+def test_the_page_draws_the_imports_between_rooms():
+    """Line by line, so that a line can be copied from the failure into the page."""
+    drawn, real = set(page_lines(drawn_rooms())), set(page_lines(room_imports()))
+
+    assert_none(real - drawn, "lines that docs/architecture.md lacks, as it should have them")
+    assert_none(drawn - real, "lines of docs/architecture.md that no imports match")
+
+
+def test_a_room_imports_only_rooms_that_stand_below_it_on_the_page():
+    """A room without a line of its own imports nothing, so it stands below all others."""
+    order = {name: number for number, name in enumerate(drawn_rooms())}
+    pairs = [(importer, imported) for importer, targets in room_imports().items() for imported in targets]
+
+    assert_none(
+        [
+            f"{importer} imports {imported}"
+            for importer, imported in pairs
+            if package(importer) == package(imported) and order.get(imported, len(order)) <= order.get(importer, -1)
+        ],
+        "imports of a room that stands above",
+    )
+
+
+def test_a_file_imports_only_files_that_stand_below_it_in_its_room():
+    """The first file of a room in the page's tree is the one that others call, the last one knows none of its neighbours."""
+    order = {path: number for number, path in enumerate(drawn_files())}
+    numbers = {name: order.get(path.relative_to(ROOT).as_posix()) for name, path in MODULES.items()}  # None: an `__init__.py`
+    drawn = [line for line in IMPORTS if numbers.get(line.importer) is not None and numbers.get(line.imported) is not None]
+
+    assert_none(
+        [line for line in drawn if room(line.importer) == room(line.imported) and numbers[line.imported] <= numbers[line.importer]],
+        "imports of a file that stands above",
+    )
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circle({name: [line.imported for line in IMPORTS if line.importer == name] for name in MODULES}) == []
+
+
+def test_no_rooms_import_each_other_in_a_circle():
+    assert circle(room_imports()) == []
+
+
+def circle(targets):
+    """The names along one circle of a graph {name: names that it leads to}; [] where there is none."""
+    finished = set()
+
+    def visit(name, path):
+        if name in path:
+            return [*path[path.index(name) :], name]
+        for target in () if name in finished else targets.get(name, ()):
+            if names := visit(target, [*path, name]):
+                return names
+        finished.add(name)
+        return []
+
+    return next((names for name in targets if (names := visit(name, []))), [])
+
+
+def test_no_import_is_relative():
+    """A relative import hides which door it takes."""
+    assert_none(relative_imports(), "relative imports")
+
+
+def test_the_service_imports_neither_the_exporter_nor_the_benchmarks():
+    others = FOLDERS.keys() - {"recoserve"}
+
+    assert_none([line for line in imports_within("recoserve") if package(line.imported) in others], "imports of other packages")
+
+
+def test_the_exporter_imports_the_services_bundles_and_errors_alone():
+    allowed = ("recoserve_export", "recoserve.bundle", "recoserve.errors")
+    lines = [line for line in imports_within("recoserve_export") if package(line.imported) in FOLDERS]
+
+    assert_none(
+        [line for line in lines if not any(is_within(line.imported, name) for name in allowed)],
+        "imports of the service beyond its bundles and errors",
+    )
+
+
+def test_each_framework_is_imported_in_its_own_files():
+    lines = [line for line in IMPORTS if package(line.imported) in FRAMEWORKS]
+
+    assert_none(
+        [line for line in lines if not any(is_within(line.importer, name) for name in FRAMEWORKS[package(line.imported)])],
+        "imports of a framework outside its files",
+    )
+
+
+def test_inward_of_the_web_nothing_knows_http():
+    rooms = ("search", "scheduling", "recommend", "bundle", "errors")
+    inner = imports_within(*(f"recoserve.{name}" for name in rooms))
+
+    assert_none([line for line in inner if package(line.imported) in WEB_FRAMEWORKS], "imports of HTTP inward of the web")
+
+
+def test_inward_of_the_requests_nothing_validates_them():
+    inner = imports_within("recoserve.search", "recoserve.scheduling", "recoserve.bundle", "recoserve.errors")
+
+    assert_none([line for line in inner if package(line.imported) == "pydantic"], "imports of pydantic inward of the requests")
+
+
+def test_the_client_imports_what_goes_over_the_wire_and_no_more():
+    """A program that calls a service loads no engine and no server."""
+    allowed = ("recoserve.client", "recoserve.errors", "recoserve.web.schemas")
+    heavy = {"fastapi", "starlette", "uvicorn", "onnxruntime", "numpy"}
+
+    assert_none(
+        [
+            line
+            for line in imports_within("recoserve.client")
+            if package(line.imported) in heavy
+            or (package(line.imported) in FOLDERS and not any(is_within(line.imported, name) for name in allowed))
+        ],
+        "imports of the client that a caller has no use for",
+    )
+
+
+def test_the_bundle_room_needs_the_standard_library_and_numpy_alone():
+    allowed = {*sys.stdlib_module_names, "numpy", "recoserve"}
+
+    assert_none(
+        [line for line in imports_within("recoserve.bundle") if package(line.imported) not in allowed], "imports of other packages"
+    )
+
+
+def test_only_files_that_open_or_write_bundles_know_paths():
+    """All others take bytes and arrays, so that they can be tested without a disk."""
+    on_disk = tuple(f"recoserve.bundle.{name}" for name in ("archive", "draft", "files", "integrity", "repository", "tensors"))
+    lines = [line for line in imports_within("recoserve.bundle") if line.importer not in on_disk]
+
+    assert_none([line for line in lines if line.imported == "pathlib"], "imports of pathlib")
 
 
 def test_settings_are_read_at_the_border():
-    readers = {module for module, path in MODULES.items() if "recoserve.settings" in {imported for imported, _ in imports(path)}}
+    readers = [line for line in IMPORTS if line.imported == "recoserve.settings"]
+    border = {"recoserve.commands", "recoserve.web"}
 
-    assert all(reader == "recoserve.cli" or reader.startswith("recoserve.web.") for reader in readers)
-
-
-def test_the_command_line_of_the_exporter_is_light():
-    """`recoserve --help` must not wait for a framework."""
-    heavy = {"torch", "keras", "onnx", "onnxruntime", "safetensors"}
-    reached, waiting = set(), ["recoserve_export.cli", "recoserve_export.zoo.command", "model_export.__init__"]
-    while waiting:
-        module = waiting.pop()
-        for imported, at_once in imports(MODULES[module]):
-            assert not (at_once and imported.split(".")[0] in heavy), f"{module} imports {imported} at once"
-            if at_once and imported in MODULES and imported not in reached:
-                reached.add(imported)
-                waiting.append(imported)
+    assert_none([line for line in readers if room(line.importer) not in border], "imports of the settings inward of the border")
 
 
-def test_init_files_hold_a_docstring_and_little_else():
-    for module, path in MODULES.items():
-        if module.endswith("__init__"):
-            tree = ast.parse(path.read_text())
-            assert ast.get_docstring(tree), f"{path} has no docstring"
-            defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-            assert defined == [], f"{path} defines {defined}"
+def test_a_command_line_starts_without_a_framework():
+    """`recoserve --help` and `recoserve export --help` must not wait for torch: followed through all imports at load time."""
+    heavy = {"torch", "keras", "tensorflow", "onnx", "safetensors", "matplotlib", "pyarrow"}
+    at_load = defaultdict(list)
+    for line in IMPORTS:
+        if line.at_once:
+            at_load[line.importer].append(line)
+    loaded, pending = set(), ["recoserve.cli", "recoserve_export.cli", "recoserve_export.zoo.command", "recoserve_bench.command"]
+    while pending:
+        module = pending.pop()
+        loaded.add(module)
+        pending += [line.imported for line in at_load[module] if line.imported in MODULES and line.imported not in loaded]
+
+    assert_none([line for name in loaded for line in at_load[name] if package(line.imported) in heavy], "imports at load time")
 
 
-def test_no_import_cycle():
-    graph = {
-        module: {imported for imported, at_once in imports(path) if at_once and imported in MODULES}
-        for module, path in MODULES.items()
-    }
+def test_init_files_hold_a_docstring_and_define_nothing():
+    """But for what imports a public name only when it is used: `__getattr__` and `__dir__` of PEP 562."""
+    rooms = {module_name(path): tree for path, tree in TREES.items() if path.name == "__init__.py"}
+    definitions = [(name, node) for name, tree in rooms.items() for node in tree.body if isinstance(node, DEFINITIONS)]
 
-    def visit(module, way):
-        assert module not in way, f"cycle: {' -> '.join([*way, module])}"
-        if module not in done:
-            for imported in graph[module]:
-                visit(imported, [*way, module])
-            done.add(module)
-
-    done = set()
-    for module in graph:
-        visit(module, [])
+    assert_none([name for name, tree in rooms.items() if not ast.get_docstring(tree)], "rooms without a docstring")
+    assert_none([f"{name} defines {node.name}" for name, node in definitions if node.name not in LAZY], "definitions")
 
 
 def test_no_function_is_longer_than_60_lines():
-    for path in MODULES.values():
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                assert node.end_lineno - node.lineno < 60, f"{path}:{node.lineno} {node.name}"
+    functions = [
+        (f"{module_name(path)}.{node.name}", node.end_lineno - node.lineno + 1)
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+    assert_none([f"{name}: {lines} lines" for name, lines in functions if lines > MOST_LINES], "functions that are too long")

@@ -26,10 +26,12 @@ START_SECONDS, STOP_SECONDS = 120, 20
 
 
 def plain_body(user: int, k: int) -> dict[str, Any]:
+    """A request as this product takes it."""
     return {"user_id": user, "k": k}
 
 
 def plain_items(document: Any) -> list[int]:
+    """The item ids of a response as this product gives it."""
     return [item["item_id"] for item in document["items"]]
 
 
@@ -39,6 +41,7 @@ def list_body(user: int, k: int) -> dict[str, Any]:
 
 
 def list_items(document: Any) -> list[int]:
+    """The item ids of a list of one response."""
     return plain_items(document[0])
 
 
@@ -49,6 +52,7 @@ def tensor_body(user: int, k: int) -> dict[str, Any]:
 
 
 def tensor_items(document: Any) -> list[int]:
+    """The item ids of a response of the V2 inference protocol."""
     items: list[int] = document["outputs"][0]["data"]
     return items
 

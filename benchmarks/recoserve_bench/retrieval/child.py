@@ -21,10 +21,13 @@ import numpy as np
 
 
 class Child:
+    """The commands of the process; each method takes the fields of one command and returns those of the reply."""
+
     def __init__(self, path):
         self.path, self.next_row = path, 0
 
     def load(self, job):
+        """Make the system, and rank for one user."""
         self.table_rows = job["user_rows"]
         began = time.perf_counter()
         self.system = runpy.run_path(self.path)["System"](job)
@@ -48,6 +51,7 @@ class Child:
         return {"times": times}
 
     def rank(self, job):
+        """Rank for the first users of the table, and write rows and scores to a file."""
         paths = getattr(self.system, "paths", {})
         paths.clear()
         starts = range(0, job["users"], job["batch"])
@@ -64,11 +68,13 @@ class Child:
 
 
 def resident_mib():
+    """The resident memory of this process, MiB (Linux)."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def main():
+    """Reply to the commands on stdin until it is closed."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print must not stand among the replies
     child = Child(sys.argv[1])
