@@ -1,7 +1,7 @@
 """The contract: what every exported model owes its users, whatever it was made with. A new kind is one more line in `MODELS`.
 
-Each test asks through HTTP and knows the answer from a float64 brute force over the weights that went in, `tests.oracle`. Each
-way of retrieval is asked alike; the catalogue is large enough for the graphs to prove answers of up to 16 items.
+Each test sends requests over HTTP and compares the responses with `tests.oracle`, a float64 brute force over the model's weights.
+Each retrieval path is tested alike; there are enough items for the graphs to prove rankings of up to 16.
 """
 
 import numpy as np
@@ -12,8 +12,8 @@ from recoserve_export import export_model
 from tests.export.models import keras_model, random_tables, torch_model
 from tests.oracle.compare import findings
 from tests.oracle.requests import ENDPOINTS, Requests
-from tests.oracle.world import MAX_K, MAX_LIST_IDS, Tables, World
-from tests.ways import WAYS, found_by, takes
+from tests.oracle.world import MAX_K, MAX_LIST_IDS, EmbeddingTables, World
+from tests.searches import SEARCHES, searches_by, searching_by
 from tests.web.http import Application, assert_problem, item_ids
 
 USERS, ITEMS = 40, 9000
@@ -26,19 +26,19 @@ GENRES = ["Comedy", "Drama", "Western", "Noir", "Épopée"]
 
 
 def cosine(users, items):
-    return {"tables": Tables(users, items, cosine=True)}
+    return {"tables": EmbeddingTables(users, items, cosine=True)}
 
 
 def dot(users, items):
-    return {"tables": Tables(users, items, cosine=False)}
+    return {"tables": EmbeddingTables(users, items, cosine=False)}
 
 
 def sigmoid(scores):
     return 1 / (1 + np.exp(-scores))
 
 
-class Squashed(Tables):
-    """A sigmoid's float32 makes equals of products that are none; items stand as their products do."""
+class Squashed(EmbeddingTables):
+    """Scores behind a sigmoid, whose float32 makes equal what wasn't before it; items are ranked by the products before it."""
 
     def scores(self, query):
         return sigmoid(super().scores(query))
@@ -61,24 +61,24 @@ def mlp(users, items):
 def mlp_module(users, items):
     import torch
 
-    weight, out = (torch.tensor(each, dtype=torch.float32) for each in HIDDEN)
+    weight, out = (torch.tensor(array, dtype=torch.float32) for array in HIDDEN)
 
-    def score(module, left, right):
-        return torch.sigmoid(torch.relu(torch.cat([left, right], -1) @ module.weight.T) @ module.out)
+    def score(module, user_vectors, item_vectors):
+        return torch.sigmoid(torch.relu(torch.cat([user_vectors, item_vectors], -1) @ module.weight.T) @ module.out)
 
     return torch_model(users, items, score, weight=torch.nn.Parameter(weight), out=torch.nn.Parameter(out))
 
 
 def biased(users, items):
     """The item's bias as one column more, the first, which is 1 for every user."""
-    return {"tables": Tables(np.insert(users, 0, 1, axis=1), np.insert(items, 0, items @ HEIGHT, axis=1), cosine=False)}
+    return {"tables": EmbeddingTables(np.insert(users, 0, 1, axis=1), np.insert(items, 0, items @ HEIGHT, axis=1), cosine=False)}
 
 
 def biased_module(users, items):
     import torch
 
-    def score(module, left, right):
-        return (left * right).sum(-1) + right @ module.height
+    def score(module, user_vectors, item_vectors):
+        return (user_vectors * item_vectors).sum(-1) + item_vectors @ module.height
 
     return torch_model(users, items, score, height=torch.nn.Parameter(torch.tensor(HEIGHT, dtype=torch.float32)))
 
@@ -95,7 +95,7 @@ def saved_npy(users, items, folder):
     return paths
 
 
-# name -> (how to make it from two tables and a folder, similarity, what the oracle is told of it)
+# name -> (the model of two tables and a folder, its similarity, the oracle's scores of the tables)
 MODELS = {
     "tables, cosine": (lambda users, items, _: (users, items), "cosine", cosine),
     "tables, dot": (lambda users, items, _: (users, items), "dot", dot),
@@ -126,11 +126,11 @@ def tables():
 
 
 def metadata(row):
-    """Every type of column, with gaps, lists and values that one item alone has."""
-    found = {"title": f"Item {row}", "year": 1900 + row % 125, "classic": row % 5 == 0}
+    """Every type of column, with gaps, lists and values that a single item has."""
+    fields = {"title": f"Item {row}", "year": 1900 + row % 125, "classic": row % 5 == 0}
     if row % 3:
-        found["genres"] = [GENRES[row % 5], *GENRES[: row % 2]]
-    return found
+        fields["genres"] = [GENRES[row % 5], *GENRES[: row % 2]]
+    return fields
 
 
 @pytest.fixture(scope="module")
@@ -148,12 +148,12 @@ def bundle(tables, model, world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("contract")
     pairs = np.repeat(np.arange(USERS), [len(rows) for rows in world.seen]), np.concatenate(world.seen)
     ids = {"user_ids": USER_IDS, "item_ids": ITEM_IDS}
-    beside = {"items": world.metadata, "interactions": pairs, "name": NAME}
-    export_model(make(*tables, folder), folder / NAME / "1", similarity=similarity, **ids, **beside)
+    files = {"items": world.metadata, "interactions": pairs, "name": NAME}
+    export_model(make(*tables, folder), folder / NAME / "1", similarity=similarity, **ids, **files)
     return folder / NAME / "1"
 
 
-@pytest.fixture(scope="module", params=WAYS)
+@pytest.fixture(scope="module", params=SEARCHES)
 def way(request):
     return request.param
 
@@ -161,22 +161,22 @@ def way(request):
 @pytest.fixture(scope="module")
 def service(bundle, way):
     with (
-        found_by(way) as retrieval,
+        searching_by(way) as retrieval,
         Application(lambda: load_model(bundle, retrieval=retrieval), max_k=MAX_K, max_list_ids=MAX_LIST_IDS) as application,
     ):
         yield application.wait_ready()
 
 
-def test_it_is_the_retrieval_asked_for(service, world, way):
-    """A model without vectors has but one way."""
+def test_the_service_takes_the_retrieval_path_that_is_set(service, world, way):
+    """A model without vectors has one path only."""
     expected = way if world.tables else "plain"
-    assert takes(service.registry.current(), expected)
+    assert searches_by(service.registry.current(), expected)
     assert service.get("/model").json()["retrieval"] == ("plain" if expected == "plain" else "exact")
 
 
 def assert_top(response, expected, k):
     """Equal to the brute force, ties aside; `expected` is float64 [N]."""
-    rows = [ROWS[each] for each in item_ids(response)]
+    rows = [ROWS[item_id] for item_id in item_ids(response)]
     best = np.sort(expected)[::-1][:k]
     assert len(rows) == len(set(rows)) == len(best)
     np.testing.assert_allclose(expected[rows], best, rtol=1e-6, atol=TIE)
@@ -194,15 +194,15 @@ def test_k_beyond_the_catalogue_gives_all_of_it(service, world):
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_random_mixtures_of_options_are_the_brute_force(service, world, kind, endpoint):
-    """Of right requests and of wrong ones; what a model without vectors can't answer is a problem."""
+    """Right requests and wrong ones; where a model without vectors can't answer, the response is a problem."""
     stream = Requests({NAME: world}, NAME, seed=10 * list(MODELS).index(kind) + list(ENDPOINTS).index(endpoint))
     for _ in range(REQUESTS):
-        _, body = stream.one(NAME, endpoint)
+        _, body = stream.draw(NAME, endpoint)
         response = service.request("POST", endpoint, json=body)
-        found = findings({NAME: world}, NAME, endpoint, body, response.status_code, response.json())
+        wrong = findings({NAME: world}, NAME, endpoint, body, response.status_code, response.json())
         if isinstance(world.tables, Squashed):
-            found = [each for each in found if not each.endswith("equal scores that are not in row order")]
-        assert not found, str(body)[:1000]
+            wrong = [finding for finding in wrong if not finding.endswith("equal scores that are not in row order")]
+        assert not wrong, str(body)[:1000]
 
 
 VECTORS_NEEDED = {
@@ -228,7 +228,7 @@ def test_a_model_without_vectors_says_so_where_they_are_needed(service, world, c
         assert "needs item vectors, and this model has none" in assert_problem(response, 422, "invalid-request")["detail"]
 
 
-def test_the_same_question_has_the_same_answer(service):
+def test_the_same_request_has_the_same_response(service):
     assert len({service.recommend(user_id=USER_IDS[3], k=ITEMS).text for _ in range(5)}) == 1
 
 

@@ -1,4 +1,4 @@
-"""Every endpoint is what a brute force in float64 says, whatever options a request mixes: on MovieLens where it is at hand."""
+"""Every endpoint responds as a brute force in float64 does, whatever options a request mixes: on MovieLens where it is at hand."""
 
 import pytest
 
@@ -9,75 +9,75 @@ from tests.oracle import bundles
 from tests.oracle.compare import findings
 from tests.oracle.requests import Requests
 from tests.oracle.world import MAX_K, MAX_LIST_IDS
-from tests.ways import WAYS, found_by, takes
+from tests.searches import SEARCHES, searches_by, searching_by
 from tests.web.http import Application
 
 NAMES = ["keras-dot", "torch-cosine", "torch-dot", "torch-biased", "torch-mlp", "bare", "padded-dot"]
-REQUESTS = 80  # to a bundle, for each way of retrieving
+REQUESTS = 80  # to a bundle, for each retrieval path
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Bundles with all that can come with a model, and one with nothing."""
+def oracle_bundles(tmp_path_factory):
+    """Bundles with metadata and interactions, and one without."""
     source = movielens.FOLDER if movielens.HERE else bundles.stand_in(tmp_path_factory.mktemp("source"))
     return bundles.make(tmp_path_factory.mktemp("oracle"), NAMES, source=source)
 
 
 @pytest.fixture(scope="module")
-def worlds(made):
-    return {one.world.name: one.world for one in made}
+def worlds(oracle_bundles):
+    return {bundle.world.name: bundle.world for bundle in oracle_bundles}
 
 
-@pytest.fixture(scope="module", params=WAYS)
+@pytest.fixture(scope="module", params=SEARCHES)
 def way(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def service(made, way):
-    with found_by(way) as retrieval:
-        loaders = [lambda path=one.path: load_model(path, retrieval=retrieval) for one in made]
+def service(oracle_bundles, way):
+    with searching_by(way) as retrieval:
+        loaders = [lambda path=bundle.path: load_model(path, retrieval=retrieval) for bundle in oracle_bundles]
         with Application(*loaders, max_k=MAX_K, max_list_ids=MAX_LIST_IDS) as application:
             yield application.wait_ready()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_random_requests_to_every_endpoint_are_answered_as_the_oracle_says(service, worlds, way, name):
-    """Right ones with the exact items, scores, reasons and metadata; wrong ones with a problem that names what is at fault."""
-    stream = Requests(worlds, NAMES[0], seed=len(WAYS) * NAMES.index(name) + WAYS.index(way))
+    """Right ones with the exact items, scores, reasons and metadata; wrong ones with a problem that names the fault."""
+    stream = Requests(worlds, NAMES[0], seed=len(SEARCHES) * NAMES.index(name) + SEARCHES.index(way))
     for _ in range(REQUESTS):
-        endpoint, body = stream.one(name)
+        endpoint, body = stream.draw(name)
         response = service.request("POST", endpoint, json=body)
         assert not findings(worlds, NAMES[0], endpoint, body, response.status_code, response.json()), (endpoint, str(body)[:1000])
 
 
-def test_the_answers_held_against_it_are_found_in_that_way(service, way):
-    """Or a way that the service takes for large catalogues, or on other processors, would go untested here."""
-    before = proved(service)
+def test_the_responses_that_the_oracle_checks_take_the_retrieval_path_under_test(service, way):
+    """Or a path that the service takes for many items, or on other processors, would go untested here."""
+    before = proved_rows(service)
     service.recommend(user_id=7)
 
-    assert takes(service.registry.current(), way)
-    assert proved(service) - before == (way != "plain")
+    assert searches_by(service.registry.current(), way)
+    assert proved_rows(service) - before == (way != "plain")
 
 
-def proved(service):
+def proved_rows(service):
+    """How many rows the service has ranked by bounds with a proof."""
     lines = service.get("/metrics").text.splitlines()
-    found = [float(line.split()[1]) for line in lines if line.startswith('recoserve_retrieval_rows_total{path="proved"}')]
-    return sum(found)
+    return sum(float(line.split()[1]) for line in lines if line.startswith('recoserve_retrieval_rows_total{path="proved"}'))
 
 
 @pytest.mark.parametrize("way", ["exact", "graphs"])
-def test_so_are_requests_over_a_real_socket_several_at_once(made, worlds, way):
-    """The command's own way: a process of its own, all models in it, and callers who don't wait for each other."""
-    models = made[0].path.parents[1]
-    outcomes = list(run(models, worlds, NAMES[0], requests=200, seed=0, way=way, callers=8))
+def test_concurrent_requests_over_a_real_socket_are_answered_as_the_oracle_says(oracle_bundles, worlds, way):
+    """`recoserve serve` in a process of its own with all models, and callers who don't wait for each other."""
+    models = oracle_bundles[0].path.parents[1]
+    outcomes = list(run(models, worlds, NAMES[0], requests=200, seed=0, path=way, callers=8))
 
     assert len(outcomes) == 200
-    assert not [one for one in outcomes if one.wrong]
+    assert [outcome for outcome in outcomes if outcome.findings] == []
 
 
 def damages(document):
-    """Answers that are wrong in one thing each, made from a right one with three items or more."""
+    """Responses that are wrong in one thing each, made from a right one of three items or more."""
     items = document["items"]
     first, last = items[0], items[-1]
     yield {**document, "items": [last, *items[1:-1], first]}
@@ -95,13 +95,13 @@ def damages(document):
     yield {**document, "fallback": "popular"}
 
 
-def test_the_oracle_sees_an_answer_that_is_wrong_in_one_thing(service, worlds):
+def test_the_oracle_sees_a_response_that_is_wrong_in_one_thing(service, worlds):
     body = {"user_id": 7, "k": 20, "include": ["metadata", "explanation"], "exclude_item_ids": [318, 296]}
     right = service.recommend(body).json()
 
     assert not findings(worlds, NAMES[0], "/recommend", body, 200, right)
-    for place, wrong in enumerate(damages(right)):
-        assert findings(worlds, NAMES[0], "/recommend", body, 200, wrong), f"damage {place}"
+    for number, wrong in enumerate(damages(right)):
+        assert findings(worlds, NAMES[0], "/recommend", body, 200, wrong), f"damage {number}"
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""What every endpoint is held against: a brute force in float64, written apart from the engine, and random requests for it."""
+"""The oracle: the response that every endpoint must give, by brute force in float64, apart from the engine; and random requests."""
