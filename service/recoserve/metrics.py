@@ -37,9 +37,11 @@ class SampleBuffers:
         self._buffers.add(buffer)
 
     def describe(self) -> list[Metric]:
+        """No metrics. Without this method the client library would call `collect`, and flush, at the registration."""
         return []
 
     def collect(self) -> list[Metric]:
+        """Flush the buffers; there are no metrics of this collector's own."""
         for buffer in list(self._buffers):
             buffer.flush()
         return []
