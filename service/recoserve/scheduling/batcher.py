@@ -35,6 +35,8 @@ SOLO_RUNS = 64  # of one row, one after another: then the next row isn't expecte
 
 
 class BatcherState(Enum):
+    """What the batcher waits for: rows, the end of this turn of the event loop, or the run under way."""
+
     IDLE = "idle"
     DUE = "due"
     RUNNING = "running"

@@ -21,6 +21,8 @@ MAX_LISTED_NAMES = 20  # in one error message
 
 
 class RegistryState(Enum):
+    """How far loading has come, and whether new requests are still wanted."""
+
     EMPTY = "empty"
     LOADING = "loading"
     READY = "ready"

@@ -55,6 +55,7 @@ class AccessLog:
         metrics.BUFFERS.register(self)
 
     def add(self, entry: AccessEntry) -> None:
+        """Take an entry, to be written within `FLUSH_SECONDS`."""
         self._entries.append(entry)
         if len(self._entries) >= FLUSH_ENTRIES:
             self.flush()

@@ -45,4 +45,5 @@ def logging_config(log_format: str) -> dict[str, Any]:
 
 
 def configure(log_format: str) -> None:
+    """Have every logger write lines of that format, `json` or `text`."""
     logging.config.dictConfig(logging_config(log_format))
