@@ -34,10 +34,12 @@ class EmbeddingTable:
 
     @property
     def rows(self) -> int:
+        """How many users or items there are."""
         return int(self.values.shape[0])
 
     @property
     def width(self) -> int:
+        """How many numbers a vector has."""
         return int(self.values.shape[1])
 
     def blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
