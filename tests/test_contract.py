@@ -154,22 +154,22 @@ def bundle(tables, model, world, tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=SEARCHES)
-def way(request):
+def search(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def service(bundle, way):
+def service(bundle, search):
     with (
-        searching_by(way) as retrieval,
+        searching_by(search) as retrieval,
         Application(lambda: load_model(bundle, retrieval=retrieval), max_k=MAX_K, max_list_ids=MAX_LIST_IDS) as application,
     ):
         yield application.wait_ready()
 
 
-def test_the_service_takes_the_retrieval_path_that_is_set(service, world, way):
+def test_the_service_takes_the_retrieval_path_that_is_set(service, world, search):
     """A model without vectors has one path only."""
-    expected = way if world.tables else "plain"
+    expected = search if world.tables else "plain"
     assert searches_by(service.registry.current(), expected)
     assert service.get("/model").json()["retrieval"] == ("plain" if expected == "plain" else "exact")
 

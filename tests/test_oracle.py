@@ -29,35 +29,35 @@ def worlds(oracle_bundles):
 
 
 @pytest.fixture(scope="module", params=SEARCHES)
-def way(request):
+def search(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def service(oracle_bundles, way):
-    with searching_by(way) as retrieval:
+def service(oracle_bundles, search):
+    with searching_by(search) as retrieval:
         loaders = [lambda path=bundle.path: load_model(path, retrieval=retrieval) for bundle in oracle_bundles]
         with Application(*loaders, max_k=MAX_K, max_list_ids=MAX_LIST_IDS) as application:
             yield application.wait_ready()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_random_requests_to_every_endpoint_are_answered_as_the_oracle_says(service, worlds, way, name):
+def test_random_requests_to_every_endpoint_are_answered_as_the_oracle_says(service, worlds, search, name):
     """Right ones with the exact items, scores, reasons and metadata; wrong ones with a problem that names the fault."""
-    stream = Requests(worlds, NAMES[0], seed=len(SEARCHES) * NAMES.index(name) + SEARCHES.index(way))
+    stream = Requests(worlds, NAMES[0], seed=len(SEARCHES) * NAMES.index(name) + SEARCHES.index(search))
     for _ in range(REQUESTS):
         endpoint, body = stream.draw(name)
         response = service.request("POST", endpoint, json=body)
         assert not findings(worlds, NAMES[0], endpoint, body, response.status_code, response.json()), (endpoint, str(body)[:1000])
 
 
-def test_the_responses_that_the_oracle_checks_take_the_retrieval_path_under_test(service, way):
+def test_the_responses_that_the_oracle_checks_take_the_retrieval_path_under_test(service, search):
     """Or a path that the service takes for many items, or on other processors, would go untested here."""
     before = proved_rows(service)
     service.recommend(user_id=7)
 
-    assert searches_by(service.registry.current(), way)
-    assert proved_rows(service) - before == (way != "plain")
+    assert searches_by(service.registry.current(), search)
+    assert proved_rows(service) - before == (search != "plain")
 
 
 def proved_rows(service):
@@ -66,11 +66,11 @@ def proved_rows(service):
     return sum(float(line.split()[1]) for line in lines if line.startswith('recoserve_retrieval_rows_total{path="proved"}'))
 
 
-@pytest.mark.parametrize("way", ["exact", "graphs"])
-def test_concurrent_requests_over_a_real_socket_are_answered_as_the_oracle_says(oracle_bundles, worlds, way):
+@pytest.mark.parametrize("search", ["exact", "graphs"])
+def test_concurrent_requests_over_a_real_socket_are_answered_as_the_oracle_says(oracle_bundles, worlds, search):
     """`recoserve serve` in a process of its own with all models, and callers who don't wait for each other."""
     models = oracle_bundles[0].path.parents[1]
-    outcomes = list(run(models, worlds, NAMES[0], requests=200, seed=0, path=way, callers=8))
+    outcomes = list(run(models, worlds, NAMES[0], requests=200, seed=0, path=search, callers=8))
 
     assert len(outcomes) == 200
     assert [outcome for outcome in outcomes if outcome.findings] == []
