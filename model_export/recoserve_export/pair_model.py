@@ -99,7 +99,7 @@ def _probe(scorer: PairScorer) -> Probe:
 
 
 def _unsplit(scorer: PairScorer, reason: NotSeparable) -> tuple[SplitScorer, str]:
-    """The model as it stands, all of it run for every pair, and the warning that says why."""
+    """The model with all of its operators in the pair program, and the warning that gives the reason."""
     split = fallback(scorer.source.network, _probe(scorer), scorer.source.user)
     return split, f"the model can't be taken apart ({reason}): all of it runs for every item of the catalogue, in pieces"
 

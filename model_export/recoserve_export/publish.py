@@ -1,4 +1,4 @@
-"""From a model to a bundle: `export_model` takes every step in order, and leaves nothing behind unless all of them succeed."""
+"""From a model to a bundle: every step in order; unless all of them succeed, nothing is left on the disk."""
 
 import json
 import re
@@ -43,7 +43,7 @@ class Exportable(Protocol):
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """What the manifest says of the model's own score."""
+        """The model's own score, for the manifest's `source`: its formula, or the number of its operators."""
 
     def write(self, folder: Path) -> None:
         """Write tensors and graphs into the folder."""
@@ -87,6 +87,7 @@ def export_model(
     that builds a state_dict's module. `trust` lets a file that holds code be loaded, which runs it.
     Returns the report. Raises ExportRefused, and writes nothing, where the model can't be ranked by or anything fails a check.
     """
+    # What can be refused without the model is refused first: opening one may take minutes.
     draft = Draft(Path(out))
     name, version = _identity(draft.target, name, version)
     _check_metrics(metrics)
@@ -113,6 +114,7 @@ def export_model(
 
 
 def _prepare(source: DotSource | PairScorer, similarity: str | None) -> Exportable:
+    # onnx is an extra, which `recoserve --help` must neither need nor wait for.
     try:
         from recoserve_export import dot_model, pair_model
     except ImportError as error:
@@ -128,7 +130,7 @@ def _write(draft: Draft, exportable: Exportable, bundle_metadata: BundleMetadata
         exportable.write(draft.folder)
     except OSError as error:
         raise ExportRefused(f"can't write the tables: {error.strerror}") from None
-    draft.add_arrays(contract.GOLDEN, exportable.golden().arrays())
+    draft.add_arrays(contract.GOLDEN, exportable.golden().arrays())  # before the check, which reads it from the folder
     parity = exportable.check(draft.folder)
     metadata.write(draft, bundle_metadata)
     return parity

@@ -53,7 +53,7 @@ def _failure(figures: dict[str, Any], checked: self_check.SelfCheck) -> str:
         f"the golden sample is off by up to {checked.largest_difference:.3g}",
         *(f"a row outside the table is accepted: {name}" for name in checked.unguarded),
         *(f"a user's vector or a product gets another score than the user: {name}" for name in checked.inconsistent),
-        "does the model score a pair alike at every call, whatever stands beside it?",
+        "does the model give a pair the same score at every call, whatever other pairs are in the batch?",
     ]
     return "; ".join(sentences)
 

@@ -63,7 +63,7 @@ class TableReference:
         return max(float(np.linalg.norm(self.formula.vectors(rows), axis=1).max()) for _, rows in self._items.blocks())
 
     def top(self, user_rows: Rows, k: int) -> tuple[Rows, Float64Array]:
-        """Rows and products, [S, k] each; the table is read once, and only the k best so far are held."""
+        """Rows and products, [S, k] each; the table is read once, and only the k best so far stay in memory."""
         queries = self._vectors(self._users, user_rows)
         best_rows, best = np.zeros((len(user_rows), 0), np.int64), np.zeros((len(user_rows), 0))
         for start, items in self._items.blocks():
@@ -97,7 +97,7 @@ class PairReference:
         return np.stack([self._scores(user)[items] for user, items in zip(user_rows.tolist(), item_rows, strict=True)])
 
     def scales(self, user_rows: Rows) -> Float64Array:
-        """1 for each user, [S, 1]: how large a score of this model could be, nothing says."""
+        """1 for each user, [S, 1], for a score of any shape has no known largest value."""
         return np.ones((len(user_rows), 1))
 
     def top(self, user_rows: Rows, k: int) -> tuple[Rows, Float64Array]:

@@ -31,10 +31,12 @@ class SelfCheck:
 
     @property
     def golden_agrees(self) -> bool:
+        """Whether the golden sample is reproduced, within the tolerance of scores."""
         return self.scores_agree and self.top_k_agreement == 1.0
 
     @property
     def passed(self) -> bool:
+        """Whether every check holds."""
         return self.golden_agrees and not self.unguarded and not self.inconsistent
 
 
@@ -46,7 +48,8 @@ def self_check(folder: Path, graphs: BundleGraphs) -> SelfCheck:
     k = golden.item_row.shape[1]
     outputs = graphs.outputs(golden.user_row, golden.sample_item, k, items)
     tops = zip(golden.item_row, golden.score, outputs.rows, outputs.scores, strict=True)
-    top_difference, _ = score_difference(golden.score, outputs.scores)  # whether they are close enough, `same_top` says by rank
+    # `same_top` judges the differences at the top, where items of equal score may change places.
+    top_difference, _ = score_difference(golden.score, outputs.scores)
     pair_difference, pairs_agree = score_difference(golden.sample_score, outputs.pair_scores)
     return SelfCheck(
         largest_difference=max(pair_difference, top_difference),

@@ -48,7 +48,7 @@ class Int8Tensors:
 
 
 def write(folder: Path, table: EmbeddingTable, formula: Formula) -> Int8Tensors:
-    """Write `screen.bin`, the int8 copy of the items as `formula` multiplies them; returns what its graph needs besides."""
+    """Write `screen.bin`, the int8 copy of the items as `formula` multiplies them; returns all that its graph needs."""
     rotation = rotation_of((_as_multiplied(rows, formula) for _, rows in table.blocks()), table.width)
     pieces: list[ExternalTensor] = []
     steps, errors, norms = [], [], []

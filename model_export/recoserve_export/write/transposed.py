@@ -21,7 +21,7 @@ from recoserve_export.graph.network import Arrays
 from recoserve_export.partial.values import USER, SideValue
 
 Constants = dict[str, NDArray[Any]]
-BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")
+BROADCASTING = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")
 
 
 class _NotTransposable(Exception):
@@ -100,7 +100,7 @@ def _clip(program: _Transposition, node: onnx.NodeProto) -> None:
     program.add_node(node, [value, *inputs], program.width(value))
 
 
-def _binary(program: _Transposition, node: onnx.NodeProto) -> None:
+def _broadcasting(program: _Transposition, node: onnx.NodeProto) -> None:
     inputs, widths = [], []
     for name in node.input:
         array = program.constants.get(name)
@@ -185,7 +185,7 @@ def _reshape(program: _Transposition, node: onnx.NodeProto) -> None:
 
 RULES: dict[str, Callable[[_Transposition, onnx.NodeProto], None]] = {
     **dict.fromkeys(operators.UNARY, _unary),
-    **dict.fromkeys(BINARY, _binary),
+    **dict.fromkeys(BROADCASTING, _broadcasting),
     "Clip": _clip,
     "MatMul": _matmul,
     "Gemm": _gemm,

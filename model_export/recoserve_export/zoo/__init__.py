@@ -1,1 +1,1 @@
-"""Reference architectures, and what takes them from a ratings file to a verified bundle."""
+"""`recoserve train`: reference architectures, trained on a ratings file and exported as a verified bundle."""

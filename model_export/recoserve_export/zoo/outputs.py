@@ -13,7 +13,7 @@ from recoserve_export.zoo.training import sweep_plot
 
 @dataclass(frozen=True)
 class Outputs:
-    """The paths to write, each None where it isn't wanted; `plot` and `json` belong to a sweep."""
+    """The paths to write, each None where that file was not requested; `plot` and `json` belong to a sweep."""
 
     out: Path | None
     save_model: Path | None

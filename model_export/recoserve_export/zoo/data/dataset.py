@@ -93,7 +93,7 @@ def read_dataset(ratings: Path, items: Path) -> Dataset:
     """Read both files; every rating counts as an interaction, whatever its value.
 
     Users are those of the ratings file; items are those of the items file and any others that were rated. Of a pair that
-    stands there twice the later one counts. Raises FileInvalid, which names the file, the line and the way to mend it.
+    stands there twice the later one counts. Raises FileInvalid, which names the file, the line and how to mend it.
     """
     item_numbers = _IdNumbers(_item_ids(items))
     listed = len(item_numbers)

@@ -11,7 +11,7 @@ EpochReport = Callable[[int, float], None]  # called with each finished epoch, f
 
 @contextmanager
 def epochs_shown(total: int, dim: int) -> Iterator[EpochReport]:
-    """A function that shows an epoch when it is called; `dim` tells the runs of a sweep apart."""
+    """A function that shows an epoch when it is called; `dim` distinguishes the runs of a sweep."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda epoch, loss: console.print(f"dim {dim} epoch {epoch}/{total} loss {loss:.4f}", highlight=False)
