@@ -1,8 +1,8 @@
 """Writing a bundle so that none is ever seen half-written.
 
 Files are written in a hidden folder beside the target; the manifest comes last; then the folder is renamed. Whenever the process is
-killed, the target is a complete bundle or absent, and what is left in the hidden folder has no manifest or a name that begins with
-a dot: `repository` looks at neither.
+killed, the target is a complete bundle or absent. What is left lies in a folder whose name begins with a dot, which `repository`
+ignores.
 """
 
 import os
