@@ -33,10 +33,16 @@ class KernelSearch:
         if not queries:
             return []
         best = self._index.search(self._vectors(queries), queries)
-        scores, rankings, start = self._scores(best.products), [], 0
-        for query, count, scored in zip(queries, best.counts, best.rescored, strict=True):
+        scores = best.products if self._tail is None else self._tail_scores(self._tail, best.products)
+        rankings, start = [], 0
+        for query, count, rescored in zip(queries, best.counts, best.rescored, strict=True):
+            # The path of `bounded_search` that so many rescored items would have been; in a small index that may be all of them.
+            if rescored * FULL_SCAN_SHARE > self._items:
+                path = FULL_SCAN
+            else:
+                path = PROVED if rescored <= max(PROVED_ITEMS, PROVED_ITEMS_PER_K * query.k) else WIDENED
             end = start + count
-            rankings.append(Ranking(best.rows[start:end], scores[start:end], self._path(query.k, scored)))
+            rankings.append(Ranking(best.rows[start:end], scores[start:end], path))
             start += query.k
         return rankings
 
@@ -46,18 +52,10 @@ class KernelSearch:
             return np.stack([self._users[query.user_row] if query.vector is None else query.vector for query in queries])
         return self._users.take(rows, axis=0)
 
-    def _scores(self, products: Float32Array) -> Float32Array:
-        if self._tail is None:
-            return products
+    def _tail_scores(self, tail: Session, products: Float32Array) -> Float32Array:
         # The runtime computes full registers by one routine and the numbers behind them by another, which may round otherwise: a
         # score would depend on where in the batch it stands. Zeros fill the last register up.
         padded = np.zeros(-(-len(products) // VECTOR_WIDTH) * VECTOR_WIDTH, np.float32)
         padded[: len(products)] = products
-        (scores,) = self._tail.run((contract.SCORE_OUT,), {contract.PRODUCT: padded})
+        (scores,) = tail.run((contract.SCORE_OUT,), {contract.PRODUCT: padded})
         return scores
-
-    def _path(self, k: int, scored: int) -> str:
-        """The path of `bounded_search` that so many scored items would have been; in a small index that may be all of them."""
-        if scored * FULL_SCAN_SHARE > self._items:
-            return FULL_SCAN
-        return PROVED if scored <= max(PROVED_ITEMS, PROVED_ITEMS_PER_K * k) else WIDENED
