@@ -8,8 +8,8 @@ from recoserve.bundle.arrays import Float32Array, Rows
 from recoserve.errors import InvalidRequest
 from recoserve.recommend.checks import NO_INTERACTIONS, required_vectors
 from recoserve.recommend.ids import known_rows, row_of
+from recoserve.recommend.reasons import Reasons, reasons
 from recoserve.recommend.requests import ExplainRequest, ScoreRequest
-from recoserve.recommend.results import Reasons, reasons
 from recoserve.search.model import Model
 from recoserve.search.query import Query, Ranking
 

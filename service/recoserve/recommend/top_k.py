@@ -5,7 +5,7 @@ Whatever a model can't do, and every id that it doesn't know, is refused here, b
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from recoserve.errors import InvalidRequest
 from recoserve.recommend.checks import NO_INTERACTIONS, refused, required_vectors
 from recoserve.recommend.ids import id_error, known_rows, row_of, rows_of
 from recoserve.recommend.requests import (
-    MAX_REASONS,
     BatchRequest,
     FallbackOptions,
     HistoryRequest,
@@ -24,7 +23,6 @@ from recoserve.recommend.requests import (
     SelectionOptions,
     SimilarItemsRequest,
 )
-from recoserve.recommend.results import RankedItems, Reasons, reasons
 from recoserve.search.filters import filter_conditions
 from recoserve.search.model import Model
 from recoserve.search.query import NO_ROWS, AnyQuery, NeighbourQuery, Query, Ranking, isin_sorted
@@ -34,16 +32,31 @@ MAX_LENGTH = 1e18  # of a vector, so that its products with others of that lengt
 MAX_CHEAP_ROWS = 100  # in a list or an answer of a request that counts as cheap
 
 
+class RankedItems(NamedTuple):
+    """Items with a score each, best first, and the model that ranked them."""
+
+    model: Model
+    rows: Rows
+    ids: list[ExternalId]
+    scores: Float32Array
+
+    @classmethod
+    def of_rows(cls, model: Model, rows: Rows, scores: Float32Array) -> Self:
+        """Ranked items from their rows."""
+        return cls(model, rows, model.bundle.items.external(rows.tolist()), scores)
+
+    def metadata(self) -> list[dict[str, Any]]:
+        """Each item's metadata, in the order of the items; empty objects where the bundle has none."""
+        item_metadata = self.model.bundle.item_metadata
+        return [{} if item_metadata is None else item_metadata[row] for row in self.rows.tolist()]
+
+
 class Recommendation(NamedTuple):
     """What one user is recommended. `own_rows` are the items that explain it; `popular`: the model doesn't know the user."""
 
     items: RankedItems
     own_rows: Rows
     popular: bool
-
-    def explanations(self) -> list[Reasons]:
-        """Which of the user's own items carry each score, in the order of the items."""
-        return list(reasons(self.items.model, self.items.rows.tolist(), self.own_rows, MAX_REASONS))
 
 
 class TopK(NamedTuple):
@@ -57,9 +70,7 @@ class TopK(NamedTuple):
 
     def recommendation(self, ranking: Ranking) -> Recommendation:
         """The ranking in ids."""
-        model, rows = self.model, ranking.item_rows
-        items = RankedItems(model, rows, model.bundle.items.external(rows.tolist()), ranking.scores)
-        return Recommendation(items, self.own_rows, self.popular)
+        return Recommendation(RankedItems.of_rows(self.model, ranking.item_rows, ranking.scores), self.own_rows, self.popular)
 
 
 def for_user(model: Model, request: RecommendRequest) -> TopK:

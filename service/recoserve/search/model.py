@@ -71,7 +71,8 @@ class Model:
         if len(plain) == len(queries):
             return self._search.top(plain)
         prepared = [self._prepared(query) for query in queries]
-        searched = iter(self._search.top([query for query in prepared if _ranks_all_items(query)]))
+        to_search = [query for query in prepared if _ranks_all_items(query)]
+        searched = iter(self._search.top(to_search) if to_search else ())
         rankings = [next(searched) if _ranks_all_items(query) else self._rank_solo(query) for query in prepared]
         return [self._diversified(query, ranking) for query, ranking in zip(queries, rankings, strict=True)]
 
@@ -121,8 +122,9 @@ class Model:
         return self._rank_candidates(query)
 
     def _rank_candidates(self, query: Query) -> Ranking:
-        candidates = query.candidates if query.candidates is not None else NO_ROWS
-        rows = candidates[query.allows(candidates)]
+        rows = query.candidates if query.candidates is not None else NO_ROWS
+        if query.mask or len(query.excluded):
+            rows = rows[query.allows(rows)]
         if not len(rows):
             return Ranking()
         if query.vector is not None:

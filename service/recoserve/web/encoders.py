@@ -7,6 +7,7 @@ import orjson
 
 from recoserve.bundle.vocabulary import ExternalId
 from recoserve.recommend.many_users import BatchResults
+from recoserve.recommend.reasons import Reasons, explanations
 from recoserve.recommend.requests import (
     BatchRequest,
     ExplainRequest,
@@ -16,10 +17,9 @@ from recoserve.recommend.requests import (
     SimilarItemsRequest,
     SimilarUsersRequest,
 )
-from recoserve.recommend.results import RankedItems, Reasons
 from recoserve.recommend.scores import Explaining, Scoring
 from recoserve.recommend.similar_users import SimilarUsers
-from recoserve.recommend.top_k import Recommendation, TopK
+from recoserve.recommend.top_k import RankedItems, Recommendation, TopK
 from recoserve.search.model import Model
 from recoserve.search.query import Ranking
 
@@ -135,7 +135,7 @@ def model_name(model: Model) -> dict[str, str]:
 def _recommended(include: Sequence[str], recommendation: Recommendation) -> list[dict[str, Any]]:
     items = _items(include, recommendation.items)
     if "explanation" in include:
-        for item, reasons in zip(items, recommendation.explanations(), strict=True):
+        for item, reasons in zip(items, explanations(recommendation), strict=True):
             item["explanation"] = _reasons((), reasons)
     return items
 
