@@ -102,7 +102,7 @@ def _float32_slack(dim: int) -> float:
     A float32 sum of d products is off by at most about d·u·|q||v|, with u = EPSILON / 2 the unit roundoff (Higham, Accuracy and
     Stability of Numerical Algorithms, 2nd ed., section 3.1). Each rotated number and the rescored product are such sums, and the
     bound is a few operations more: the allowance is four such sums and 64 operations. If every rotated number erred to the utmost
-    in the worst direction, that could be too little; rounding errors don't, and the parity check looks at every block of an export.
+    in the worst direction, that could be too little. Rounding errors don't, and parity checks every block's bound for some users.
     """
     return 2 * (dim + 16) * EPSILON
 
