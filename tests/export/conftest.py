@@ -6,19 +6,19 @@ from tests.export.models import parity_tables, random_tables
 
 @pytest.fixture
 def tables():
-    """Users and items of which each parity likes its own."""
+    """A user and an item table by which even users like even items, and odd users odd ones."""
     return parity_tables()
 
 
 @pytest.fixture
 def vectors():
-    """Tables without any structure."""
+    """A user and an item table of random numbers."""
     return random_tables()
 
 
 @pytest.fixture
-def ask():
-    """Run a bundle's model.onnx with nothing but onnxruntime and numpy: (folder, rows, k) -> rows and scores."""
+def top_k():
+    """Rank by a bundle's model.onnx with nothing but onnxruntime and numpy: (folder, user rows, k) -> item rows and scores."""
     import onnxruntime
 
     def run(folder, rows, k):
@@ -35,7 +35,7 @@ def target(tmp_path):
 
 
 @pytest.fixture
-def nothing_left(target):
+def assert_nothing_written(target):
     """Asserts that an export left no trace."""
 
     def check():

@@ -1,4 +1,4 @@
-"""Small models with answers by reasoning: users of one parity like the items of the same parity."""
+"""Small models whose rankings are known by reasoning: users of one parity like the items of the same parity."""
 
 import os
 
@@ -16,6 +16,7 @@ def parity_tables(users=USERS, items=ITEMS):
 
 
 def random_tables(users=40, items=60, width=8, scale=1.0, seed=0):
+    """A user table and an item table of normally distributed float32."""
     rng = np.random.default_rng(seed)
     return tuple((rng.normal(size=(rows, width)) * scale).astype(np.float32) for rows in (users, items))
 
@@ -38,7 +39,7 @@ def keras_model(users, items, *, normalize=False, squash=False, axes=1, names=("
 
 
 def torch_model(users, items, score=None, **attributes):
-    """Two nn.Embedding; `score(module, u, v)` in place of the plain dot product."""
+    """Two nn.Embedding; `score(module, user vectors, item vectors)` in place of the plain dot product."""
     import torch
 
     class Pair(torch.nn.Module):
@@ -50,16 +51,21 @@ def torch_model(users, items, score=None, **attributes):
                 setattr(self, name, part)
 
         def forward(self, user, item):
-            left, right = self.people(user), self.things(item)
-            return score(self, left, right) if score else (left * right).sum(-1)
+            user_vectors, item_vectors = self.people(user), self.things(item)
+            return score(self, user_vectors, item_vectors) if score else (user_vectors * item_vectors).sum(-1)
 
     return Pair()
 
 
+def unit_rows(table):
+    """Each row divided by its length; a zero row stays zero."""
+    return table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-300)
+
+
 def brute_force(users, items, k, *, cosine=False):
-    """Float64 scores of everything, and each user's k best rows, the lower row first among equals."""
-    left, right = users.astype(np.float64), items.astype(np.float64)
+    """Float64 scores of every user with every item, and each user's k best items, the lower row first among equals."""
+    user_vectors, item_vectors = users.astype(np.float64), items.astype(np.float64)
     if cosine:
-        left, right = (each / np.maximum(np.linalg.norm(each, axis=1, keepdims=True), 1e-300) for each in (left, right))
-    scores = left @ right.T
+        user_vectors, item_vectors = (unit_rows(table) for table in (user_vectors, item_vectors))
+    scores = user_vectors @ item_vectors.T
     return scores, np.argsort(-scores, axis=1, kind="stable")[:, :k]

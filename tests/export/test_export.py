@@ -26,24 +26,24 @@ def case(request):
     return makers()[request.param]
 
 
-def test_each_parity_is_recommended_its_own_items(case, tables, target, ask):
+def test_each_parity_is_recommended_its_own_items(case, tables, target, top_k):
     """Whatever the framework: even users get the even items, odd users the odd ones, ties in row order."""
     make, similarity = case
     export_model(make(*tables), target, similarity=similarity)
 
-    rows, scores = ask(target, [0, 1], 4)
+    rows, scores = top_k(target, [0, 1], 4)
 
     expected = [[0, 2, 4, 6], [1, 3, 5, 7]] if similarity == "cosine" else [[8, 6, 4, 2], [7, 5, 3, 1]]
     assert expected == rows.tolist()
     assert np.allclose(scores, 1.0 if similarity == "cosine" else [[18, 14, 10, 6], [16, 12, 8, 4]])
 
 
-def test_the_graph_equals_a_float64_brute_force(case, vectors, target, ask):
+def test_the_graph_equals_a_float64_brute_force(case, vectors, target, top_k):
     """All users, the whole catalogue."""
     make, similarity = case
     export_model(make(*vectors), target, similarity=similarity)
 
-    rows, scores = ask(target, range(40), 60)
+    rows, scores = top_k(target, range(40), 60)
 
     expected, order = brute_force(*vectors, 60, cosine=similarity == "cosine")
     assert order.tolist() == rows.tolist()
@@ -87,58 +87,58 @@ def test_name_and_version_are_read_off_the_target_or_the_source(vectors, tmp_pat
 @pytest.mark.parametrize(
     "options", [{"name": "../x"}, {"version": ""}, {"similarity": "euclid"}, {"metrics": {"loss": float("nan")}}]
 )
-def test_unusable_options_are_refused_before_anything_is_written(options, vectors, target, nothing_left):
+def test_unusable_options_are_refused_before_anything_is_written(options, vectors, target, assert_nothing_written):
     """A name that is a path, an empty version, an unknown similarity, a metric that JSON has no word for."""
     with pytest.raises(ExportRefused):
         export_model(vectors, target, **options)
 
-    nothing_left()
+    assert_nothing_written()
 
 
-def test_zero_rows_score_zero_with_everything(vectors, target, ask):
+def test_zero_rows_score_zero_with_everything(vectors, target, top_k):
     """A zero vector has no direction: cosine 0, for a user's row as for an item's, and no NaN."""
     users, items = vectors
     users[3], items[5] = 0, 0
 
     export_model((users, items), target)
 
-    assert (ask(target, [3], 60)[1] == 0).all()
-    rows, scores = ask(target, [0], 60)
+    assert (top_k(target, [3], 60)[1] == 0).all()
+    rows, scores = top_k(target, [0], 60)
     assert scores[rows == 5].tolist() == [0.0]
 
 
 @pytest.mark.parametrize("scale", [1e-5, 1e3])
-def test_parity_is_judged_by_the_size_of_the_scores(scale, target, ask):
+def test_parity_is_judged_by_the_size_of_the_scores(scale, target, top_k):
     """Raw dot products of very short and of very long vectors pass the gate alike."""
     users, items = random_tables(scale=scale)
 
     export_model((users, items), target, similarity="dot")
 
-    rows = ask(target, range(40), 5)[0]
+    rows = top_k(target, range(40), 5)[0]
     assert brute_force(users, items, 5)[1].tolist() == rows.tolist()
     open_bundle(target)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("side", [0, 1])
-def test_nan_and_infinity_are_refused_with_table_and_row(side, value, vectors, target, nothing_left):
+def test_nan_and_infinity_are_refused_with_table_and_row(side, value, vectors, target, assert_nothing_written):
     """The message says where they are."""
     vectors[side][7, 2] = value
 
     with pytest.raises(ExportRefused, match=rf"{('user', 'item')[side]}_table.*row 7"):
         export_model(vectors, target)
 
-    nothing_left()
+    assert_nothing_written()
 
 
-def test_tables_of_different_width_are_refused_naming_both(target, nothing_left):
+def test_tables_of_different_width_are_refused_naming_both(target, assert_nothing_written):
     """64 and 32 dimensions have no dot product; the message names both tables and widths."""
     users, items = random_tables(width=64)[0], random_tables(width=32)[1]
 
     with pytest.raises(ExportRefused, match=r"user table 'user_table' is 64 wide, item table 'item_table' 32"):
         export_model((users, items), target)
 
-    nothing_left()
+    assert_nothing_written()
 
 
 def test_an_existing_bundle_is_never_overwritten(vectors, target):
@@ -151,7 +151,7 @@ def test_an_existing_bundle_is_never_overwritten(vectors, target):
     open_bundle(target)
 
 
-def test_a_model_that_fails_parity_leaves_nothing(vectors, target, nothing_left):
+def test_a_model_that_fails_parity_leaves_nothing(vectors, target, assert_nothing_written):
     """A forward that returns other scores when the golden sample is drawn disagrees with the graphs: refused, with the figures."""
     golden_pairs = (32 * 10, 32 * 60)  # how many are scored at once for the golden sample
 
@@ -161,16 +161,16 @@ def test_a_model_that_fails_parity_leaves_nothing(vectors, target, nothing_left)
     with pytest.raises(ExportRefused, match="parity failed") as refusal:
         export_model(torch_model(*vectors, score=drifting), target, similarity="model")
 
-    nothing_left()
+    assert_nothing_written()
     assert "golden sample is off by up to 1;" in str(refusal.value)
 
 
-def test_metadata_that_cannot_be_written_leaves_nothing(vectors, target, nothing_left):
+def test_metadata_that_cannot_be_written_leaves_nothing(vectors, target, assert_nothing_written):
     """What JSON can't hold is noticed last, after the graphs were written: the half-written bundle is removed."""
     with pytest.raises(ExportRefused, match="row 59"):
         export_model(vectors, target, items=[{"year": 1990}] * 59 + [{"year": float("nan")}])
 
-    nothing_left()
+    assert_nothing_written()
 
 
 def test_tables_without_a_model_have_no_similarity_model(vectors, target):
@@ -215,9 +215,9 @@ def test_ids_metadata_and_interactions_travel_with_the_model(vectors, target):
     assert (bundle.interactions.of(0).tolist(), bundle.interactions.of(39).tolist()) == ([1, 3], [59])
 
 
-def test_one_user_and_one_item_make_a_bundle(target, ask):
+def test_one_user_and_one_item_make_a_bundle(target, top_k):
     """The smallest catalogue there can be."""
     export_model(parity_tables(1, 1), target)
 
-    assert ask(target, [0], 10)[0].tolist() == [[0]]
+    assert top_k(target, [0], 10)[0].tolist() == [[0]]
     open_bundle(target)

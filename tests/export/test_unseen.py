@@ -1,6 +1,6 @@
-"""Scorers that the exporter was not made with: each answers as its framework does, or is refused with a reason; none is wrong.
+"""Scorers that the exporter wasn't written for: each scores as its framework does, or is refused with a reason.
 
-A dozen of them, one for each way a model can be built, run always; RECOSERVE_TEST_ALL=1 runs every one, of every size.
+A dozen of them, one for each way to build a model, run always; RECOSERVE_TEST_ALL=1 runs every one, with catalogues of every size.
 """
 
 import os
@@ -20,53 +20,53 @@ SCORERS = {**factorising.CASES, **geometry.CASES, **deep.CASES, **keras_scorers.
 ODD = {**odd.CASES, **keras_scorers.ODD}
 ALL = bool(os.environ.get("RECOSERVE_TEST_ALL"))
 USERS, ITEMS = 23, 310
-OF_SCALE = 2e-5  # of the largest score: float32 sums in another order
+TOLERANCE = 2e-5  # of the largest score: float32 sums in another order
 
 
-def exported(case, model, target, items=ITEMS, users=USERS):
-    """Its bundle; the ids are given where the model has no table of one row for each."""
+def export(case, model, target, items=ITEMS, users=USERS):
+    """Export the model, with ids where it has no table of one row for each of them."""
     known = features(items)
-    ids = {"user_ids": list(range(users)), "item_ids": list(range(items))} if case.named else {}
-    given = {name: known[name] for name in case.features}
-    return export_model(model, target, similarity="model", item_features=given or None, **ids)
+    ids = {"user_ids": list(range(users)), "item_ids": list(range(items))} if case.needs_ids else {}
+    item_features = {name: known[name] for name in case.features}
+    return export_model(model, target, similarity="model", item_features=item_features or None, **ids)
 
 
-def assert_answers(case, model, target, items=ITEMS, users=USERS):
-    """Scores of all pairs and the whole order, in both ways of retrieval, as the framework's own forward has them."""
-    own = all_pairs(model, case, np.arange(users), np.arange(items))
-    near = OF_SCALE * np.abs(own).max() + 1e-6
+def assert_scores_and_ranks(case, model, target, items=ITEMS, users=USERS):
+    """Every score, and every ranking of all items, is that of the framework's own forward, by both ways of retrieval."""
+    expected = all_pairs(model, case, np.arange(users), np.arange(items))
+    tolerance = TOLERANCE * np.abs(expected).max() + 1e-6
     for retrieval in ("exact", "plain"):
         served = load_model(target, retrieval=retrieval)
-        assert own == pytest.approx(served.scores(np.arange(users), np.arange(items)), abs=near)
+        assert expected == pytest.approx(served.scores(np.arange(users), np.arange(items)), abs=tolerance)
         for user, item in ((0, 0), (users - 1, items // 2), (users // 2, items - 1)):
-            alone = all_pairs(model, case, np.array([user]), np.array([item]), features(items))
-            assert alone == pytest.approx(served.scores(np.array([user]), np.array([item])), abs=near)
-            assert own[user, item] == pytest.approx(alone[0, 0], abs=near)
+            solo = all_pairs(model, case, np.array([user]), np.array([item]), features(items))
+            assert solo == pytest.approx(served.scores(np.array([user]), np.array([item])), abs=tolerance)
+            assert expected[user, item] == pytest.approx(solo[0, 0], abs=tolerance)
         for k in {1, min(10, items), items}:
-            for user, answer in enumerate(served.rank([Query(row, k) for row in range(users)])):
-                best = np.sort(own[user])[::-1][:k]
-                assert k == len(set(answer.item_rows.tolist()))
-                assert best == pytest.approx(own[user][answer.item_rows], abs=2 * near)  # equals may change places
-                assert best == pytest.approx(answer.scores, abs=near)
+            for user, ranking in enumerate(served.rank([Query(row, k) for row in range(users)])):
+                best = np.sort(expected[user])[::-1][:k]
+                assert k == len(set(ranking.item_rows.tolist()))
+                assert best == pytest.approx(expected[user][ranking.item_rows], abs=2 * tolerance)  # equal scores may change order
+                assert best == pytest.approx(ranking.scores, abs=tolerance)
 
 
-def check(case, target, nothing_left, gain=1.0, items=ITEMS, users=USERS):
-    """Answered as the framework does; or refused with a reason and without a trace, where the case allows that."""
+def check(case, target, assert_nothing_written, gain=1.0, items=ITEMS, users=USERS):
+    """The bundle scores as the framework does; or the export is refused as the case says, and leaves no file."""
     model = trained(case.build(users, items), gain)
     try:
-        exported(case, model, target, items, users)
+        export(case, model, target, items, users)
     except ExportRefused as refusal:
-        if not case.says:
+        if not case.refusal:
             raise
-        assert re.search(case.says, str(refusal))
+        assert re.search(case.refusal, str(refusal))
         assert "Traceback" not in str(refusal)
-        nothing_left()
+        assert_nothing_written()
     else:
-        assert_answers(case, model, target, items, users)
+        assert_scores_and_ranks(case, model, target, items, users)
 
 
-def some(cases, *names):
-    """These, or all of them where all are asked for."""
+def selected(cases, *names):
+    """The cases of these names, or all of them under RECOSERVE_TEST_ALL."""
     return [cases[name] for name in (sorted(cases) if ALL else names)]
 
 
@@ -74,7 +74,7 @@ def name_of(case):
     return case.name
 
 
-TRIED = (
+ALWAYS_RUN = (
     "FactorizationMachine",
     "PopularityAndAge",
     "ColdStart",
@@ -90,27 +90,27 @@ TRIED = (
 )
 
 
-@pytest.mark.parametrize("case", some(SCORERS, *TRIED), ids=name_of)
-def test_a_scorer_never_seen_before_answers_as_its_framework_does(case, target, nothing_left):
-    """Every pair's score, and every user's order of the whole catalogue, by both ways of retrieval."""
-    check(case, target, nothing_left)
+@pytest.mark.parametrize("case", selected(SCORERS, *ALWAYS_RUN), ids=name_of)
+def test_an_unknown_scorer_is_served_with_the_scores_of_its_framework(case, target, assert_nothing_written):
+    """Every pair's score, and every user's ranking of the full catalogue, by both ways of retrieval."""
+    check(case, target, assert_nothing_written)
 
 
 @pytest.mark.parametrize(
-    "case", some(ODD, "SoftmaxOfBatch", "ItemsCentred", "SmallNoise", "SeldomNothing", "BySize", "Overflowing"), ids=name_of
+    "case", selected(ODD, "SoftmaxOfBatch", "ItemsCentred", "SmallNoise", "SeldomNothing", "BySize", "Overflowing"), ids=name_of
 )
-def test_what_can_not_be_ranked_by_is_refused_or_answered_right(case, target, nothing_left):
-    """A score that hangs on its neighbours, on chance, or is none: the message says so, and no bundle is left."""
-    check(case, target, nothing_left)
+def test_a_scorer_that_can_not_be_ranked_by_is_refused_or_served_exactly(case, target, assert_nothing_written):
+    """Where a score depends on other pairs of the batch, is random or no number, the message says so and no file is left."""
+    check(case, target, assert_nothing_written)
 
 
-def test_a_score_that_one_item_changes_for_all_is_refused(target, nothing_left):
-    """Few batches have that item, and no trial may happen on one: what is reduced over the batch gives itself away."""
-    check(ODD["SeldomCoupled"], target, nothing_left, items=257, users=1)
+def test_a_score_that_one_item_changes_for_all_is_refused(target, assert_nothing_written):
+    """Few batches have that item, and the probes may miss it: the reduction over the batch itself is recognised in the graph."""
+    check(ODD["SeldomCoupled"], target, assert_nothing_written, items=257, users=1)
 
 
 @pytest.mark.parametrize(("users", "items"), [(1, 1), (2, 2), (1, 257), (2, 5000)])
-@pytest.mark.parametrize("case", some(SCORERS, "DeepFM"), ids=name_of)
-def test_no_size_of_a_catalogue_is_special(case, users, items, target, nothing_left):
-    """One item, one user, a piece and one item more, several pieces; with scores so large that rounding shows."""
-    check(case, target, nothing_left, 2.0, items, users)
+@pytest.mark.parametrize("case", selected(SCORERS, "DeepFM"), ids=name_of)
+def test_no_size_of_a_catalogue_is_special(case, users, items, target, assert_nothing_written):
+    """One item, one user, one block of items and one item more, several blocks; with scores so large that rounding shows."""
+    check(case, target, assert_nothing_written, 2.0, items, users)

@@ -22,68 +22,69 @@ def squash(scores):
 @pytest.mark.parametrize("squashed", [False, True])
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("axes", [1, 2])
-def test_the_models_own_score_is_served_where_it_is_asked_for(axes, normalize, squashed, vectors, target, ask):
-    """Dot over either axis, normalised or not, with or without a sigmoid: `model` answers with what Keras computes."""
+def test_similarity_model_serves_the_models_own_score(axes, normalize, squashed, vectors, target, top_k):
+    """Dot over either axis, normalised or not, with or without a sigmoid: the scores are those that Keras computes."""
     model = keras_model(*vectors, normalize=normalize, squash=squashed, axes=axes)
 
     report = export_model(model, target, similarity="model")
 
     inner = "cosine" if normalize else "dot"
     assert (f"sigmoid({inner})" if squashed else inner) == report.formula
-    rows, scores = ask(target, range(40), 5)
+    rows, scores = top_k(target, range(40), 5)
     users = np.repeat(np.arange(40), 5)
-    own = np.asarray(model.predict([users, rows.reshape(-1)], verbose=0)).reshape(rows.shape)
-    assert np.allclose(own, scores, atol=1e-5)
+    keras_scores = np.asarray(model.predict([users, rows.reshape(-1)], verbose=0)).reshape(rows.shape)
+    assert np.allclose(keras_scores, scores, atol=1e-5)
     expected, order = brute_force(*vectors, 5, cosine=normalize)
     assert order.tolist() == rows.tolist()
-    assert np.allclose(squash(expected) if squashed else expected, full_scores(ask, target), atol=1e-5)
+    assert np.allclose(squash(expected) if squashed else expected, full_scores(top_k, target), atol=1e-5)
     open_bundle(target)
 
 
-def full_scores(ask, target):
-    rows, scores = ask(target, range(40), 60)
-    placed = np.zeros_like(scores)
-    np.put_along_axis(placed, rows, scores, 1)
-    return placed
+def full_scores(top_k, target):
+    """The scores of all 40 users and 60 items, in row order."""
+    rows, scores = top_k(target, range(40), 60)
+    in_row_order = np.zeros_like(scores)
+    np.put_along_axis(in_row_order, rows, scores, 1)
+    return in_row_order
 
 
-def test_cosine_is_served_unless_told_otherwise(vectors, target, ask):
-    """A sigmoid over a dot product ranks by cosine when nothing else is asked for."""
+def test_cosine_is_the_default_similarity(vectors, target, top_k):
+    """Also of a sigmoid over a dot product."""
     export_model(keras_model(*vectors, squash=True), target)
 
-    assert brute_force(*vectors, 9, cosine=True)[1].tolist() == ask(target, range(40), 9)[0].tolist()
+    assert brute_force(*vectors, 9, cosine=True)[1].tolist() == top_k(target, range(40), 9)[0].tolist()
 
 
 @pytest.mark.parametrize("scale", [1e-3, 0.05, 20.0])
-def test_the_form_is_told_apart_for_fresh_and_for_saturated_weights(scale, target):
-    """Scores that all lie near one half, or near zero and one, still give the formula away."""
+def test_the_formula_is_recognised_for_fresh_and_for_saturated_weights(scale, target):
+    """Also where all scores lie near one half, or near zero and one."""
     model = keras_model(*random_tables(scale=scale), squash=True)
 
     assert export_model(model, target, similarity="model").formula == "sigmoid(dot)"
 
 
-def test_the_graphs_own_form_is_taken_where_the_numbers_leave_it_open(vectors, target):
-    """On unit vectors a dot product is a cosine; then the model's structure tells which is meant."""
+def test_the_layers_decide_on_the_formula_where_the_numbers_allow_two(vectors, target):
+    """On unit vectors a dot product equals a cosine."""
     unit = [table / np.linalg.norm(table, axis=1, keepdims=True) for table in vectors]
 
     assert export_model(keras_model(*unit, normalize=True), target).formula == "cosine"
 
 
-def test_inputs_are_told_by_name_in_whatever_order_they_stand(vectors, target, ask):
+def test_inputs_are_recognised_by_name_in_any_order(vectors, target, top_k):
     """The item's input may come first; the Embedding behind each input is found by walking the graph."""
     users, items = vectors
 
     export_model(keras_model(items, users, names=("Book", "UserInput")), target)
 
-    assert brute_force(users, items, 3, cosine=True)[1].tolist() == ask(target, range(40), 3)[0].tolist()
+    assert brute_force(users, items, 3, cosine=True)[1].tolist() == top_k(target, range(40), 3)[0].tolist()
 
 
-def test_inputs_that_no_name_tells_apart_are_listed(vectors, target, nothing_left):
-    """The message names every input and the options that settle it."""
+def test_inputs_with_other_names_are_listed_in_a_refusal(vectors, target, assert_nothing_written):
+    """The message has every input, and the options that name them."""
     with pytest.raises(ExportRefused, match=r"left, right.*--user-input"):
         export_model(keras_model(*vectors, names=("left", "right")), target)
 
-    nothing_left()
+    assert_nothing_written()
     assert export_model(keras_model(*vectors, names=("left", "right")), target, user_input="left", item_input="right").users == 40
 
 
@@ -153,14 +154,14 @@ def neural(keras, user, item):
 
 
 def arithmetic(keras, user, item):
-    left, right = rows(keras, user, 20, 6), rows(keras, item, 30, 6)
-    return keras.ops.sigmoid(keras.ops.sum(left * right, axis=-1, keepdims=True) / 3 - 1) * 4 + 2 ** left[:, :1]
+    users, items = rows(keras, user, 20, 6), rows(keras, item, 30, 6)
+    return keras.ops.sigmoid(keras.ops.sum(users * items, axis=-1, keepdims=True) / 3 - 1) * 4 + 2 ** users[:, :1]
 
 
 def compared(keras, user, item):
-    """Whole numbers meet floats in comparisons too."""
-    left, right = rows(keras, user, 20, 6), rows(keras, item, 30, 6)
-    return keras.ops.sum(keras.ops.where(left > 0, left * right, 2 * left - right), axis=-1)
+    """Integers meet floats in comparisons, too."""
+    users, items = rows(keras, user, 20, 6), rows(keras, item, 30, 6)
+    return keras.ops.sum(keras.ops.where(users > 0, users * items, 2 * users - items), axis=-1)
 
 
 def scaled(keras, user, item):
@@ -169,13 +170,13 @@ def scaled(keras, user, item):
     return keras.layers.Rescaling(2.0)(keras.layers.Dot(2)(sides))
 
 
-def run(source, values):
-    """The source's graph, on each input's values."""
+def network_scores(source, values):
+    """The scores of the source's graph for each input's values."""
     network = source.network
-    feeds = {name: each.dtype for name, each in network.inputs.items()}
-    program = Program(network.nodes, network.constants, feeds, [network.output], network.opset)
-    (found,) = program.run({name: each.batch(values[name]) for name, each in network.inputs.items()})
-    return found
+    dtypes = {name: declared.dtype for name, declared in network.inputs.items()}
+    program = Program(network.nodes, network.constants, dtypes, [network.output], network.opset)
+    (scores,) = program.run({name: declared.batch(values[name]) for name, declared in network.inputs.items()})
+    return scores
 
 
 PAIR = {"user": (1,), "item": (1,)}
@@ -210,18 +211,18 @@ def test_a_scorer_of_any_shape_is_read_as_its_graph(score, inputs):
 
     rng = np.random.default_rng(0)
     values = {name: rng.integers(0, 10, (300, *shape)) for name, shape in inputs.items()}
-    expected, found = source.scores(values), run(source, values)
+    expected, scores = source.scores(values), network_scores(source, values)
     assert (source.user, source.item) == ("user", "item")
     assert source.features == tuple(name for name in inputs if name.startswith("genre"))
-    assert inputs == {name: each.shape for name, each in source.network.inputs.items()}
-    assert (len(expected), found.size) == (300, 300)
+    assert inputs == {name: declared.shape for name, declared in source.network.inputs.items()}
+    assert (len(expected), scores.size) == (300, 300)
     assert np.ptp(expected) > 0
-    assert np.allclose(expected, found.reshape(-1), rtol=2e-6, atol=2e-6)
+    assert np.allclose(expected, scores.reshape(-1), rtol=2e-6, atol=2e-6)
     assert np.allclose(expected, np.asarray(model([values[name] for name in inputs]).detach()).reshape(-1), atol=1e-6)
 
 
 def test_scores_take_one_value_a_row_whatever_shape_the_input_has():
-    """[P] and [P, 1] are the same to a model whose rows are (1,)."""
+    """[P] and [P, 1] give the same scores where the input has the shape (1,)."""
     source = front_end.from_model(build(perceptron, **PAIR))
     flat = {"user": np.arange(9), "item": np.arange(9)[::-1].copy()}
 
@@ -239,16 +240,16 @@ def test_float_features_stay_floats():
 
     values = {"user": np.arange(20), "item": np.arange(20), "taste": np.random.default_rng(0).normal(size=(20, 3))}
     assert (np.float32, (3,)) == (source.network.inputs["taste"].dtype, source.network.inputs["taste"].shape)
-    assert np.allclose(source.scores(values), run(source, values).reshape(-1), atol=1e-6)
+    assert np.allclose(source.scores(values), network_scores(source, values).reshape(-1), atol=1e-6)
     assert "float32 in this model (user, item)" in source.notes[0]
 
 
-def test_whole_number_inputs_have_nothing_to_tell():
-    """The note on float ids is for float ids."""
+def test_integer_ids_have_no_note():
+    """The note on float ids is for models with float ids."""
     assert front_end.from_model(build(perceptron, **PAIR)).notes == ()
 
 
-def test_a_feature_that_was_given_values_is_no_side():
+def test_an_input_with_feature_values_is_not_taken_for_the_item():
     """`item_genre` looks like an item, and isn't a candidate once it is named as a feature."""
     model = build(perceptron, user=(1,), item_id=(1,), item_genre=(1,))
 
@@ -257,7 +258,7 @@ def test_a_feature_that_was_given_values_is_no_side():
 
 @pytest.mark.parametrize("names", [("user-id", "class"), ("user.id", "item id"), ("self", "model")])
 def test_inputs_may_have_names_that_no_python_name_can_be(names):
-    """They keep them."""
+    """The network has them under these names."""
     import keras
 
     tensors = [keras.Input((1,), name=name) for name in names]
@@ -265,7 +266,7 @@ def test_inputs_may_have_names_that_no_python_name_can_be(names):
 
     values = dict(zip(names, (np.arange(9), np.arange(9)), strict=True))
     assert list(names) == list(source.network.inputs)
-    assert np.allclose(source.scores(values), run(source, values).reshape(-1), atol=1e-6)
+    assert np.allclose(source.scores(values), network_scores(source, values).reshape(-1), atol=1e-6)
 
 
 def test_a_model_inside_a_model_is_read_too():
@@ -277,11 +278,11 @@ def test_a_model_inside_a_model_is_read_too():
     source = front_end.from_model(build(lambda keras, user, item: keras.layers.Dot(1)([tower(user), tower(item)]), **PAIR))
 
     values = {"user": np.arange(9), "item": np.arange(9)[::-1]}
-    assert np.allclose(source.scores(values), run(source, values).reshape(-1), rtol=2e-6)
+    assert np.allclose(source.scores(values), network_scores(source, values).reshape(-1), rtol=2e-6)
 
 
 def test_a_model_keeps_its_mode_and_its_weights():
-    """Exporting amid training changes nothing."""
+    """An export in the middle of training changes nothing."""
     model = build(perceptron, **PAIR)
     model.train()
     before = [weight.numpy().copy() for weight in model.weights]
@@ -359,7 +360,7 @@ def test_half_precision_in_any_layer_is_refused(policy):
         front_end.from_model(model)
 
 
-def test_another_backend_can_do_dot_products_alone():
+def test_only_dot_products_are_exported_on_another_backend():
     """Without torch there is nothing to trace with: the message says to save the model and to export the file."""
     elsewhere = SimpleNamespace(backend=SimpleNamespace(backend=lambda: "jax"))
 

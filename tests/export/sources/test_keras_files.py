@@ -19,16 +19,16 @@ SUFFIXES = pytest.mark.parametrize("suffix", [".keras", ".h5"])
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_a_saved_model_is_exported_from_its_file(suffix, vectors, tmp_path, target, ask):
+def test_a_saved_model_is_exported_from_its_file(suffix, vectors, tmp_path, target, top_k):
     """The bundle carries the file's stem as its name and the file's digest as its provenance."""
     saved = tmp_path / f"films{suffix}"
     keras_model(*vectors).save(saved)
 
     export_model(saved, target.parent / "films")
 
-    found = open_bundle(target.parent / "films").manifest
-    assert (found.name, len(found.source["file_digest"])) == ("films", 64)
-    assert brute_force(*vectors, 4, cosine=True)[1].tolist() == ask(target.parent / "films", range(40), 4)[0].tolist()
+    manifest = open_bundle(target.parent / "films").manifest
+    assert (manifest.name, len(manifest.source["file_digest"])) == ("films", 64)
+    assert brute_force(*vectors, 4, cosine=True)[1].tolist() == top_k(target.parent / "films", range(40), 4)[0].tolist()
 
 
 def scorer(last, **inputs):
@@ -41,7 +41,7 @@ def scorer(last, **inputs):
 
 
 def loaded(path, *, trust=False):
-    """The model alone, without a look at its graph."""
+    """The model of a file, without the checks of its graph."""
     import keras
 
     return keras_file.load(keras, path, trust)
@@ -65,13 +65,13 @@ def test_a_scorer_comes_back_from_its_file_as_it_was(suffix, tmp_path):
     assert len(source.digest) == 64
 
 
-def keras_2_layer(kind, name, *behind, **config):
-    inbound = [[[each, 0, 0, {}] for each in behind]] if behind else []
-    return {"class_name": kind, "config": {"name": name, **config}, "name": name, "inbound_nodes": inbound}
+def keras_2_layer(class_name, name, *parents, **config):
+    inbound = [[[parent, 0, 0, {}] for parent in parents]] if parents else []
+    return {"class_name": class_name, "config": {"name": name, **config}, "name": name, "inbound_nodes": inbound}
 
 
 def keras_2_file(path, tables, *, nested):
-    """What Keras 2 wrote: `batch_input_shape`, float32 ids, names in lists, no modules; with `nested`, names within names."""
+    """Write a file as Keras 2 did: `batch_input_shape`, float32 ids, names in lists, no modules; with `nested`, names in names."""
     layers = []
     for side, table in tables.items():
         layers += [
@@ -100,13 +100,13 @@ def keras_2_file(path, tables, *, nested):
     with h5py.File(path, "w") as file:
         file.attrs.update({"keras_version": b"2.4.0", "backend": b"tensorflow", "model_config": json.dumps(model).encode()})
         weights = file.create_group("model_weights")
-        weights.attrs["layer_names"] = [each["name"].encode() for each in layers]
-        for each in layers:
-            group, side = weights.create_group(each["name"]), each["name"].removesuffix("_table")
-            held = f"{each['name']}/embeddings:0" if nested else "embeddings:0"
-            group.attrs["weight_names"] = [held.encode()] if each["class_name"] == "Embedding" else np.zeros(0, "S1")
-            if each["class_name"] == "Embedding":
-                group[held] = tables[side]
+        weights.attrs["layer_names"] = [layer["name"].encode() for layer in layers]
+        for layer in layers:
+            group, side = weights.create_group(layer["name"]), layer["name"].removesuffix("_table")
+            weight_name = f"{layer['name']}/embeddings:0" if nested else "embeddings:0"
+            group.attrs["weight_names"] = [weight_name.encode()] if layer["class_name"] == "Embedding" else np.zeros(0, "S1")
+            if layer["class_name"] == "Embedding":
+                group[weight_name] = tables[side]
 
 
 @pytest.mark.parametrize("nested", [True, False])
@@ -182,11 +182,11 @@ def wrapped(function, joined):
 
 
 @SUFFIXES
-@pytest.mark.parametrize("place", [on_top, inside, wrapped])
-def test_a_lambda_layer_is_refused_and_its_code_never_runs(place, suffix, tmp_path):
-    """Wherever it stands, the layer is named; the file that its code would write is not there."""
+@pytest.mark.parametrize("add_lambda", [on_top, inside, wrapped])
+def test_a_lambda_layer_is_refused_and_its_code_never_runs(add_lambda, suffix, tmp_path):
+    """Wherever it stands, the message names the layer, and the file that its code would write isn't there."""
     trace, saved = tmp_path / "was-here", tmp_path / f"trick{suffix}"
-    scorer(lambda _, joined: place(payload(trace), joined)).save(saved)
+    scorer(lambda _, joined: add_lambda(payload(trace), joined)).save(saved)
     trace.unlink(missing_ok=True)
 
     with pytest.raises(ExportRefused, match=r"layer 'trick' is or has a [Ll]ambda, which keeps Python code.*--trust"):
@@ -197,17 +197,17 @@ def test_a_lambda_layer_is_refused_and_its_code_never_runs(place, suffix, tmp_pa
 
 @SUFFIXES
 def test_trust_loads_a_lambda_layer(suffix, tmp_path):
-    """Then its code does run: the same payload leaves its file, so the tests beside this one would see it."""
+    """Then its code runs and writes its file, which shows that the other tests would see it if it ran."""
     trace, saved = tmp_path / "was-here", tmp_path / f"trick{suffix}"
     model = scorer(lambda _, joined: on_top(payload(trace), joined))
     model.save(saved)
     trace.unlink(missing_ok=True)
 
-    found = loaded(saved, trust=True)
+    reloaded = loaded(saved, trust=True)
 
     assert trace.exists()
     ids = [np.arange(9)[:, None]] * 2
-    assert model(ids).tolist() == found(ids).tolist()
+    assert model(ids).tolist() == reloaded(ids).tolist()
 
 
 @pytest.mark.parametrize("kind", ["TorchModuleWrapper", "TFSMLayer", "JaxLayer", "layers.Lambda", "any>Lambda"])
@@ -259,7 +259,7 @@ def test_a_registered_class_loads(suffix, tmp_path):
 
 @SUFFIXES
 def test_a_function_that_is_not_here_is_named(suffix, tmp_path):
-    """An activation of one's own is missing like a class."""
+    """A custom activation is missing as a custom class is."""
     saved = tmp_path / f"own{suffix}"
 
     def leap(inputs):
@@ -285,7 +285,7 @@ def test_functions_of_keras_own_load(suffix, tmp_path):
 
 @pytest.mark.parametrize("module", ["keras.utils", "keras.saving", "os", "keras.src.utils.file_utils"])
 def test_functions_that_are_no_part_of_models_are_refused(module, tmp_path):
-    """A file can't have any function called that Keras or Python happens to have."""
+    """A file can't have just any function of Keras or Python called."""
     saved = tmp_path / "trick.keras"
     scorer(lambda keras, joined: keras.layers.Dense(1, activation="relu", name="score")(joined)).save(saved)
     called = json.dumps({"module": module, "class_name": "function", "config": "remove", "registered_name": "remove"})
@@ -295,12 +295,12 @@ def test_functions_that_are_no_part_of_models_are_refused(module, tmp_path):
         front_end.load(saved)
 
 
-def test_losses_of_ones_own_are_no_hindrance(tmp_path):
-    """What a model was trained with isn't loaded."""
+def test_a_custom_loss_is_ignored(tmp_path):
+    """The loss and the optimizer that a model was trained with aren't loaded."""
     model, saved = scorer(dense), tmp_path / "taste.keras"
 
-    def squared(truth, found):
-        return (truth - found) ** 2
+    def squared(ratings, scores):
+        return (ratings - scores) ** 2
 
     model.compile("adam", loss=squared)
     model.save(saved)
@@ -309,13 +309,13 @@ def test_losses_of_ones_own_are_no_hindrance(tmp_path):
 
 
 @SUFFIXES
-@pytest.mark.parametrize("kept", [0, 0.02, 0.3, 0.7, 0.97])
-def test_a_file_that_was_cut_off_is_refused(kept, suffix, tmp_path):
-    """At any length, in words."""
+@pytest.mark.parametrize("share", [0, 0.02, 0.3, 0.7, 0.97])
+def test_a_file_that_was_cut_off_is_refused(share, suffix, tmp_path):
+    """At any length; an error of Keras or h5py never comes through."""
     saved = tmp_path / f"cut{suffix}"
     scorer(dense).save(saved)
-    whole = saved.read_bytes()
-    saved.write_bytes(whole[: int(len(whole) * kept)])
+    body = saved.read_bytes()
+    saved.write_bytes(body[: int(len(body) * share)])
 
     with pytest.raises(ExportRefused, match="can't load it"):
         front_end.load(saved)
@@ -332,7 +332,7 @@ def test_a_file_that_was_cut_off_is_refused(kept, suffix, tmp_path):
     ],
 )
 def test_a_description_that_makes_no_sense_is_refused(change, message, tmp_path):
-    """Whatever stands in config.json, no traceback comes of it."""
+    """Whatever stands in config.json, the error is an ExportRefused."""
     saved = tmp_path / "odd.keras"
     scorer(dense).save(saved)
     rewritten(saved, change)

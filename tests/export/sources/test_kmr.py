@@ -47,9 +47,9 @@ def explaining():
 
     from recoserve_export.sources import kmr
 
-    user, items = ids((1,), (100,))
-    left, right = looked_up([user, items])
-    return keras.Model([user, items], kmr.CosineSimilarityExplainer()([keras.layers.Flatten()(left), right]))
+    user, candidates = ids((1,), (100,))
+    users, items = looked_up([user, candidates])
+    return keras.Model([user, candidates], kmr.CosineSimilarityExplainer()([keras.layers.Flatten()(users), items]))
 
 
 def towers():
@@ -66,7 +66,7 @@ def towers():
 @SUFFIXES
 @pytest.mark.parametrize("build", [ranking, explaining])
 def test_a_list_of_candidates_becomes_the_whole_catalogue_by_cosine(build, suffix, tmp_path):
-    """From a file, the two tables are read; the model's own answer is not what is served, and the report says so."""
+    """From a file, the two tables are read; the model's own scores are not served, and the report says so."""
     model, saved = build(), tmp_path / f"taste{suffix}"
     model.save(saved)
 
@@ -78,8 +78,8 @@ def test_a_list_of_candidates_becomes_the_whole_catalogue_by_cosine(build, suffi
     assert "true cosine over the model's two embedding tables" in source.notes[0]
 
 
-def test_the_report_tells_what_kmr_computes_itself():
-    """Its formula is no cosine, and its answers are positions."""
+def test_the_report_says_what_kmr_itself_computes():
+    """Its formula is no cosine, and it ranks positions rather than items."""
     notes = " ".join(front_end.from_model(ranking()).notes)
 
     assert "sum(a*b)/sqrt(dim)" in notes
@@ -95,22 +95,22 @@ print(type(source).__name__, source.user if hasattr(source, "user") else source.
 """
 
 
-@pytest.mark.parametrize(("build", "found"), [(ranking, f"DotSource {USERS}"), (towers, "GraphSource user")])
-def test_a_file_loads_in_a_process_that_never_heard_of_kmr(build, found, tmp_path):
-    """The stand-ins are brought in because the file names them."""
+@pytest.mark.parametrize(("build", "line"), [(ranking, f"DotSource {USERS}"), (towers, "GraphSource user")])
+def test_a_file_loads_in_a_process_that_has_not_imported_the_stand_ins(build, line, tmp_path):
+    """They are imported because the file names KMR's layers."""
     build().save(tmp_path / "taste.keras")
 
-    done = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path / "taste.keras"], capture_output=True, text=True, check=True)
+    process = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path / "taste.keras"], capture_output=True, text=True, check=True)
 
-    assert done.stdout.strip() == found
+    assert process.stdout.strip() == line
 
 
 @SUFFIXES
 def test_towers_of_kmr_are_a_scorer_like_any_other(suffix, tmp_path):
     """Their file gives the live model's scores."""
     model, saved = towers(), tmp_path / f"towers{suffix}"
-    for place, weight in enumerate(model.weights):
-        weight.assign(np.random.default_rng(place).uniform(0.5, 1.5, weight.shape))
+    for seed, weight in enumerate(model.weights):
+        weight.assign(np.random.default_rng(seed).uniform(0.5, 1.5, weight.shape))
     model.save(saved)
 
     source = front_end.load(saved)
@@ -147,10 +147,11 @@ def test_the_stand_ins_compute_what_kmr_computes():
     assert (np.asarray(positions).tolist(), keras.ops.shape(best)) == ([[0, 2]], (1, 2))
 
 
-def test_the_bundle_ranks_the_catalogue_by_cosine(tmp_path, target, ask):
-    """Exported from its file, KMR's model answers with item rows."""
+def test_the_bundle_ranks_the_catalogue_by_cosine(tmp_path, target, top_k):
+    """Exported from its file, KMR's model ranks item rows."""
     ranking().save(tmp_path / "taste.keras")
 
     export_model(tmp_path / "taste.keras", target)
 
-    assert brute_force(*random_tables(USERS, ITEMS, WIDTH), 5, cosine=True)[1].tolist() == ask(target, range(USERS), 5)[0].tolist()
+    _, order = brute_force(*random_tables(USERS, ITEMS, WIDTH), 5, cosine=True)
+    assert order.tolist() == top_k(target, range(USERS), 5)[0].tolist()

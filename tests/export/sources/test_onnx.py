@@ -1,4 +1,4 @@
-"""ONNX models of any maker: what is opened, what is refused, and where tensors may lie."""
+"""ONNX models of any exporter: which are read, which are refused, and where tensors may lie."""
 
 from contextlib import suppress
 
@@ -33,46 +33,47 @@ PAIRS = {"user": np.array([0, 6, 3, 3]), "item": np.array([10, 0, 5, 4])}
 def model(body=DOT, inputs=IDS, outputs="float[B] score", opset=20, imports=""):
     """A model of `body`, with those of TENSORS that it reads as initializers."""
     text = f'<ir_version: 8, opset_import: ["" : {opset}{imports}]> g ({inputs}) => ({outputs}) {{ {body} }}'
-    found = onnx.parser.parse_model(text)
-    read = {name for node in found.graph.node for name in node.input}
-    found.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in TENSORS.items() if name in read)
-    return found
+    model_proto = onnx.parser.parse_model(text)
+    read = {name for node in model_proto.graph.node for name in node.input}
+    model_proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in TENSORS.items() if name in read)
+    return model_proto
 
 
-def saved(found, folder):
+def saved(model_proto, folder):
     path = folder / "films.onnx"
-    path.write_bytes(found.SerializeToString())
+    path.write_bytes(model_proto.SerializeToString())
     return path
 
 
-def own_and_opened(source, values):
-    """The file's own scores, and those of the opened network."""
-    found = source.network
-    dtypes = {name: each.dtype for name, each in found.inputs.items()}
-    opened = Program(found.nodes, found.constants, dtypes, [found.output], found.opset)
-    return source.scores(values), opened.run({name: found.inputs[name].batch(each) for name, each in values.items()})[0].reshape(-1)
+def file_and_network_scores(source, values):
+    """The scores of the file as it is, and those of the network that was read from it."""
+    network = source.network
+    dtypes = {name: declared.dtype for name, declared in network.inputs.items()}
+    program = Program(network.nodes, network.constants, dtypes, [network.output], network.opset)
+    (scores,) = program.run({name: network.inputs[name].batch(array) for name, array in values.items()})
+    return source.scores(values), scores.reshape(-1)
 
 
 @pytest.fixture
 def beside(tmp_path):
-    """The dot model, its user table in a file of its own; gives a function that says where that lies, and saves the model."""
+    """A function that saves the dot model with its user table in another file, and with what it says of that file."""
     (tmp_path / "films.bin").write_bytes(b"\0" * 4096 + USERS.tobytes())
 
     def save(location="films.bin", offset="4096", length=str(USERS.nbytes), dims=(7, 4)):
-        found = model()
-        (tensor,) = [each for each in found.graph.initializer if each.name == "users"]
+        model_proto = model()
+        (tensor,) = [initializer for initializer in model_proto.graph.initializer if initializer.name == "users"]
         tensor.ClearField("raw_data")
         tensor.data_location = onnx.TensorProto.EXTERNAL
         tensor.dims[:] = dims
         for key, value in {"location": location, "offset": offset, "length": length}.items():
             tensor.external_data.add(key=key, value=value)
-        return saved(found, tmp_path)
+        return saved(model_proto, tmp_path)
 
     return save
 
 
 @pytest.mark.parametrize(
-    "found",
+    "model_proto",
     [
         model(),
         model(f"c = Constant <value = int64[1] {{1}}> ()\n {LOOKUP} s = ReduceSum (p, c)\n score = Identity (s)"),
@@ -85,25 +86,25 @@ def beside(tmp_path):
     ],
     ids=["plain", "constant", "unordered", "int32", "float ids", "opset 11", "opset 13"],
 )  # fmt: skip
-def test_an_opened_model_scores_as_the_file_does(found, tmp_path):
+def test_a_network_scores_as_its_file_does(model_proto, tmp_path):
     """Whatever its operator set, its ids' dtype, and the order that its nodes are written in."""
-    if found.graph.node[0].op_type != "Constant":
-        found.graph.node.sort(key=lambda node: node.op_type != "Constant")
-    source = load(saved(found, tmp_path), None, None)
+    if model_proto.graph.node[0].op_type != "Constant":
+        model_proto.graph.node.sort(key=lambda node: node.op_type != "Constant")
+    source = load(saved(model_proto, tmp_path), None, None)
 
-    own, opened = own_and_opened(source, PAIRS)
+    file_scores, network_scores = file_and_network_scores(source, PAIRS)
 
     assert (source.user, source.item, source.network.opset >= 13) == ("user", "item", True)
-    assert np.allclose(own, opened, rtol=1e-6)
-    assert len(set(own)) == len(own)
+    assert np.allclose(file_scores, network_scores, rtol=1e-6)
+    assert len(set(file_scores)) == len(file_scores)
 
 
 def test_scores_are_the_dot_products_that_the_file_computes(tmp_path):
     """As float64, one a pair."""
-    own, _ = own_and_opened(load(saved(model(), tmp_path)), PAIRS)
+    file_scores, _ = file_and_network_scores(load(saved(model(), tmp_path)), PAIRS)
 
-    assert own.dtype == np.float64
-    assert np.allclose((USERS[PAIRS["user"]] * ITEMS[PAIRS["item"]]).sum(1), own, rtol=1e-5)
+    assert file_scores.dtype == np.float64
+    assert np.allclose((USERS[PAIRS["user"]] * ITEMS[PAIRS["item"]]).sum(1), file_scores, rtol=1e-5)
 
 
 def test_further_inputs_are_features_of_the_item(tmp_path):
@@ -112,44 +113,46 @@ def test_further_inputs_are_features_of_the_item(tmp_path):
     body += "j = Mul (i, tags)\n c = Concat <axis = 1> (u, j, h)\n score = MatMul (c, weight)"
     source = load(saved(model(body, f"{IDS}, int64[B, 1] genre, float[B, 4] tags"), tmp_path), features=["genre"])
 
-    own, opened = own_and_opened(source, {**PAIRS, "genre": np.array([0, 1, 2, 1]), "tags": np.ones((4, 4), np.float32)})
+    file_scores, network_scores = file_and_network_scores(
+        source, {**PAIRS, "genre": np.array([0, 1, 2, 1]), "tags": np.ones((4, 4), np.float32)}
+    )
 
     assert source.features == ("genre", "tags")
     assert [source.network.inputs[name].shape for name in source.features] == [(1,), (4,)]
-    assert np.allclose(own, opened)
+    assert np.allclose(file_scores, network_scores)
 
 
-def test_an_exact_name_is_the_items_before_a_longer_one(tmp_path):
-    """`item` is the item, though `item_genre` is named like it too; two that are named like it are listed."""
+def test_an_input_called_item_goes_before_one_called_item_genre(tmp_path):
+    """Two inputs that are both named like the item are listed in a refusal."""
     inputs = "int64[B] user_id, int64[B] item, int64[B] item_genre"
     body = DOT.replace("(users, user)", "(users, user_id)").replace("(items, item)", "(items, j)")
-    found = model(f"j = Add (item, item_genre)\n {body}", inputs)
+    model_proto = model(f"j = Add (item, item_genre)\n {body}", inputs)
 
-    assert load(saved(found, tmp_path)).item == "item"
+    assert load(saved(model_proto, tmp_path)).item == "item"
     twins = model(f"j = Add (item_a, item_b)\n {body}", "int64[B] user_id, int64[B] item_a, int64[B] item_b")
     with pytest.raises(ExportRefused, match="inputs of the model are: user_id, item_a, item_b"):
         load(saved(twins, tmp_path))
     assert load(saved(twins, tmp_path), features=["item_b"]).item == "item_a"
 
 
-def test_functions_of_the_models_own_are_opened(tmp_path):
-    """They come from exporters that keep layers together."""
+def test_functions_inside_the_model_are_inlined(tmp_path):
+    """Some exporters write a function for each layer."""
     text = f"""<ir_version: 8, opset_import: ["" : 20, "own" : 1]> g ({IDS}) => (float[B] score) {{
         u = Gather (users, user)  i = Gather (items, item)  score = own.dot (u, i) }}
         <domain: "own", opset_import: ["" : 20]> dot (a, b) => (s) {{ p = Mul (a, b)
         c = Constant <value = int64[1] {{1}}> ()  s = ReduceSum <keepdims = 0> (p, c) }}"""
-    found = onnx.parser.parse_model(text)
-    found.graph.initializer.extend(numpy_helper.from_array(TENSORS[name], name) for name in ("users", "items"))
-    source = load(saved(found, tmp_path))
+    model_proto = onnx.parser.parse_model(text)
+    model_proto.graph.initializer.extend(numpy_helper.from_array(TENSORS[name], name) for name in ("users", "items"))
+    source = load(saved(model_proto, tmp_path))
 
-    own, opened = own_and_opened(source, PAIRS)
+    file_scores, network_scores = file_and_network_scores(source, PAIRS)
 
     assert {"Gather", "Mul", "ReduceSum"} == {node.op_type for node in source.network.nodes}
-    assert np.allclose(own, opened)
+    assert np.allclose(file_scores, network_scores)
 
 
 @pytest.mark.parametrize(
-    ("found", "message"),
+    ("model_proto", "message"),
     [
         (model(inputs="int64[1] user, int64[1] item"), r"'user' has the fixed shape \[1\].*dynamic batch axis"),
         (model(inputs="int64 user, int64[B] item"), "fixed shape"),
@@ -165,31 +168,37 @@ def test_functions_of_the_models_own_are_opened(tmp_path):
     ],
     ids=["batch of one", "scalar", "unused", "open width", "text", "two outputs", "domain", "cut", "opset", "wide id", "if"],
 )  # fmt: skip
-def test_what_is_no_scorer_of_pairs_is_refused(found, message, tmp_path):
-    """With the name of what is in the way."""
+def test_what_is_no_scorer_of_pairs_is_refused(model_proto, message, tmp_path):
+    """The message names the input, the output, the operator or the value at fault."""
     with pytest.raises(ExportRefused, match=message):
-        load(saved(found, tmp_path))
+        load(saved(model_proto, tmp_path))
 
 
 def test_half_precision_is_refused(tmp_path):
     """It is too coarse for a parity check."""
-    found = model(f"h = Cast <to = 1> (halves)\n {DOT.replace('(items, item)', '(h, item)')}")
-    found.graph.initializer.append(numpy_helper.from_array(ITEMS.astype(np.float16), "halves"))
+    model_proto = model(f"h = Cast <to = 1> (halves)\n {DOT.replace('(items, item)', '(h, item)')}")
+    model_proto.graph.initializer.append(numpy_helper.from_array(ITEMS.astype(np.float16), "halves"))
 
     with pytest.raises(ExportRefused, match="'halves' is float16"):
-        load(saved(found, tmp_path))
+        load(saved(model_proto, tmp_path))
 
 
-WHOLE = model().SerializeToString()
+MODEL_BYTES = model().SerializeToString()
 
 
 @pytest.mark.parametrize(
     "body",
-    [b"junk", WHOLE[:-40], WHOLE.replace(b"Gather", b"G\xffther", 1), WHOLE.replace(b"ReduceSum", b"RoundAbou"), b""],
+    [
+        b"junk",
+        MODEL_BYTES[:-40],
+        MODEL_BYTES.replace(b"Gather", b"G\xffther", 1),
+        MODEL_BYTES.replace(b"ReduceSum", b"RoundAbou"),
+        b"",
+    ],
     ids=["junk", "cut", "name", "operator", "empty"],
 )
 def test_a_damaged_file_is_refused(body, tmp_path):
-    """In a sentence, wherever the damage is; an empty file is a model without a score."""
+    """Wherever the damage is; an empty file parses, as a model without a score."""
     (tmp_path / "films.onnx").write_bytes(body)
 
     with pytest.raises(ExportRefused):
@@ -197,10 +206,10 @@ def test_a_damaged_file_is_refused(body, tmp_path):
 
 
 def test_no_byte_that_is_cut_or_changed_ends_in_a_traceback(tmp_path):
-    """A file is what somebody else sent."""
+    """Files come from somebody else: the only error is ExportRefused."""
     rng = np.random.default_rng(0)
-    for place in rng.integers(len(WHOLE), size=60):
-        for body in (WHOLE[:place], WHOLE[:place] + bytes([rng.integers(256)]) + WHOLE[place + 1 :]):
+    for offset in rng.integers(len(MODEL_BYTES), size=60):
+        for body in (MODEL_BYTES[:offset], MODEL_BYTES[:offset] + bytes([rng.integers(256)]) + MODEL_BYTES[offset + 1 :]):
             (tmp_path / "films.onnx").write_bytes(body)
             with suppress(ExportRefused):
                 load(tmp_path / "films.onnx")
@@ -212,9 +221,9 @@ def test_tensors_beside_the_model_are_mapped(beside):
 
     assert isinstance(source.network.constants["users"], np.memmap)
     assert np.array_equal(USERS, source.network.constants["users"])
-    own, opened = own_and_opened(source, PAIRS)
-    assert np.allclose((USERS[PAIRS["user"]] * ITEMS[PAIRS["item"]]).sum(1), own, rtol=1e-5)
-    assert np.array_equal(own, opened)
+    file_scores, network_scores = file_and_network_scores(source, PAIRS)
+    assert np.allclose((USERS[PAIRS["user"]] * ITEMS[PAIRS["item"]]).sum(1), file_scores, rtol=1e-5)
+    assert np.array_equal(file_scores, network_scores)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +257,7 @@ def test_tensors_that_lie_elsewhere_are_refused_before_anything_is_read(lies, be
         load(beside(**lies))
 
 
-LONG = """t = Transpose <perm = [0, 1]> (users)
+LONG_LOOKUP = """t = Transpose <perm = [0, 1]> (users)
  m = Max (user)
  s = Shape (m)
  e = Expand (user, s)
@@ -263,39 +272,41 @@ LONG = """t = Transpose <perm = [0, 1]> (users)
 """
 
 
-def test_what_passes_a_value_on_is_taken_out(tmp_path):
-    """So torch's exporter writes `table[rows]`: it is a lookup, and its table tells how many rows there are."""
-    source = load(saved(model(LONG), tmp_path))
+def test_nodes_that_return_their_input_are_taken_out(tmp_path):
+    """torch's exporter writes `table[rows]` like this: it becomes a lookup, whose table has the number of rows."""
+    source = load(saved(model(LONG_LOOKUP), tmp_path))
 
-    own, opened = own_and_opened(source, PAIRS)
+    file_scores, network_scores = file_and_network_scores(source, PAIRS)
 
     assert [node.op_type for node in source.network.nodes].count("Gather") == 2
     assert len(source.network.nodes) == 4
     assert row_counts(source.network) == {"user": 7, "item": 11}
-    assert np.array_equal(own, opened)
+    assert np.array_equal(file_scores, network_scores)
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        LONG.replace("perm = [0, 1]", "perm = [1, 0]").replace("(t, c)", "(v, c)").replace(" m =", " v = Transpose (t)\n m ="),
-        LONG.replace("(user)\n s", "(user, item)\n s"),
-        LONG.replace("s = Shape (m)", "s = Shape <start = 0, end = 1> (m)"),
+        LONG_LOOKUP.replace("perm = [0, 1]", "perm = [1, 0]")
+        .replace("(t, c)", "(v, c)")
+        .replace(" m =", " v = Transpose (t)\n m ="),
+        LONG_LOOKUP.replace("(user)\n s", "(user, item)\n s"),
+        LONG_LOOKUP.replace("s = Shape (m)", "s = Shape <start = 0, end = 1> (m)"),
     ],
     ids=["turned", "two", "part of a shape"],
 )
-def test_what_only_looks_like_it_stays(body, tmp_path):
-    """The score is the same either way."""
-    own, opened = own_and_opened(load(saved(model(body), tmp_path)), PAIRS)
+def test_nodes_that_only_look_as_if_they_returned_their_input_stay(body, tmp_path):
+    """The scores are still those of the file."""
+    file_scores, network_scores = file_and_network_scores(load(saved(model(body), tmp_path)), PAIRS)
 
-    assert np.allclose((USERS[PAIRS["user"]] * ITEMS[PAIRS["item"]]).sum(1), own, rtol=1e-5)
-    assert np.array_equal(own, opened)
+    assert np.allclose((USERS[PAIRS["user"]] * ITEMS[PAIRS["item"]]).sum(1), file_scores, rtol=1e-5)
+    assert np.array_equal(file_scores, network_scores)
 
 
-def test_given_constants_are_never_copied():
-    """The framework's own memory is what the network holds."""
-    found = model()
-    (place,) = [place for place, each in enumerate(found.graph.initializer) if each.name == "items"]
-    del found.graph.initializer[place]
+def test_constants_from_outside_the_model_are_never_copied():
+    """The network holds the framework's own memory."""
+    model_proto = model()
+    (index,) = [index for index, tensor in enumerate(model_proto.graph.initializer) if tensor.name == "items"]
+    del model_proto.graph.initializer[index]
 
-    assert read_network(found, {"items": ITEMS}).constants["items"] is ITEMS
+    assert read_network(model_proto, {"items": ITEMS}).constants["items"] is ITEMS

@@ -1,4 +1,4 @@
-"""TensorFlow's SavedModels: what is asked of the other interpreter, and what is refused before it starts.
+"""TensorFlow's SavedModels: how the other interpreter is found, and what is refused before it starts.
 
 The real thing needs TensorFlow, which the tests don't install: TENSORFLOW_PYTHON names an interpreter that has it.
 """
@@ -37,7 +37,7 @@ tf.saved_model.save(films, sys.argv[2], signatures=films.score)
 
 @pytest.fixture
 def saved(tmp_path):
-    """A folder that looks like a SavedModel, with a graph of the operators that are named."""
+    """A function that makes a folder which looks like a SavedModel, with these operators in its graph."""
 
     def make(*operators):
         folder = tmp_path / "films"
@@ -48,13 +48,13 @@ def saved(tmp_path):
     return make
 
 
-def test_without_tensorflow_the_message_says_how_to_get_it(saved, target, nothing_left, monkeypatch):
-    """In an interpreter of its own, since it asks for other versions of what is here."""
+def test_without_tensorflow_the_message_says_how_to_get_it(saved, target, assert_nothing_written, monkeypatch):
+    """It goes into an interpreter of its own, since it requires other versions of the packages here."""
     monkeypatch.delenv(PYTHON_VARIABLE, raising=False)
 
     with pytest.raises(ExportRefused, match=f"pip install tensorflow tf2onnx, then set {PYTHON_VARIABLE}="):
         export_model(saved("MatMul"), target)
-    nothing_left()
+    assert_nothing_written()
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,13 @@ def test_a_graph_that_reaches_outside_is_refused_before_anything_loads_it(saved,
 
 
 def test_a_folder_of_no_model_is_refused(tmp_path):
-    """It has no graph."""
+    """The message names the missing graph."""
     with pytest.raises(ExportRefused, match=r"saved_model.pb: No such file"):
         load(tmp_path)
 
 
 @pytest.mark.skipif(PYTHON_VARIABLE not in os.environ, reason=f"{PYTHON_VARIABLE} names no interpreter with TensorFlow and tf2onnx")
-def test_a_savedmodel_is_exported_by_the_names_of_its_inputs(vectors, tmp_path, target, ask):
+def test_a_savedmodel_is_exported_by_the_names_of_its_inputs(vectors, tmp_path, target, top_k):
     """They come back in alphabetical order, and each is bound by its name; its scores are those of its own signature."""
     genres = np.arange(60) % 3
     np.savez(tmp_path / "tables.npz", users=vectors[0], items=vectors[1], genres=np.array([0.0, 9.0, -9.0], np.float32))
@@ -95,4 +95,4 @@ def test_a_savedmodel_is_exported_by_the_names_of_its_inputs(vectors, tmp_path, 
 
     expected = vectors[0].astype(np.float64) @ vectors[1].astype(np.float64).T + np.array([0, 9, -9])[genres]
     assert report.parity["framework_pairs"] == 2400
-    assert np.argsort(-expected, axis=1)[:, :5].tolist() == ask(target, range(40), 5)[0].tolist()
+    assert np.argsort(-expected, axis=1)[:, :5].tolist() == top_k(target, range(40), 5)[0].tolist()

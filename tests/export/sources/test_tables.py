@@ -12,19 +12,19 @@ from tests.export.models import brute_force
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
-def test_npy_tables_of_any_float_are_exported(dtype, tables, tmp_path, target, ask):
-    """Small whole numbers are exact in each of them, so each answers alike."""
+def test_npy_tables_of_any_float_are_exported(dtype, tables, tmp_path, target, top_k):
+    """Small integers are exact in each dtype, so that the rankings are equal."""
     for name, table in zip(("u.npy", "v.npy"), tables, strict=True):
         np.save(tmp_path / name, table.astype(dtype))
 
     export_model((tmp_path / "u.npy", tmp_path / "v.npy"), target, similarity="dot")
 
-    assert ask(target, [0], 3)[0].tolist() == [[8, 6, 4]]
+    assert top_k(target, [0], 3)[0].tolist() == [[8, 6, 4]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.bfloat16])
-def test_safetensors_of_any_float_are_exported(dtype, tables, tmp_path, target, ask):
-    """Which tensor is whose is read off their names; further tensors of other shapes do no harm."""
+def test_safetensors_of_any_float_are_exported(dtype, tables, tmp_path, target, top_k):
+    """The tensors are recognised by name; further tensors of other shapes do no harm."""
     named = dict(zip(("model.user_factors", "model.movie_factors"), tables, strict=True))
     tensors = {name: torch.from_numpy(table).to(dtype) for name, table in named.items()}
     save_file(
@@ -34,7 +34,7 @@ def test_safetensors_of_any_float_are_exported(dtype, tables, tmp_path, target, 
     report = export_model(tmp_path / "films.safetensors", target, similarity="dot")
 
     assert report.name == "parity"
-    assert ask(target, [0], 3)[0].tolist() == [[8, 6, 4]]
+    assert top_k(target, [0], 3)[0].tolist() == [[8, 6, 4]]
 
 
 def test_safetensors_are_mapped_not_read(vectors, tmp_path):
@@ -47,7 +47,7 @@ def test_safetensors_are_mapped_not_read(vectors, tmp_path):
     assert np.array_equal(vectors[1], source.items.values)
 
 
-def test_tensors_that_no_name_tells_apart_are_listed(vectors, tmp_path, target, ask):
+def test_tensors_with_other_names_are_listed_in_a_refusal(vectors, tmp_path, target, top_k):
     """--user-input and --item-input name tensors here."""
     save_file(dict(zip(("w", "h"), map(torch.from_numpy, vectors), strict=True)), tmp_path / "mf.safetensors")
 
@@ -55,7 +55,7 @@ def test_tensors_that_no_name_tells_apart_are_listed(vectors, tmp_path, target, 
         export_model(tmp_path / "mf.safetensors", target)
     export_model(tmp_path / "mf.safetensors", target, user_input="w", item_input="h")
 
-    assert brute_force(*vectors, 3, cosine=True)[1].tolist() == ask(target, range(40), 3)[0].tolist()
+    assert brute_force(*vectors, 3, cosine=True)[1].tolist() == top_k(target, range(40), 3)[0].tolist()
 
 
 @pytest.mark.parametrize(

@@ -59,24 +59,26 @@ def state(vectors, tmp_path):
 @pytest.mark.parametrize(
     ("score", "formula"),
     [
-        (lambda _module, left, right: (left * right).sum(-1), "dot"),
-        (lambda _module, left, right: torch.sigmoid((left * right).sum(-1, keepdim=True)), "sigmoid(dot)"),
-        (lambda _module, left, right: torch.nn.functional.cosine_similarity(left, right), "cosine"),
-        (lambda _module, left, right: torch.sigmoid(torch.cosine_similarity(left, right)), "sigmoid(cosine)"),
+        (lambda _module, users, items: (users * items).sum(-1), "dot"),
+        (lambda _module, users, items: torch.sigmoid((users * items).sum(-1, keepdim=True)), "sigmoid(dot)"),
+        (lambda _module, users, items: torch.nn.functional.cosine_similarity(users, items), "cosine"),
+        (lambda _module, users, items: torch.sigmoid(torch.cosine_similarity(users, items)), "sigmoid(cosine)"),
     ],
 )
-def test_the_form_of_a_modules_score_is_found_by_comparing(score, formula, vectors, target, ask):
-    """Four closed forms are known; `model` serves the one that the module computes."""
+def test_the_formula_of_a_modules_score_is_recognised(score, formula, vectors, target, top_k):
+    """Four formulas are known; similarity `model` serves the one that the module computes."""
     report = export_model(torch_model(*vectors, score=score), target, similarity="model")
 
     assert formula == report.formula
-    rows, scores = ask(target, range(40), 5)
+    rows, scores = top_k(target, range(40), 5)
     assert brute_force(*vectors, 5, cosine="cosine" in formula)[1].tolist() == rows.tolist()
-    left, right = torch.from_numpy(vectors[0])[:, None], torch.from_numpy(vectors[1])[rows]
-    assert np.allclose(score(None, *(each.reshape(200, 8) for each in torch.broadcast_tensors(left, right))).reshape(40, 5), scores)
+    users, items = torch.from_numpy(vectors[0])[:, None], torch.from_numpy(vectors[1])[rows]
+    assert np.allclose(
+        score(None, *(table.reshape(200, 8) for table in torch.broadcast_tensors(users, items))).reshape(40, 5), scores
+    )
 
 
-def own_order(model, k):
+def forward_order(model, k):
     """Each user's k best of 60 items by the module's own forward."""
     users, items = torch.arange(40).repeat_interleave(60), torch.arange(60).repeat(40)
     with torch.no_grad():
@@ -87,14 +89,14 @@ def own_order(model, k):
 @pytest.mark.parametrize(
     ("score", "dim"),
     [
-        (lambda _module, left, right: (left * right).sum(-1) + 0.1, 8),
-        (lambda module, left, right: module.head(left * right).squeeze(-1), 8),
-        (lambda module, left, right: torch.sigmoid(module.deep(torch.cat([left, right], 1)).squeeze(1)), None),
+        (lambda _module, users, items: (users * items).sum(-1) + 0.1, 8),
+        (lambda module, users, items: module.head(users * items).squeeze(-1), 8),
+        (lambda module, users, items: torch.sigmoid(module.deep(torch.cat([users, items], 1)).squeeze(1)), None),
     ],
     ids=["bias", "weighted", "mlp"],
 )
-def test_any_other_score_is_served_as_the_model_has_it(score, dim, vectors, target, ask):
-    """What comes down to one dot product is served as vectors, what doesn't as the rest of its graph; ranked as forward does."""
+def test_any_other_score_is_served_as_the_model_computes_it(score, dim, vectors, target, top_k):
+    """A score that comes to one dot product is served as vectors, any other as a graph; the ranking is that of forward."""
     torch.manual_seed(0)
     deep = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Dropout(0.5), torch.nn.Linear(8, 1))
     model = torch_model(*vectors, score=score, head=torch.nn.Linear(8, 1), deep=deep)
@@ -102,16 +104,16 @@ def test_any_other_score_is_served_as_the_model_has_it(score, dim, vectors, targ
     report = export_model(model, target, similarity="model")
 
     assert (report.dim, report.similarity) == (dim, "model")
-    assert own_order(model, 5) == ask(target, range(40), 5)[0].tolist()
+    assert forward_order(model, 5) == top_k(target, range(40), 5)[0].tolist()
 
 
-def test_bias_tables_are_part_of_the_score(vectors, target, ask):
-    """One number more for each user and each item, as matrix factorisation has it."""
+def test_bias_tables_are_part_of_the_score(vectors, target, top_k):
+    """As in matrix factorisation, with one more number for each user and each item."""
 
     class Biased(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.p, self.q = (torch.nn.Embedding.from_pretrained(torch.from_numpy(each)) for each in vectors)
+            self.p, self.q = (torch.nn.Embedding.from_pretrained(torch.from_numpy(table)) for table in vectors)
             self.b, self.c = torch.nn.Embedding(40, 1), torch.nn.Embedding(60, 1)
 
         def forward(self, user, item):
@@ -122,16 +124,16 @@ def test_bias_tables_are_part_of_the_score(vectors, target, ask):
 
     export_model(model, target, similarity="model")
 
-    assert own_order(model, 5) == ask(target, range(40), 5)[0].tolist()
+    assert forward_order(model, 5) == top_k(target, range(40), 5)[0].tolist()
 
 
-def test_tables_that_are_plain_parameters_are_looked_up_like_embeddings(vectors, target, ask):
+def test_tables_that_are_plain_parameters_are_looked_up_like_embeddings(vectors, target, top_k):
     """`self.P[user]`, as matrix factorisation is written by hand; a parallel wrapper around it is looked through."""
 
     class Bare(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.p, self.q = (torch.nn.Parameter(torch.from_numpy(each.copy())) for each in vectors)
+            self.p, self.q = (torch.nn.Parameter(torch.from_numpy(table.copy())) for table in vectors)
 
         def forward(self, user, item):
             return (self.p[user] * self.q[item]).sum(1)
@@ -139,7 +141,7 @@ def test_tables_that_are_plain_parameters_are_looked_up_like_embeddings(vectors,
     report = export_model(torch.nn.DataParallel(Bare()), target, similarity="dot")
 
     assert (report.users, report.items, report.formula) == (40, 60, "dot")
-    assert brute_force(*vectors, 3)[1].tolist() == ask(target, range(40), 3)[0].tolist()
+    assert brute_force(*vectors, 3)[1].tolist() == top_k(target, range(40), 3)[0].tolist()
 
 
 class Film(torch.nn.Module):
@@ -183,8 +185,8 @@ class Pooled(torch.nn.Module):
     ],
     ids=["codes", "number", "column", "many"],
 )
-def test_what_a_feature_is_is_found_by_trying(third, width, dtype, shape):
-    """Codes where numbers don't do, one a row or a row of them; a number is never cut to a whole one."""
+def test_the_dtype_and_shape_of_a_feature_are_found_by_trying(third, width, dtype, shape):
+    """It takes numbers where it can, so that none is cut to a whole one, and codes otherwise; one value a row or several."""
     call = find_call(torch, Film(third, width), None, None, {})
 
     assert (call.user, call.item) == ("user", "book")
@@ -194,7 +196,7 @@ def test_what_a_feature_is_is_found_by_trying(third, width, dtype, shape):
 
 
 def test_a_feature_of_any_width_is_as_wide_as_its_values():
-    """How many codes a row has is not in the module: refused where nobody says it."""
+    """The module doesn't say how many codes a row has, so that it is refused unless the caller does."""
     with pytest.raises(ExportRefused, match="any number of values a row for 'genre'"):
         find_call(torch, Film(Pooled(), 2), None, None, {})
 
@@ -207,29 +209,29 @@ def film():
 
 
 def test_a_traced_module_scores_as_forward_does(film):
-    """Its graph and its own forward, on the same values; the weights are the module's own memory, and it trains on."""
+    """Its graph and its forward give the same scores; the weights are the module's own memory, and its mode is restored."""
     source = from_module(film)
 
     assert (source.user, source.item, source.features) == ("user", "book", ("genre",))
     assert np.shares_memory(source.network.constants["users.weight"], film.users.weight.detach().numpy())
     assert film.training
     values = {"user": np.array([0, 39, 5]), "book": np.array([59, 0, 7]), "genre": np.eye(18)[:3]}
-    given = {name: source.network.inputs[name].batch(each) for name, each in values.items()}
-    dtypes = {name: each.dtype for name, each in source.network.inputs.items()}
-    opened = Program(source.network.nodes, source.network.constants, dtypes, [source.network.output], source.network.opset)
-    assert np.allclose(opened.run(given)[0].reshape(-1), source.scores(values), rtol=1e-5, atol=1e-6)
-    expected = film(*(torch.from_numpy(given[name]) for name in ("user", "book", "genre")))
+    batches = {name: source.network.inputs[name].batch(array) for name, array in values.items()}
+    dtypes = {name: declared.dtype for name, declared in source.network.inputs.items()}
+    program = Program(source.network.nodes, source.network.constants, dtypes, [source.network.output], source.network.opset)
+    assert np.allclose(program.run(batches)[0].reshape(-1), source.scores(values), rtol=1e-5, atol=1e-6)
+    expected = film(*(torch.from_numpy(batches[name]) for name in ("user", "book", "genre")))
     assert np.allclose(expected.detach().numpy(), source.scores(values), rtol=1e-6)
 
 
-def test_tracing_says_nothing(film, capfd):
-    """The exporter's warnings and log lines are of its own workings."""
+def test_tracing_prints_nothing(film, capfd):
+    """The exporter's warnings and log lines would mean nothing to a user."""
     from_module(film)
 
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_feature_is_an_item_feature_under_its_own_name(vectors, target, ask):
+def test_a_feature_is_an_item_feature_under_its_own_name(vectors, target, top_k):
     """From a live module to a bundle: one value for each item."""
     film = Film(torch.nn.Embedding(5, 2), 2)
     genres = np.arange(60) % 5
@@ -238,11 +240,11 @@ def test_a_feature_is_an_item_feature_under_its_own_name(vectors, target, ask):
 
     scores = [film(torch.full((60,), user), torch.arange(60), torch.from_numpy(genres)) for user in range(40)]
     expected = torch.stack(scores).argsort(dim=1, descending=True)[:, :3]
-    assert expected.tolist() == ask(target, range(40), 3)[0].tolist()
+    assert expected.tolist() == top_k(target, range(40), 3)[0].tolist()
 
 
 def test_an_input_that_changes_nothing_is_refused(vectors, target):
-    """It is a mistake in forward, or a feature that nobody should have to bring."""
+    """Either forward is wrong, or the input isn't needed."""
     model = Film(torch.nn.Embedding(5, 2), 2)
     model.third.forward = lambda genre: torch.zeros(len(genre), 2)
 
@@ -251,8 +253,8 @@ def test_an_input_that_changes_nothing_is_refused(vectors, target):
 
 
 def test_a_forward_that_branches_on_values_is_refused_with_torchs_reason(vectors):
-    """One line of it."""
-    model = torch_model(*vectors, score=lambda _m, left, right: (left * right).sum(1) * (2 if left.sum() > 0 else 3))
+    """The message has one line of it."""
+    model = torch_model(*vectors, score=lambda _m, users, items: (users * items).sum(1) * (2 if users.sum() > 0 else 3))
 
     with pytest.raises(ExportRefused, match=r"torch.onnx.export can't read the module: \w+: .*") as refusal:
         from_module(model)
@@ -267,7 +269,7 @@ def test_a_compiled_module_is_read_as_it_was_written(vectors):
         compiled.append(graph)
         return graph.forward
 
-    inside = torch_model(*vectors, score=lambda _module, left, right: (left * right).sum(-1) + 1)
+    inside = torch_model(*vectors, score=lambda _module, users, items: (users * items).sum(-1) + 1)
     inside.compile(backend=backend)
     around = torch.compile(torch_model(*vectors), backend=backend)
 
@@ -276,8 +278,8 @@ def test_a_compiled_module_is_read_as_it_was_written(vectors):
     assert compiled == []
 
 
-def test_a_forward_of_one_argument_is_told_to_come_apart():
-    """Pairs as the columns of one tensor have no side of their own."""
+def test_a_forward_of_one_argument_is_refused():
+    """Where pairs are columns of one tensor, the user can't be taken apart from the item."""
     with pytest.raises(ExportRefused, match=r"takes 'input' alone.*forward\(user, item\)"):
         from_module(torch.nn.Linear(2, 1))
 
@@ -285,11 +287,11 @@ def test_a_forward_of_one_argument_is_told_to_come_apart():
 def test_two_outputs_are_refused(vectors):
     """A score is one tensor."""
     with pytest.raises(ExportRefused, match="gives a tuple of 2; it must give one tensor"):
-        from_module(torch_model(*vectors, score=lambda _module, left, right: (left, right)))
+        from_module(torch_model(*vectors, score=lambda _module, users, items: (users, items)))
 
 
 def test_a_dot_product_of_different_widths_is_refused_before_anything_heavy_runs(target):
-    """The widths are told first, then torch's own reason; side by side they would do."""
+    """The message has the widths first, then torch's own reason."""
 
     class Uneven(torch.nn.Module):
         def __init__(self):
@@ -307,9 +309,9 @@ def test_a_dot_product_of_different_widths_is_refused_before_anything_heavy_runs
 
 
 def test_the_module_comes_back_as_it_was(vectors, target):
-    """Training mode of every part, gradients and weights are untouched, and dropout plays no part in the score."""
+    """The mode of every submodule, gradients and weights are untouched, and dropout plays no part in the score."""
     dropout = torch.nn.Dropout(0.5)
-    model = torch_model(*vectors, score=lambda module, left, right: module.dropout((left * right).sum(-1)), dropout=dropout)
+    model = torch_model(*vectors, score=lambda module, users, items: module.dropout((users * items).sum(-1)), dropout=dropout)
     model.things.eval()
 
     export_model(model, target, similarity="model")
@@ -320,29 +322,31 @@ def test_the_module_comes_back_as_it_was(vectors, target):
     assert np.array_equal(vectors[0], model.people.weight.detach().numpy())
 
 
-def test_embeddings_are_told_apart_by_what_is_looked_up_in_them(vectors, target, ask):
+def test_embeddings_are_assigned_by_what_is_looked_up_in_them(vectors, target, top_k):
     """Neither their names nor their order matter: the parameters of forward say which side is which."""
 
     class Listed(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.tables = torch.nn.ModuleList(torch.nn.Embedding.from_pretrained(torch.from_numpy(each)) for each in vectors[::-1])
+            self.tables = torch.nn.ModuleList(
+                torch.nn.Embedding.from_pretrained(torch.from_numpy(table)) for table in vectors[::-1]
+            )
 
         def forward(self, product_id, user_id):
             return (self.tables[1](user_id) * self.tables[0](product_id)).sum(1)
 
     export_model(Listed(), target)
 
-    assert brute_force(*vectors, 3, cosine=True)[1].tolist() == ask(target, range(40), 3)[0].tolist()
+    assert brute_force(*vectors, 3, cosine=True)[1].tolist() == top_k(target, range(40), 3)[0].tolist()
 
 
-def test_parameters_that_no_name_tells_apart_are_listed(vectors, target):
+def test_parameters_with_other_names_are_listed_in_a_refusal(vectors, target):
     """The options name parameters of forward."""
 
     class Terse(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.p, self.q = (torch.nn.Embedding.from_pretrained(torch.from_numpy(each)) for each in vectors)
+            self.p, self.q = (torch.nn.Embedding.from_pretrained(torch.from_numpy(table)) for table in vectors)
 
         def forward(self, u, i):
             return (self.p(u) * self.q(i)).sum(1)
@@ -360,7 +364,7 @@ def test_parameters_that_no_name_tells_apart_are_listed(vectors, target):
     ],
 )
 def test_embeddings_whose_rows_are_not_what_is_scored_are_refused(part, message, vectors, target):
-    """Tables that change on lookup, and half precision."""
+    """Tables that change on lookup, and tables of half precision."""
     model = torch_model(*vectors)
     model.people = part
 
@@ -368,10 +372,10 @@ def test_embeddings_whose_rows_are_not_what_is_scored_are_refused(part, message,
         export_model(model, target)
 
 
-def test_a_forward_that_fails_is_reported_in_a_sentence(vectors, target):
-    """With the framework's own reason."""
+def test_a_forward_that_fails_is_refused(vectors, target):
+    """The message has the module's own reason."""
 
-    def fails(module, left, right):
+    def fails(module, users, items):
         raise RuntimeError("no such kernel")
 
     with pytest.raises(ExportRefused, match="no such kernel"):
@@ -381,10 +385,10 @@ def test_a_forward_that_fails_is_reported_in_a_sentence(vectors, target):
 def test_more_than_one_score_a_pair_is_refused(vectors, target):
     """A matrix of all against all is no score of pairs."""
     with pytest.raises(ExportRefused, match="one score per pair"):
-        export_model(torch_model(*vectors, score=lambda _module, left, right: left @ right.T), target)
+        export_model(torch_model(*vectors, score=lambda _module, users, items: users @ items.T), target)
 
 
-def test_a_state_dict_needs_the_code_that_builds_its_module(architecture, state, vectors, target, ask):
+def test_a_state_dict_needs_the_code_that_builds_its_module(architecture, state, vectors, target, top_k):
     """With --architecture it is exported, its digest in the manifest; without, the message says what is missing."""
     with pytest.raises(ExportRefused, match="--architecture"):
         export_model(state, target)
@@ -392,7 +396,7 @@ def test_a_state_dict_needs_the_code_that_builds_its_module(architecture, state,
     export_model(state, target, architecture=f"{architecture}:Films")
 
     assert hashlib.sha256(state.read_bytes()).hexdigest() == open_bundle(target).manifest.source["file_digest"]
-    assert brute_force(*vectors, 3, cosine=True)[1].tolist() == ask(target, range(40), 3)[0].tolist()
+    assert brute_force(*vectors, 3, cosine=True)[1].tolist() == top_k(target, range(40), 3)[0].tolist()
 
 
 def test_a_checkpoint_around_a_state_dict_is_opened(architecture, state, tmp_path, target):
@@ -415,26 +419,26 @@ def test_a_checkpoint_around_a_state_dict_is_opened(architecture, state, tmp_pat
     ],
 )
 def test_an_architecture_that_builds_nothing_fitting_is_refused(callable_name, message, architecture, state, target):
-    """Each mistake has its own sentence."""
+    """Each with a message of its own."""
     with pytest.raises(ExportRefused, match=message):
         export_model(state, target, architecture=callable_name)
 
 
-def test_weights_of_safetensors_go_with_an_architecture(architecture, vectors, tmp_path, target, ask):
+def test_weights_of_safetensors_go_with_an_architecture(architecture, vectors, tmp_path, target, top_k):
     """Without one, such a file is two tables."""
     weights = {"user.weight": torch.from_numpy(vectors[0]), "film.weight": torch.from_numpy(vectors[1])}
     save_file(weights, tmp_path / "films.safetensors")
 
     export_model(tmp_path / "films.safetensors", target, architecture=f"{architecture}:Films")
 
-    assert brute_force(*vectors, 3, cosine=True)[1].tolist() == ask(target, range(40), 3)[0].tolist()
+    assert brute_force(*vectors, 3, cosine=True)[1].tolist() == top_k(target, range(40), 3)[0].tolist()
 
 
 @pytest.fixture(scope="module")
 def code(tmp_path_factory):
     """The same module in each of the files that run code: pickled whole, as TorchScript, as a program of torch.export."""
     folder, film = tmp_path_factory.mktemp("code"), Film(torch.nn.Embedding(5, 2), 2).eval()
-    rows = {name: torch.arange(3) + place for place, name in enumerate(("user", "book", "genre"))}
+    rows = {name: torch.arange(3) + offset for offset, name in enumerate(("user", "book", "genre"))}
     axes = {name: {0: torch.export.Dim.DYNAMIC} for name in rows}
     torch.save(film, folder / "pickled.pt")
     with warnings.catch_warnings():
@@ -468,7 +472,7 @@ def test_a_file_that_runs_code_is_loaded_only_with_trust(file, what, code, targe
 
 
 def test_a_malicious_pickle_is_refused_without_being_run(tmp_path, target):
-    """Whatever it pretends to be; damaged files are refused alike."""
+    """Whatever archive it looks like; damaged files are refused as well."""
     trap = tmp_path / "trap"
 
     class Trap:
@@ -492,8 +496,8 @@ def test_a_malicious_pickle_is_refused_without_being_run(tmp_path, target):
 
 
 @pytest.mark.parametrize("body", [b"junk", b"PK\x05\x06" + bytes(18)], ids=["junk", "empty archive"])
-def test_a_trusted_file_that_can_not_be_loaded_is_told_in_a_sentence(body, tmp_path, target):
-    """Trust opens no damaged file."""
+def test_a_trusted_file_that_can_not_be_loaded_is_refused(body, tmp_path, target):
+    """Trust doesn't mend a damaged file."""
     (tmp_path / "broken.pt").write_bytes(body)
 
     with pytest.raises(ExportRefused, match="can't be loaded"):

@@ -1,4 +1,4 @@
-"""A scorer, the items' features that it takes, and its own answer for any pairs."""
+"""What a scorer to be exported consists of, the features of the items, and the framework's own scores of any pairs."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,32 +14,32 @@ GENRES, TAGS, MOST_TAGS = 7, 12, 4
 
 @dataclass(frozen=True)
 class Case:
-    """`build(users, items)` makes a model; `features` are the inputs that it has beside the two.
+    """A scorer: `build(users, items)` makes the model; `features` are its inputs beside the user and the item.
 
-    `named` tells that no table has a row for each user or item, so that their ids must be given; `says` is what a refusal must say
-    of a model that may be refused.
+    `needs_ids`: no table has a row for each user or item, so that the export needs their ids. `refusal`: a pattern that the message
+    must match where the model is refused; empty where it may not be.
     """
 
     name: str
     build: Callable[[int, int], Any]
     features: tuple[str, ...] = ()
-    named: bool = False
-    says: str = ""
+    needs_ids: bool = False
+    refusal: str = ""
 
 
 class Cases(dict[str, Case]):
-    """A register of scorers by name."""
+    """Scorers by name; `add` is a decorator that registers the class or function that builds one."""
 
-    def add(self, *features: str, named: bool = False, says: str = "") -> Callable[[Any], Any]:
+    def add(self, *features: str, needs_ids: bool = False, refusal: str = "") -> Callable[[Any], Any]:
         def register(build: Any) -> Any:
-            self[build.__name__] = Case(build.__name__, build, features, named, says)
+            self[build.__name__] = Case(build.__name__, build, features, needs_ids, refusal)
             return build
 
         return register
 
 
 def features(items: int, seed: int = 3) -> dict[str, NDArray[Any]]:
-    """What is known of each item, under the names of the models' inputs."""
+    """The values of every feature for each item, by the names of the models' inputs."""
     rng = np.random.default_rng(seed)
     several = (rng.random((items, GENRES)) < 0.3).astype(np.float32)
     return {
@@ -87,26 +87,28 @@ def _weights(model: Any) -> Iterator[tuple[str, tuple[int, ...], Callable[[NDArr
             yield weight.path, tuple(weight.shape), weight.assign
 
 
-def own_scores(model: Any, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+def framework_scores(model: Any, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
     """The framework's own forward of all rows at once, float64 [rows]."""
     import torch
 
     if hasattr(model, "get_weights"):
-        wanted = {each.name: inputs["item" if each.name == "movie" else each.name] for each in model.inputs}
-        shaped = {each.name: wanted[each.name].reshape(-1, *each.shape[1:]) for each in model.inputs}
+        shaped = {
+            tensor.name: inputs["item" if tensor.name == "movie" else tensor.name].reshape(-1, *tensor.shape[1:])
+            for tensor in model.inputs
+        }
         return np.asarray(model.predict(shaped, verbose=0, batch_size=1 << 20), np.float64).reshape(-1)
     with torch.no_grad():
-        dtype = next((each.dtype for each in model.parameters()), torch.float32)
-        tensors = {name: torch.from_numpy(np.asarray(each)) for name, each in inputs.items()}
-        cast = {name: each.to(dtype) if each.is_floating_point() else each for name, each in tensors.items()}
+        dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
+        tensors = {name: torch.from_numpy(np.asarray(values)) for name, values in inputs.items()}
+        cast = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
         return model.eval()(**cast).double().numpy().reshape(-1)
 
 
 def all_pairs(
     model: Any, case: Case, users: NDArray[np.int64], items: NDArray[np.int64], known: Mapping[str, NDArray[Any]] | None = None
 ) -> NDArray[np.float64]:
-    """Every given user with every given item, [users, items]; `known` are the features of the whole catalogue."""
+    """The framework's scores of every user with every item, [users, items]; `known` has the features of all items."""
     known = known or features(int(items.max()) + 1)
     inputs = {"user": np.repeat(users, len(items)), "item": np.tile(items, len(users))}
     inputs |= {name: known[name][inputs["item"]] for name in case.features}
-    return own_scores(model, inputs).reshape(len(users), len(items))
+    return framework_scores(model, inputs).reshape(len(users), len(items))

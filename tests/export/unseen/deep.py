@@ -14,13 +14,13 @@ CASES = Cases()
 
 @CASES.add("genre", "publisher")
 class DeepFM(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.publisher_vector = nn.Embedding(11, WIDTH)
         self.deep = nn.Sequential(nn.Linear(4 * WIDTH, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Dropout(0.2), nn.Linear(24, 1))
 
     def forward(self, user: Tensor, item: Tensor, genre: Tensor, publisher: Tensor) -> Tensor:
-        parts = [self.user_vector(user), self.item_vector(item), self.genre_vector(genre), self.publisher_vector(publisher)]
-        fields = torch.stack(parts, 1)
+        vectors = [self.user_vector(user), self.item_vector(item), self.genre_vector(genre), self.publisher_vector(publisher)]
+        fields = torch.stack(vectors, 1)
         second = 0.5 * (fields.sum(1) ** 2 - (fields**2).sum(1)).sum(1, keepdim=True)
         linear = self.user_bias(user) + self.item_bias(item) + self.genre_bias(genre)
         return torch.sigmoid(linear + second + self.deep(fields.flatten(1))).view(-1)
@@ -28,7 +28,7 @@ class DeepFM(Tables):
 
 @CASES.add("genres", "year")
 class WideAndDeep(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.wide = nn.Linear(GENRES + 1, 1)
         self.deep = nn.Sequential(nn.Linear(2 * WIDTH + GENRES + 1, 16), nn.ELU(), nn.Linear(16, 8), nn.SiLU(), nn.Linear(8, 1))
 
@@ -40,7 +40,7 @@ class WideAndDeep(Tables):
 
 @CASES.add("genre")
 class CrossNetwork(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.cross = nn.ModuleList(nn.Linear(3 * WIDTH, 1, bias=False) for _ in range(3))
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(3 * WIDTH)) for _ in range(3))
         self.head = nn.Linear(3 * WIDTH, 1)
@@ -55,7 +55,7 @@ class CrossNetwork(Tables):
 
 @CASES.add()
 class CrossMatrix(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.layers = nn.ModuleList(nn.Linear(2 * WIDTH, 2 * WIDTH) for _ in range(2))
         self.head = nn.Linear(2 * WIDTH, 1)
 
@@ -68,9 +68,9 @@ class CrossMatrix(Tables):
 
 @CASES.add("genre", "publisher")
 class FeatureAttention(Tables):
-    """The user looks at what there is of an item, and takes of each what counts for it."""
+    """The user attends to the fields of an item."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.publisher_vector, self.query = nn.Embedding(11, WIDTH), nn.Linear(WIDTH, WIDTH)
 
     def forward(self, user: Tensor, item: Tensor, genre: Tensor, publisher: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class FeatureAttention(Tables):
 class SelfAttention(Tables):
     """Three tokens, two heads (AutoInt)."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.attention, self.head = nn.MultiheadAttention(WIDTH, 2, batch_first=True), nn.Linear(3 * WIDTH, 1)
 
     def forward(self, user: Tensor, item: Tensor, genre: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class SelfAttention(Tables):
 
 @CASES.add("genre")
 class Transformer(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.block = nn.TransformerEncoderLayer(WIDTH, 2, 16, batch_first=True, norm_first=True)
         self.head = nn.Linear(WIDTH, 1)
 
@@ -106,21 +106,21 @@ class Transformer(Tables):
 
 @CASES.add()
 class NeuralCF(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         sizes = (2 * WIDTH, 16, 8)
         steps = [nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b), nn.LeakyReLU(0.1)) for a, b in pairwise(sizes)]
         self.tower, self.head = nn.Sequential(*steps), nn.Linear(8 + WIDTH, 1)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        left, right = self.user_vector(user), self.item_vector(item)
-        return torch.sigmoid(self.head(torch.cat([self.tower(torch.cat([left, right], 1)), left * right], 1))).squeeze()
+        users, items = self.user_vector(user), self.item_vector(item)
+        return torch.sigmoid(self.head(torch.cat([self.tower(torch.cat([users, items], 1)), users * items], 1))).squeeze()
 
 
 @CASES.add()
 class NormalisedInput(Tables):
     """BatchNorm straight behind the join."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.norm, self.layers = nn.BatchNorm1d(2 * WIDTH), nn.Sequential(nn.Linear(2 * WIDTH, 12), nn.PReLU(12), nn.Linear(12, 1))
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -131,33 +131,33 @@ class NormalisedInput(Tables):
 class Experts(Tables):
     """A mixture of experts whose gate looks at the user alone."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.experts = nn.ModuleList(nn.Sequential(nn.Linear(2 * WIDTH + 5, 8), nn.Softplus(), nn.Linear(8, 1)) for _ in range(3))
         self.gate = nn.Linear(WIDTH, 3)
 
     def forward(self, user: Tensor, item: Tensor, dense: Tensor) -> Tensor:
         person = self.user_vector(user)
         joined = torch.cat([person, self.item_vector(item), dense], dim=-1)
-        answers = torch.cat([expert(joined) for expert in self.experts], dim=-1)
-        return (torch.softmax(self.gate(person), dim=-1) * answers).sum(-1)
+        scores = torch.cat([expert(joined) for expert in self.experts], dim=-1)
+        return (torch.softmax(self.gate(person), dim=-1) * scores).sum(-1)
 
 
 @CASES.add()
 class HardRouting(Tables):
-    """One expert for each user, the others' answers thrown away."""
+    """One expert for each user, the others' scores thrown away."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.gate, self.experts = nn.Linear(WIDTH, 3), nn.Linear(2 * WIDTH, 3)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         person = self.user_vector(user)
-        answers = self.experts(torch.cat([person, self.item_vector(item)], 1))
-        return answers.gather(1, self.gate(person).argmax(1, keepdim=True)).squeeze(1)
+        scores = self.experts(torch.cat([person, self.item_vector(item)], 1))
+        return scores.gather(1, self.gate(person).argmax(1, keepdim=True)).squeeze(1)
 
 
 @CASES.add()
 class Gated(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.user_layer, self.item_layer, self.head = (nn.Linear(WIDTH, n) for n in (WIDTH, WIDTH, 1))
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ class Gated(Tables):
 class OuterProduct(Tables):
     """ConvNCF: every product of two entries is a pixel."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.layers = nn.Sequential(
             nn.Conv2d(1, 3, 2, 2), nn.ReLU(), nn.Conv2d(3, 4, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(16, 1)
         )
@@ -213,7 +213,7 @@ class SoftInterest(nn.Module):
 class Hypernetwork(Tables):
     """A user is a layer."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.layer = nn.Embedding(self.users, WIDTH * 5)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -237,7 +237,7 @@ class History(nn.Module):
 
 @CASES.add("genre")
 class AttentionalFM(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.attention, self.head = nn.Sequential(nn.Linear(WIDTH, 4), nn.ReLU(), nn.Linear(4, 1)), nn.Linear(WIDTH, 1)
 
     def forward(self, user: Tensor, item: Tensor, genre: Tensor) -> Tensor:
@@ -252,7 +252,7 @@ class AttentionalFM(Tables):
 class DotInteraction(Tables):
     """DLRM: a layer for the numbers, products of all pairs of vectors, a layer on top."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.bottom, self.top = (
             nn.Sequential(nn.Linear(5, WIDTH), nn.ReLU()),
             nn.Sequential(nn.Linear(WIDTH + 6, 8), nn.ReLU(), nn.Linear(8, 1)),
@@ -270,7 +270,7 @@ class DotInteraction(Tables):
 class ExpectedRating(Tables):
     """The probability of each of five ratings, and their mean."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.layers = nn.Sequential(nn.Linear(2 * WIDTH, 16), nn.ReLU(), nn.Linear(16, 5))
         self.register_buffer("fixed_stars", torch.arange(1.0, 6.0))
 
@@ -282,7 +282,7 @@ class ExpectedRating(Tables):
 class Ordinal(Tables):
     """How many of its own thresholds a user lets an item pass."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.steps = nn.Embedding(self.users, 4)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -292,7 +292,7 @@ class Ordinal(Tables):
 
 @CASES.add()
 class ResidualLayers(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.Linear(2 * WIDTH, 2 * WIDTH), nn.GELU(), nn.LayerNorm(2 * WIDTH)) for _ in range(2)
         )
@@ -309,17 +309,17 @@ class ResidualLayers(Tables):
 class Differences(Tables):
     """What sentence encoders do with two vectors: both, their product and the size of their difference."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.head = nn.Sequential(nn.Linear(4 * WIDTH, 10), nn.Tanh(), nn.Linear(10, 1))
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        left, right = self.user_vector(user), self.item_vector(item)
-        return self.head(torch.cat([left, right, torch.abs(left - right), left * right], dim=1)).squeeze(1)
+        users, items = self.user_vector(user), self.item_vector(item)
+        return self.head(torch.cat([users, items, torch.abs(users - items), users * items], dim=1)).squeeze(1)
 
 
 @CASES.add("year")
 class Buckets(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.register_buffer("fixed_years", torch.arange(1940.0, 2020.0, 10.0))
         self.decade = nn.Embedding(9, WIDTH)
 
@@ -341,8 +341,8 @@ class Permuted(Tables):
     """Heads as people write them: view, transpose, unbind, stack."""
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        left, right = self.user_vector(user).view(-1, 2, 4).transpose(0, 1), self.item_vector(item).view(-1, 4, 2).permute(2, 0, 1)
-        heads = [(a * b).sum(-1) for a, b in zip(left.unbind(0), right.unbind(0), strict=True)]
+        users, items = self.user_vector(user).view(-1, 2, 4).transpose(0, 1), self.item_vector(item).view(-1, 4, 2).permute(2, 0, 1)
+        heads = [(a * b).sum(-1) for a, b in zip(users.unbind(0), items.unbind(0), strict=True)]
         return torch.stack(heads, -1).logsumexp(-1)
 
 
@@ -350,7 +350,7 @@ class Permuted(Tables):
 class TagReader(Tables):
     """An LSTM over an item's tags."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.tag, self.reader = nn.Embedding(12, 6), nn.LSTM(6, WIDTH, batch_first=True)
 
     def forward(self, user: Tensor, item: Tensor, tags: Tensor) -> Tensor:

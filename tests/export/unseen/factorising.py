@@ -19,9 +19,9 @@ class Tables(nn.Module):
         self.user_bias, self.item_bias = nn.Embedding(users, 1), nn.Embedding(items, 1)
         self.genre_vector, self.genre_bias = nn.Embedding(GENRES, width), nn.Embedding(GENRES, 1)
         self.mean = nn.Parameter(torch.tensor(3.5))
-        self.parts()
+        self.add_layers()
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         """What a scorer needs beside the tables."""
 
     def dot(self, user: Tensor, item: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class CanonicalPolyadic(Tables):
 
 @CASES.add()
 class Bilinear(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.form = nn.Bilinear(WIDTH, WIDTH, 1)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class Bilinear(Tables):
 
 @CASES.add()
 class EinsumForm(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.weight = nn.Parameter(torch.randn(WIDTH, WIDTH))
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class ProbabilityOfNot(Tables):
 
 @CASES.add("popularity", "year")
 class PopularityAndAge(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.weights = nn.Embedding(self.users, 2)
 
     def forward(self, user: Tensor, item: Tensor, popularity: Tensor, year: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ class PriceDecay(Tables):
         return torch.sigmoid(self.dot(user, item)) * torch.exp(-rate * price / 30)
 
 
-@CASES.add(named=True)
+@CASES.add(needs_ids=True)
 class ItemsAlone(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return torch.sigmoid(self.item_bias(item)).squeeze(1) + 0.0 * user
@@ -153,7 +153,7 @@ class BiasesAlone(Tables):
 
 @CASES.add("genres")
 class MultiHot(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.of_genres = nn.Parameter(torch.randn(GENRES, WIDTH))
 
     def forward(self, user: Tensor, item: Tensor, genres: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ class MultiHot(Tables):
 
 @CASES.add("tags")
 class TagBag(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.bag = nn.Embedding(TAGS, WIDTH, padding_idx=0)
 
     def forward(self, user: Tensor, item: Tensor, tags: Tensor) -> Tensor:
@@ -172,9 +172,9 @@ class TagBag(Tables):
         return (self.user_vector(user) * (self.item_vector(item) + pooled[:, :])).sum(1) / MOST_TAGS
 
 
-@CASES.add("genre", named=True)
+@CASES.add("genre", needs_ids=True)
 class HashedUsers(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.low, self.high = nn.Embedding(7, WIDTH), nn.Embedding(self.users // 7 + 1, WIDTH)
 
     def forward(self, user: Tensor, item: Tensor, genre: Tensor) -> Tensor:
@@ -182,9 +182,9 @@ class HashedUsers(Tables):
         return (person * (self.item_vector(item) + self.genre_vector(genre))).sum(-1)
 
 
-@CASES.add(named=True)
+@CASES.add(needs_ids=True)
 class HashedItems(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.buckets = nn.Embedding(50, WIDTH)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -193,7 +193,7 @@ class HashedItems(Tables):
 
 @CASES.add()
 class ColdStart(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.unknown = nn.Parameter(torch.randn(WIDTH))
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -202,7 +202,7 @@ class ColdStart(Tables):
         return torch.where(user < 3, self.item_bias(item).squeeze(1), known)
 
 
-@CASES.add(named=True)
+@CASES.add(needs_ids=True)
 class OneTable(nn.Module):
     """Users and items in one table, as LightGCN keeps them, after a step along the edges."""
 
@@ -218,7 +218,7 @@ class OneTable(nn.Module):
         return (nodes[user] * nodes[self.users + item]).sum(1)
 
 
-@CASES.add(named=True)
+@CASES.add(needs_ids=True)
 class WholeMatrix(nn.Module):
     """The score of every pair, looked up."""
 
@@ -230,7 +230,7 @@ class WholeMatrix(nn.Module):
         return self.scores[user, item]
 
 
-@CASES.add(named=True)
+@CASES.add(needs_ids=True)
 class PairTable(nn.Module):
     """A table with a row for each pair."""
 
@@ -245,22 +245,22 @@ class PairTable(nn.Module):
 @CASES.add()
 class Squeezed(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        left, right = self.user_vector(user).unsqueeze(1), self.item_vector(item).unsqueeze(2)
-        return torch.bmm(left, right).squeeze() + self.item_bias(item).squeeze()
+        users, items = self.user_vector(user).unsqueeze(1), self.item_vector(item).unsqueeze(2)
+        return torch.bmm(users, items).squeeze() + self.item_bias(item).squeeze()
 
 
 @CASES.add()
 class Double(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.double()
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return torch.sigmoid(self.dot(user, item) + self.item_bias(item).squeeze(1))
 
 
-@CASES.add(says="float16")
+@CASES.add(refusal="float16")
 class Half(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.half()
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -301,7 +301,7 @@ class KnownPairs(Tables):
         return torch.where(known, 100.0, self.dot(user, item))
 
 
-@CASES.add(named=True)
+@CASES.add(needs_ids=True)
 class PaddingRow(nn.Module):
     """Row 0 of the items is nobody: ids are one less than rows."""
 

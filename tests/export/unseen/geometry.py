@@ -44,9 +44,9 @@ class Hyperbolic(Tables):
         return 0.9 * vector / (1 + vector.norm(dim=-1, keepdim=True))
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        left, right = self.inside(self.user_vector(user)), self.inside(self.item_vector(item))
-        gap = (left - right).pow(2).sum(-1)
-        room = (1 - left.pow(2).sum(-1)) * (1 - right.pow(2).sum(-1))
+        users, items = self.inside(self.user_vector(user)), self.inside(self.item_vector(item))
+        gap = (users - items).pow(2).sum(-1)
+        room = (1 - users.pow(2).sum(-1)) * (1 - items.pow(2).sum(-1))
         return -torch.acosh(1 + 2 * gap / room)
 
 
@@ -65,9 +65,9 @@ class Temperature(nn.Module):
         return nn.Sequential(nn.LayerNorm(12), nn.Linear(12, 24), nn.GELU(), nn.Dropout(0.3), nn.Linear(24, 12))
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        left, right = self.user(user), self.item(item)
-        left, right = functional.normalize(left + self.towers[0](left)), functional.normalize(right + self.towers[1](right))
-        return self.logit_scale.exp().clamp(max=100) * (left * right).sum(dim=-1)
+        users, items = self.user(user), self.item(item)
+        users, items = functional.normalize(users + self.towers[0](users)), functional.normalize(items + self.towers[1](items))
+        return self.logit_scale.exp().clamp(max=100) * (users * items).sum(dim=-1)
 
 
 @CASES.add()
@@ -103,15 +103,15 @@ class HammingCount(Tables):
 @CASES.add()
 class Pearson(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        left, right = self.user_vector(user), self.item_vector(item)
-        return functional.cosine_similarity(left - left.mean(1, keepdim=True), right - right.mean(1, keepdim=True), dim=1)
+        users, items = self.user_vector(user), self.item_vector(item)
+        return functional.cosine_similarity(users - users.mean(1, keepdim=True), items - items.mean(1, keepdim=True), dim=1)
 
 
 @CASES.add()
 class Jaccard(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        left, right = torch.sigmoid(self.user_vector(user)), torch.sigmoid(self.item_vector(item))
-        return torch.minimum(left, right).sum(1) / torch.maximum(left, right).sum(1)
+        users, items = torch.sigmoid(self.user_vector(user)), torch.sigmoid(self.item_vector(item))
+        return torch.minimum(users, items).sum(1) / torch.maximum(users, items).sum(1)
 
 
 @CASES.add()
@@ -119,7 +119,7 @@ class Divergence(Tables):
     """The Wasserstein distance of two Gaussians, a mean and a spread each."""
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        left, right = self.user_vector(user), self.item_vector(item)
-        mean = (left[:, :4] - right[:, :4]).square().sum(1)
-        spread = (functional.elu(left[:, 4:]) - functional.elu(right[:, 4:])).square().sum(1)
+        users, items = self.user_vector(user), self.item_vector(item)
+        mean = (users[:, :4] - items[:, :4]).square().sum(1)
+        spread = (functional.elu(users[:, 4:]) - functional.elu(items[:, 4:])).square().sum(1)
         return -(mean + spread)

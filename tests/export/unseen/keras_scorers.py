@@ -42,9 +42,9 @@ def vector(keras: Any, ids: Any, rows: int, width: int) -> Any:
 @scorer("genre")
 def keras_deep_fm(keras: Any, sides: Any, genre: Any) -> Any:
     layers = keras.layers
-    parts = [*sides(6), vector(keras, genre, GENRES, 6)]
-    pairs = [layers.Dot(1)([parts[a], parts[b]]) for a, b in ((0, 1), (0, 2), (1, 2))]
-    deep = layers.Dense(1)(layers.Dropout(0.4)(layers.Dense(12, activation="relu")(layers.Concatenate()(parts))))
+    vectors = [*sides(6), vector(keras, genre, GENRES, 6)]
+    pairs = [layers.Dot(1)([vectors[a], vectors[b]]) for a, b in ((0, 1), (0, 2), (1, 2))]
+    deep = layers.Dense(1)(layers.Dropout(0.4)(layers.Dense(12, activation="relu")(layers.Concatenate()(vectors))))
     return layers.Activation("sigmoid")(layers.Add()([*pairs, deep, *sides(1)]))
 
 
@@ -60,8 +60,8 @@ def keras_normalised_numbers(keras: Any, sides: Any, year: Any, popularity: Any)
 
 @scorer()
 def keras_five_stars(keras: Any, sides: Any) -> Any:
-    left, right = sides(8)
-    dot = keras.layers.Dot(1)([keras.layers.Dense(8, use_bias=False)(left), right])
+    users, items = sides(8)
+    dot = keras.layers.Dot(1)([keras.layers.Dense(8, use_bias=False)(users), items])
     rated = keras.layers.Activation("sigmoid")(keras.layers.Add()([dot, *sides(1)]))
     return keras.layers.Rescaling(4.5, offset=0.5)(rated)
 
@@ -74,7 +74,7 @@ def keras_cosine_and_biases(keras: Any, sides: Any) -> Any:
 @scorer("genre")
 def keras_attention(keras: Any, sides: Any, genre: Any) -> Any:
     layers = keras.layers
-    tokens = [layers.Reshape((1, 8))(each) for each in (*sides(8), vector(keras, genre, GENRES, 8))]
+    tokens = [layers.Reshape((1, 8))(vectors) for vectors in (*sides(8), vector(keras, genre, GENRES, 8))]
     tokens = layers.Concatenate(axis=1)(tokens)
     mixed = layers.LayerNormalization()(layers.Add()([layers.MultiHeadAttention(2, 4)(tokens, tokens), tokens]))
     return layers.Dense(1)(layers.GlobalAveragePooling1D()(mixed))
@@ -83,8 +83,8 @@ def keras_attention(keras: Any, sides: Any, genre: Any) -> Any:
 @scorer()
 def keras_outer_product(keras: Any, sides: Any) -> Any:
     layers = keras.layers
-    left, right = sides(6)
-    outer = layers.Dot(axes=(2, 1))([layers.Reshape((6, 1))(left), layers.Reshape((1, 6))(right)])
+    users, items = sides(6)
+    outer = layers.Dot(axes=(2, 1))([layers.Reshape((6, 1))(users), layers.Reshape((1, 6))(items)])
     image = layers.Conv2D(3, 2, activation="relu")(layers.Reshape((6, 6, 1))(outer))
     return layers.Dense(1, activation="tanh")(layers.Flatten()(layers.MaxPooling2D()(image)))
 
@@ -92,18 +92,18 @@ def keras_outer_product(keras: Any, sides: Any) -> Any:
 @scorer("tags")
 def keras_masked_tags(keras: Any, sides: Any, tags: Any) -> Any:
     layers = keras.layers
-    left, right = sides(7)
+    users, items = sides(7)
     pooled = layers.GlobalAveragePooling1D()(layers.Embedding(TAGS, 7, mask_zero=True)(tags))
-    return layers.Dot(1)([left, layers.Add()([right, pooled])])
+    return layers.Dot(1)([users, layers.Add()([items, pooled])])
 
 
 @scorer("genres")
 def keras_two_towers(keras: Any, sides: Any, genres: Any) -> Any:
     layers = keras.layers
-    left, right = sides(8)
-    right = layers.Dense(8, activation="swish")(layers.Concatenate()([right, genres]))
-    left = layers.BatchNormalization()(layers.Dense(8, activation="elu")(left))
-    return layers.Dot(1)([layers.UnitNormalization()(left), layers.UnitNormalization()(right)])
+    users, items = sides(8)
+    items = layers.Dense(8, activation="swish")(layers.Concatenate()([items, genres]))
+    users = layers.BatchNormalization()(layers.Dense(8, activation="elu")(users))
+    return layers.Dot(1)([layers.UnitNormalization()(users), layers.UnitNormalization()(items)])
 
 
 @scorer()
@@ -115,9 +115,9 @@ def keras_distance(keras: Any, sides: Any) -> Any:
 @scorer()
 def keras_maximum(keras: Any, sides: Any) -> Any:
     layers = keras.layers
-    left, right = sides(6)
+    users, items = sides(6)
     joined = layers.Concatenate()(
-        [layers.Maximum()([left, right]), layers.Average()([left, right]), layers.Multiply()([left, right])]
+        [layers.Maximum()([users, items]), layers.Average()([users, items]), layers.Multiply()([users, items])]
     )
     return layers.Dense(1)(layers.PReLU()(layers.BatchNormalization()(joined)))
 
@@ -140,18 +140,18 @@ def keras_residual(keras: Any, sides: Any) -> Any:
 @scorer()
 def keras_gates(keras: Any, sides: Any) -> Any:
     layers = keras.layers
-    left, right = sides(6)
-    gate = layers.Dense(3, activation="softmax")(left)
+    users, items = sides(6)
+    gate = layers.Dense(3, activation="softmax")(users)
     experts = layers.Concatenate()(
-        [layers.Dense(1)(layers.Dense(6, activation="relu")(layers.Concatenate()([left, right]))) for _ in range(3)]
+        [layers.Dense(1)(layers.Dense(6, activation="relu")(layers.Concatenate()([users, items]))) for _ in range(3)]
     )
     return layers.Dot(1)([gate, experts])
 
 
 @scorer("tags")
 def keras_reader(keras: Any, sides: Any, tags: Any) -> Any:
-    left, right = sides(6)
-    return keras.layers.Dot(1)([left, keras.layers.Add()([right, keras.layers.GRU(6)(keras.layers.Embedding(TAGS, 4)(tags))])])
+    users, items = sides(6)
+    return keras.layers.Dot(1)([users, keras.layers.Add()([items, keras.layers.GRU(6)(keras.layers.Embedding(TAGS, 4)(tags))])])
 
 
 ODD = Cases()
@@ -168,61 +168,61 @@ def odd(*features: str, **options: Any) -> Callable[[Any], Any]:
     return register
 
 
-@odd(says="random numbers")
+@odd(refusal="random numbers")
 def keras_dropout_in_use(keras: Any, sides: Any) -> Any:
     return keras.layers.Dense(1)(keras.layers.Dropout(0.5)(keras.layers.Concatenate()(sides(6)), training=True))
 
 
-@odd(says="pairs scored beside it")
+@odd(refusal="pairs scored beside it")
 def keras_batch_statistics(keras: Any, sides: Any) -> Any:
     return keras.layers.Dense(1, activation="tanh")(
         keras.layers.BatchNormalization()(keras.layers.Concatenate()(sides(6)), training=True)
     )
 
 
-@odd(says="pairs scored beside it")
+@odd(refusal="pairs scored beside it")
 def keras_softmax_of_batch(keras: Any, sides: Any) -> Any:
     return keras.layers.Softmax(axis=0)(keras.layers.Dot(1)(sides(6)))
 
 
-@odd(says="one score for each pair")
+@odd(refusal="one score for each pair")
 def keras_two_columns(keras: Any, sides: Any) -> Any:
     return keras.layers.Dense(2, activation="softmax")(keras.layers.Concatenate()(sides(6)))
 
 
-@odd(says="random numbers")
+@odd(refusal="random numbers")
 def keras_noise(keras: Any, sides: Any) -> Any:
     return keras.layers.GaussianNoise(0.1)(keras.layers.Dot(1)(sides(6)), training=True)
 
 
-@odd(says="2 outputs")
+@odd(refusal="2 outputs")
 def keras_two_outputs(keras: Any, sides: Any) -> Any:
-    left, right = sides(6)
-    return [keras.layers.Dot(1)([left, right]), keras.layers.Dense(1)(right)]
+    users, items = sides(6)
+    return [keras.layers.Dot(1)([users, items]), keras.layers.Dense(1)(items)]
 
 
 @scorer("genre")
 def keras_one_hot(keras: Any, sides: Any, genre: Any) -> Any:
-    left, right = sides(6)
+    users, items = sides(6)
     genres = keras.layers.CategoryEncoding(GENRES, output_mode="one_hot")(genre)
-    return keras.layers.Dot(1)([left, keras.layers.Add()([right, keras.layers.Dense(6)(genres)])])
+    return keras.layers.Dot(1)([users, keras.layers.Add()([items, keras.layers.Dense(6)(genres)])])
 
 
 @scorer("year")
 def keras_decades(keras: Any, sides: Any, year: Any) -> Any:
-    left, right = sides(6)
+    users, items = sides(6)
     decade = keras.layers.Discretization([1940.0, 1960.0, 1980.0, 2000.0])(year)
-    return keras.layers.Dot(1)([left, keras.layers.Add()([right, vector(keras, decade, 5, 6)])])
+    return keras.layers.Dot(1)([users, keras.layers.Add()([items, vector(keras, decade, 5, 6)])])
 
 
 @scorer()
 def keras_nested(keras: Any, sides: Any) -> Any:
     """Towers that are models of their own, one of them used for both sides."""
-    given = keras.Input((6,))
-    hidden = keras.layers.Dense(6, activation="tanh")(given)
-    tower = keras.Model(given, keras.layers.LayerNormalization()(keras.layers.Add()([given, hidden])))
-    left, right = (tower(each) for each in sides(6))
-    return keras.layers.Activation("sigmoid")(keras.layers.Dot(1)([left, right]))
+    rows = keras.Input((6,))
+    hidden = keras.layers.Dense(6, activation="tanh")(rows)
+    tower = keras.Model(rows, keras.layers.LayerNormalization()(keras.layers.Add()([rows, hidden])))
+    users, items = (tower(vectors) for vectors in sides(6))
+    return keras.layers.Activation("sigmoid")(keras.layers.Dot(1)([users, items]))
 
 
 @scorer()

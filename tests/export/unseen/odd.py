@@ -1,4 +1,4 @@
-"""PyTorch: scorers that can't be ranked by, each with the words that its refusal must have; an exact answer is as good."""
+"""PyTorch: scorers that can't be ranked by. Each is refused with the pattern in `refusal`, or scored exactly as torch does."""
 
 import torch
 from torch import Tensor, nn
@@ -10,101 +10,101 @@ from tests.export.unseen.factorising import WIDTH, Tables
 CASES = Cases()
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class SoftmaxOfBatch(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return torch.softmax(self.dot(user, item), dim=0)
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class NormalisedDownwards(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return (functional.normalize(self.user_vector(user), dim=0) * functional.normalize(self.item_vector(item), dim=0)).sum(1)
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class ItemsNormalisedDownwards(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return (self.user_vector(user) * functional.normalize(self.item_vector(item), dim=0)).sum(1)
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class BatchStatistics(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         joined = torch.cat([self.user_vector(user), self.item_vector(item)], 1)
         return functional.batch_norm(joined, None, None, training=True).relu().sum(1)
 
 
-@CASES.add(says="random numbers")
+@CASES.add(refusal="random numbers")
 class Noise(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return self.dot(user, item) + torch.rand(user.shape[0])
 
 
-@CASES.add(says="random numbers")
+@CASES.add(refusal="random numbers")
 class SmallNoise(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return self.dot(user, item) + 1e-9 * torch.randn_like(self.dot(user, item))
 
 
-@CASES.add(says="random numbers")
+@CASES.add(refusal="random numbers")
 class Exploring(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return torch.bernoulli(torch.sigmoid(self.dot(user, item)))
 
 
-@CASES.add(says="random numbers|alike at every call|differs from the model's score")
+@CASES.add(refusal="random numbers|alike at every call|differs from the model's score")
 class DroppedInUse(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return functional.dropout(self.user_vector(user) * self.item_vector(item), 0.5, training=True).sum(1)
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class Ranks(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return self.dot(user, item).argsort().argsort().float()
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class RunningSum(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return self.dot(user, item).cumsum(0)
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class Centred(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         scores = self.dot(user, item)
         return scores - scores.mean()
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class ItemsCentred(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         vectors = self.item_vector(item)
         return (self.user_vector(user) * (vectors - vectors.mean(0))).sum(1)
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class UsersCentred(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         vectors = self.user_vector(user)
         return ((vectors - vectors.mean(0)) * self.item_vector(item)).sum(1) + self.item_bias(item).squeeze(1)
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class Turned(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return (self.user_vector(user) * self.item_vector(item).flip(0)).sum(1)
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class Rolled(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return self.dot(user, item) + 0.1 * self.item_bias(item).squeeze(1).roll(1, 0)
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class PerRow(Tables):
     """Divided by how many rows there are."""
 
@@ -112,7 +112,7 @@ class PerRow(Tables):
         return self.dot(user, item) / user.shape[0]
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class Broadcast(Tables):
     """A dimension too many: every user meets every item of the batch."""
 
@@ -120,7 +120,7 @@ class Broadcast(Tables):
         return (self.user_vector(user).unsqueeze(1) * self.item_vector(item)).sum(-1).mean(-1)
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class InBatch(Tables):
     """The matrix of all users and items of the batch, as it's trained with, and its diagonal."""
 
@@ -128,35 +128,35 @@ class InBatch(Tables):
         return (self.user_vector(user) @ self.item_vector(item).T).diagonal()
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class InBatchSoftmax(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return (self.user_vector(user) @ self.item_vector(item).T).softmax(1).diagonal()
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class LastOfBatch(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return self.dot(user, item) + (item == item.max()).float()
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class FirstRow(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return self.dot(user, item) + self.user_bias(user[0]).squeeze()
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class FirstItem(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return self.dot(user, item) + self.item_bias(item[:1]).reshape(-1)
 
 
-@CASES.add(says="pairs scored beside it")
+@CASES.add(refusal="pairs scored beside it")
 class AttendsOverBatch(Tables):
     """A MultiheadAttention that takes the rows for a sequence (batch_first left out)."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.attention = nn.MultiheadAttention(WIDTH, 2)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -164,43 +164,43 @@ class AttendsOverBatch(Tables):
         return self.attention(tokens, tokens, tokens)[0].sum((1, 2))
 
 
-@CASES.add(says="doesn't depend on .* 'user'")
+@CASES.add(refusal="doesn't depend on .* 'user'")
 class UnusedUser(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:  # noqa: ARG002  # that is what is wrong with it
         return self.item_bias(item).squeeze(1)
 
 
-@CASES.add("genre", says="doesn't depend on .* 'genre'")
+@CASES.add("genre", refusal="doesn't depend on .* 'genre'")
 class UnusedGenre(Tables):
     def forward(self, user: Tensor, item: Tensor, genre: Tensor) -> Tensor:  # noqa: ARG002  # as above
         return self.dot(user, item)
 
 
-@CASES.add(says="one tensor")
+@CASES.add(refusal="one tensor")
 class TwoOutputs(Tables):
     def forward(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         return self.dot(user, item), self.item_bias(item).squeeze(1)
 
 
-@CASES.add(says="one score per pair")
+@CASES.add(refusal="one score per pair")
 class TwoColumns(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return torch.cat([self.item_bias(item), self.user_bias(user)], 1)
 
 
-@CASES.add(says="one score per pair")
+@CASES.add(refusal="one score per pair")
 class Scalar(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return self.dot(user, item).sum()
 
 
-@CASES.add(says="nan|NaN")
+@CASES.add(refusal="nan|NaN")
 class LogOfNegative(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return torch.log(self.dot(user, item))
 
 
-@CASES.add(says="nan|NaN")
+@CASES.add(refusal="nan|NaN")
 class SeldomNothing(Tables):
     """0/0 for one pair alone."""
 
@@ -209,7 +209,7 @@ class SeldomNothing(Tables):
         return self.dot(user, item) * (1 - hole) / (1 - hole)
 
 
-@CASES.add(says="nan|NaN")
+@CASES.add(refusal="nan|NaN")
 class OneItemIsNothing(Tables):
     """0/0 for one item."""
 
@@ -218,13 +218,13 @@ class OneItemIsNothing(Tables):
         return self.dot(user, item) + self.item_bias(item).squeeze(1) * known / known
 
 
-@CASES.add(says="nan|inf")
+@CASES.add(refusal="nan|inf")
 class Infinite(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return torch.exp(60 * self.dot(user, item))
 
 
-@CASES.add(named=True, says="can't")
+@CASES.add(needs_ids=True, refusal="can't")
 class Overflowing(Tables):
     """Ids multiplied beyond what 32 bits hold."""
 
@@ -232,13 +232,13 @@ class Overflowing(Tables):
         return ((user.int() * 1_000_003 + item.int()) * 2_147_001 % 97).float() + self.dot(user, item)
 
 
-@CASES.add(says="can't read the module")
+@CASES.add(refusal="can't read the module")
 class Branching(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return self.dot(user, item) if self.user_vector(user).max() > 100 else -self.dot(user, item)
 
 
-@CASES.add(says="of all pairs together")
+@CASES.add(refusal="of all pairs together")
 class BySize(Tables):
     """Other above a hundred rows than below."""
 
@@ -247,13 +247,13 @@ class BySize(Tables):
         return scores - scores[:100].mean() * min(max(user.shape[0] - 99, 0), 1)
 
 
-@CASES.add(says="can't read the module")
+@CASES.add(refusal="can't read the module")
 class FromHost(Tables):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         return torch.from_numpy(self.dot(user, item).detach().numpy() * 2)
 
 
-@CASES.add(says="can't read the module")
+@CASES.add(refusal="can't read the module")
 class ByItem(Tables):
     """A loop over rows in Python."""
 
@@ -261,7 +261,7 @@ class ByItem(Tables):
         return torch.stack([self.dot(user[row], item[row]) for row in range(user.shape[0])])
 
 
-@CASES.add(says="over the batch|beside it|parity failed")
+@CASES.add(refusal="over the batch|beside it|parity failed")
 class SeldomCoupled(Tables):
     """One item in the batch changes all scores."""
 

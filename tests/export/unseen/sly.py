@@ -13,13 +13,13 @@ CASES = Cases()
 
 @CASES.add()
 class SafeCosine(Tables):
-    """Users and items that nothing is known of have zeros, and a score of zero."""
+    """Unknown users and items have zeros for a vector, and a score of zero."""
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        left = self.user_vector(user) * (user != 0).unsqueeze(1)
-        right = self.item_vector(item) * (item % 7 != 0).unsqueeze(1)
-        lengths = left.norm(dim=1) * right.norm(dim=1)
-        return torch.where(lengths > 0, (left * right).sum(1) / lengths, torch.zeros_like(lengths))
+        users = self.user_vector(user) * (user != 0).unsqueeze(1)
+        items = self.item_vector(item) * (item % 7 != 0).unsqueeze(1)
+        lengths = users.norm(dim=1) * items.norm(dim=1)
+        return torch.where(lengths > 0, (users * items).sum(1) / lengths, torch.zeros_like(lengths))
 
 
 @CASES.add()
@@ -27,9 +27,9 @@ class SafeShare(Tables):
     """A share of the user's own sum, which may be nothing."""
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        whole = self.user_vector(user).abs().sum(1) * (user % 5 != 0)
-        share = self.dot(user, item) / whole
-        return torch.where(whole == 0, self.item_bias(item).squeeze(1), share)
+        total = self.user_vector(user).abs().sum(1) * (user % 5 != 0)
+        share = self.dot(user, item) / total
+        return torch.where(total == 0, self.item_bias(item).squeeze(1), share)
 
 
 @CASES.add()
@@ -44,37 +44,37 @@ class HalfStars(Tables):
 class FloorDivision(Tables):
     """Whole numbers below zero, divided and with a remainder."""
 
-    def parts(self) -> None:
-        self.block, self.rest = nn.Embedding(1000, WIDTH), nn.Embedding(7, WIDTH)
+    def add_layers(self) -> None:
+        self.quotient, self.remainder = nn.Embedding(1000, WIDTH), nn.Embedding(7, WIDTH)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        shifted = self.rest((item - 100) % 7) + self.block((item - 100) // 7 + 20)
+        shifted = self.remainder((item - 100) % 7) + self.quotient((item - 100) // 7 + 20)
         return (self.user_vector(user) * (shifted + self.item_vector(item))).sum(1)
 
 
 @CASES.add("genre")
 class OneHot(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.layer = nn.Linear(GENRES, WIDTH)
 
     def forward(self, user: Tensor, item: Tensor, genre: Tensor) -> Tensor:
         return (self.user_vector(user) * (self.layer(functional.one_hot(genre, GENRES).float()) + self.item_vector(item))).sum(1)
 
 
-@CASES.add("tags", says="EmbeddingBag")
+@CASES.add("tags", refusal="EmbeddingBag")
 class Bag(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.bag = nn.EmbeddingBag(TAGS, WIDTH, mode="mean")
 
     def forward(self, user: Tensor, item: Tensor, tags: Tensor) -> Tensor:
         return (self.user_vector(user) * (self.bag(tags) + self.item_vector(item))).sum(1)
 
 
-@CASES.add(says="max_norm")
+@CASES.add(refusal="max_norm")
 class MaxNorm(Tables):
     """Rows are shortened when they are looked up."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.short = nn.Embedding(self.users, WIDTH, max_norm=1.0)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class MaxNorm(Tables):
 
 @CASES.add()
 class WeightNorm(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.layer = parametrizations.weight_norm(nn.Linear(2 * WIDTH, 6))
         self.head = nn.Linear(6, 1)
 
@@ -91,7 +91,7 @@ class WeightNorm(Tables):
         return self.head(torch.relu(self.layer(torch.cat([self.user_vector(user), self.item_vector(item)], 1)))).squeeze(1)
 
 
-@CASES.add(says="can't read the module|complex")
+@CASES.add(refusal="can't read the module|complex")
 class Rotation(Tables):
     """A user turns an item's complex numbers (RotatE)."""
 
@@ -101,18 +101,18 @@ class Rotation(Tables):
         return -(numbers * turns - numbers.conj()).abs().sum(1)
 
 
-@CASES.add(named=True)
+@CASES.add(needs_ids=True)
 class CentredTable(Tables):
-    """The whole table is centred, not the batch."""
+    """Centred over the table, not over the batch."""
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         table = self.item_vector.weight - self.item_vector.weight.mean(0)
         return (self.user_vector(user) * functional.embedding(item, table)).sum(1)
 
 
-@CASES.add(says="random numbers|alike at every call")
+@CASES.add(refusal="random numbers|alike at every call")
 class DroppedHidden(Tables):
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.layer, self.head = nn.Linear(2 * WIDTH, 6), nn.Linear(6, 1)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class DroppedHidden(Tables):
 class Unrolled(Tables):
     """A state that starts at zero and takes in one side after the other."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.cell, self.head = nn.GRUCell(WIDTH, 5), nn.Linear(5, 1)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -134,9 +134,9 @@ class Unrolled(Tables):
         return self.head(state).view(user.shape[0])
 
 
-@CASES.add(says="only 4D query")
+@CASES.add(refusal="only 4D query")
 class Attention(Tables):
-    """The items' halves answer the user's."""
+    """The user's halves attend to the item's."""
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         query, keys = self.user_vector(user).view(user.size(0), 2, 4), self.item_vector(item).view(item.size(0), 2, 4)
@@ -147,7 +147,7 @@ class Attention(Tables):
 class AdaptiveGenre(Tables):
     """A matrix for each genre."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.form = nn.Parameter(torch.randn(GENRES, WIDTH, WIDTH))
 
     def forward(self, user: Tensor, item: Tensor, genre: Tensor) -> Tensor:
@@ -157,9 +157,9 @@ class AdaptiveGenre(Tables):
 
 @CASES.add()
 class Narrow(Tables):
-    """Vectors as wide as the batches that a tool might try it with."""
+    """Vectors as wide as the batches of 2 and 3 that an exporter may probe with."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.two, self.three = nn.Embedding(self.users, 2), nn.Embedding(self.users, 3)
         self.layer, self.head = nn.Linear(2 + 3 + WIDTH, 3), nn.Linear(3, 1)
 
@@ -174,7 +174,7 @@ class Narrow(Tables):
 class Overlapping(Tables):
     """Slices that meet across the seam of what stands side by side."""
 
-    def parts(self) -> None:
+    def add_layers(self) -> None:
         self.layer = nn.Linear(6, 1)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -204,8 +204,8 @@ class Ratio(Tables):
     """A user's share in an item's sum."""
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        left, right = self.user_vector(user).exp(), self.item_vector(item).exp()
-        return (left * right).sum(1) / (left.sum(1) + right.sum(1))
+        users, items = self.user_vector(user).exp(), self.item_vector(item).exp()
+        return (users * items).sum(1) / (users.sum(1) + items.sum(1))
 
 
 @CASES.add()
