@@ -9,7 +9,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/architecture.md"
 FOLDERS = {"recoserve": "service", "recoserve_export": "model_export", "recoserve_bench": "benchmarks"}
-SHELVES = {"recoserve_export.partial.rules": "recoserve_export.partial"}  # folder -> the room that it is a part of
+SUBFOLDERS = {"recoserve_export.partial.rules": "recoserve_export.partial"}  # folder -> its room, which it is a part of
 SUFFIXES = {".py", ".c", ".h"}
 PLAIN_BASES = {"NamedTuple", "Protocol", "Generic", "Enum", "StrEnum", "Exception", "BaseModel"}
 
@@ -63,7 +63,7 @@ def _imports(path) -> Iterator[Import]:
         yield from (Import(module_name(path), name, id(node) not in deferred) for name in names)
 
 
-IMPORTS = [line for path in TREES for line in _imports(path)]
+IMPORTS = [edge for path in TREES for edge in _imports(path)]
 
 
 def is_within(module, prefix):
@@ -76,15 +76,15 @@ def room(module):
     parts = module.split(".")
     is_folder = MODULES[module].name == "__init__.py"
     folder = module if is_folder or len(parts) == 2 else ".".join(parts[:-1])
-    return SHELVES.get(folder, folder)
+    return SUBFOLDERS.get(folder, folder)
 
 
 def room_imports():
     """Room -> the rooms that its files import, sorted."""
     targets = {}
-    for line in IMPORTS:
-        if line.imported in MODULES and room(line.imported) != room(line.importer):
-            targets.setdefault(room(line.importer), set()).add(room(line.imported))
+    for edge in IMPORTS:
+        if edge.imported in MODULES and room(edge.imported) != room(edge.importer):
+            targets.setdefault(room(edge.importer), set()).add(room(edge.imported))
     return {importer: sorted(imported) for importer, imported in targets.items()}
 
 

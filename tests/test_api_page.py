@@ -34,19 +34,19 @@ def parsed(shown):
     return json.loads(re.sub(r'(?<!")…', '"…"', re.sub(r"…(?=\s*\})(?<!: …)", '"…": "…"', shown)))
 
 
-def same(shown, answered):
+def same(shown, actual):
     """Whether a response is what the page shows: numbers to 1e-5, all else exactly, but for what … stands for."""
     if shown == "…":
         return True
-    if isinstance(shown, dict) and isinstance(answered, dict):
+    if isinstance(shown, dict) and isinstance(actual, dict):
         named = shown.keys() - {"…"}
-        has_members = named <= answered.keys() if "…" in shown else named == answered.keys()
-        return has_members and all(same(shown[name], answered[name]) for name in named)
-    if isinstance(shown, list) and isinstance(answered, list):
-        return len(shown) == len(answered) and all(map(same, shown, answered))
-    if type(shown) is float and type(answered) is float:
-        return math.isclose(shown, answered, abs_tol=1e-5)
-    return type(shown) is type(answered) and shown == answered
+        has_members = named <= actual.keys() if "…" in shown else named == actual.keys()
+        return has_members and all(same(shown[name], actual[name]) for name in named)
+    if isinstance(shown, list) and isinstance(actual, list):
+        return len(shown) == len(actual) and all(map(same, shown, actual))
+    if type(shown) is float and type(actual) is float:
+        return math.isclose(shown, actual, abs_tol=1e-5)
+    return type(shown) is type(actual) and shown == actual
 
 
 def section(path):
@@ -67,11 +67,11 @@ def options(text):
 
 @pytest.mark.parametrize(("command", "shown"), EXAMPLES, ids=[command.split()[2][len(ADDRESS) :] for command, _ in EXAMPLES])
 def test_an_example_answers_what_the_page_shows(command, shown, demo):
-    answer = subprocess.run(
+    output = subprocess.run(
         ["bash", "-c", command.replace(ADDRESS, demo.url)], capture_output=True, text=True, check=True, timeout=30
     ).stdout
 
-    assert same(parsed(shown), json.loads(answer)), answer
+    assert same(parsed(shown), json.loads(output)), output
 
 
 def test_every_block_is_an_example_and_every_endpoint_has_one(demo):
@@ -118,7 +118,7 @@ def test_the_example_that_the_reference_page_offers_to_send_is_answered(path, de
     document = httpx.get(demo.url + "/openapi.json").json()
     body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
     (example,) = document["components"]["schemas"][body["$ref"].rpartition("/")[2]]["examples"]
-    answer = httpx.post(demo.url + path, json=example)
+    response = httpx.post(demo.url + path, json=example)
 
-    assert answer.status_code == 200, answer.text
-    assert next(value for value in answer.json().values() if isinstance(value, list)), "an answer with something in it"
+    assert response.status_code == 200, response.text
+    assert next(value for value in response.json().values() if isinstance(value, list)), "no list in the response has an entry"

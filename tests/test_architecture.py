@@ -64,7 +64,7 @@ def package(module):
 
 def imports_within(*rooms):
     """The imports of all files in some rooms."""
-    return [line for line in IMPORTS if any(is_within(line.importer, name) for name in rooms)]
+    return [edge for edge in IMPORTS if any(is_within(edge.importer, name) for name in rooms)]
 
 
 def test_the_page_draws_the_files_on_the_disk():
@@ -102,16 +102,16 @@ def test_a_file_imports_only_files_that_stand_below_it_in_its_room():
     """The first file of a room in the page's tree is the one that others call, the last one knows none of its neighbours."""
     order = {path: number for number, path in enumerate(drawn_files())}
     numbers = {name: order.get(path.relative_to(ROOT).as_posix()) for name, path in MODULES.items()}  # None: an `__init__.py`
-    drawn = [line for line in IMPORTS if numbers.get(line.importer) is not None and numbers.get(line.imported) is not None]
+    drawn = [edge for edge in IMPORTS if numbers.get(edge.importer) is not None and numbers.get(edge.imported) is not None]
 
     assert_none(
-        [line for line in drawn if room(line.importer) == room(line.imported) and numbers[line.imported] <= numbers[line.importer]],
+        [edge for edge in drawn if room(edge.importer) == room(edge.imported) and numbers[edge.imported] <= numbers[edge.importer]],
         "imports of a file that stands above",
     )
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    assert circle({name: [line.imported for line in IMPORTS if line.importer == name] for name in MODULES}) == []
+    assert circle({name: [edge.imported for edge in IMPORTS if edge.importer == name] for name in MODULES}) == []
 
 
 def test_no_rooms_import_each_other_in_a_circle():
@@ -142,24 +142,24 @@ def test_no_import_is_relative():
 def test_the_service_imports_neither_the_exporter_nor_the_benchmarks():
     others = FOLDERS.keys() - {"recoserve"}
 
-    assert_none([line for line in imports_within("recoserve") if package(line.imported) in others], "imports of other packages")
+    assert_none([edge for edge in imports_within("recoserve") if package(edge.imported) in others], "imports of other packages")
 
 
 def test_the_exporter_imports_the_services_bundles_and_errors_alone():
     allowed = ("recoserve_export", "recoserve.bundle", "recoserve.errors")
-    lines = [line for line in imports_within("recoserve_export") if package(line.imported) in FOLDERS]
+    lines = [edge for edge in imports_within("recoserve_export") if package(edge.imported) in FOLDERS]
 
     assert_none(
-        [line for line in lines if not any(is_within(line.imported, name) for name in allowed)],
+        [edge for edge in lines if not any(is_within(edge.imported, name) for name in allowed)],
         "imports of the service beyond its bundles and errors",
     )
 
 
 def test_each_framework_is_imported_in_its_own_files():
-    lines = [line for line in IMPORTS if package(line.imported) in FRAMEWORKS]
+    lines = [edge for edge in IMPORTS if package(edge.imported) in FRAMEWORKS]
 
     assert_none(
-        [line for line in lines if not any(is_within(line.importer, name) for name in FRAMEWORKS[package(line.imported)])],
+        [edge for edge in lines if not any(is_within(edge.importer, name) for name in FRAMEWORKS[package(edge.imported)])],
         "imports of a framework outside its files",
     )
 
@@ -168,13 +168,13 @@ def test_inward_of_the_web_nothing_knows_http():
     rooms = ("search", "scheduling", "recommend", "bundle", "errors")
     inner = imports_within(*(f"recoserve.{name}" for name in rooms))
 
-    assert_none([line for line in inner if package(line.imported) in WEB_FRAMEWORKS], "imports of HTTP inward of the web")
+    assert_none([edge for edge in inner if package(edge.imported) in WEB_FRAMEWORKS], "imports of HTTP inward of the web")
 
 
 def test_inward_of_the_requests_nothing_validates_them():
     inner = imports_within("recoserve.search", "recoserve.scheduling", "recoserve.bundle", "recoserve.errors")
 
-    assert_none([line for line in inner if package(line.imported) == "pydantic"], "imports of pydantic inward of the requests")
+    assert_none([edge for edge in inner if package(edge.imported) == "pydantic"], "imports of pydantic inward of the requests")
 
 
 def test_the_client_imports_what_goes_over_the_wire_and_no_more():
@@ -184,10 +184,10 @@ def test_the_client_imports_what_goes_over_the_wire_and_no_more():
 
     assert_none(
         [
-            line
-            for line in imports_within("recoserve.client")
-            if package(line.imported) in heavy
-            or (package(line.imported) in FOLDERS and not any(is_within(line.imported, name) for name in allowed))
+            edge
+            for edge in imports_within("recoserve.client")
+            if package(edge.imported) in heavy
+            or (package(edge.imported) in FOLDERS and not any(is_within(edge.imported, name) for name in allowed))
         ],
         "imports of the client that a caller has no use for",
     )
@@ -197,39 +197,39 @@ def test_the_bundle_room_needs_the_standard_library_and_numpy_alone():
     allowed = {*sys.stdlib_module_names, "numpy", "recoserve"}
 
     assert_none(
-        [line for line in imports_within("recoserve.bundle") if package(line.imported) not in allowed], "imports of other packages"
+        [edge for edge in imports_within("recoserve.bundle") if package(edge.imported) not in allowed], "imports of other packages"
     )
 
 
 def test_only_files_that_open_or_write_bundles_know_paths():
     """All others take bytes and arrays, so that they can be tested without a disk."""
     on_disk = tuple(f"recoserve.bundle.{name}" for name in ("archive", "draft", "files", "integrity", "repository", "tensors"))
-    lines = [line for line in imports_within("recoserve.bundle") if line.importer not in on_disk]
+    lines = [edge for edge in imports_within("recoserve.bundle") if edge.importer not in on_disk]
 
-    assert_none([line for line in lines if line.imported == "pathlib"], "imports of pathlib")
+    assert_none([edge for edge in lines if edge.imported == "pathlib"], "imports of pathlib")
 
 
 def test_settings_are_read_at_the_border():
-    readers = [line for line in IMPORTS if line.imported == "recoserve.settings"]
+    readers = [edge for edge in IMPORTS if edge.imported == "recoserve.settings"]
     border = {"recoserve.commands", "recoserve.web"}
 
-    assert_none([line for line in readers if room(line.importer) not in border], "imports of the settings inward of the border")
+    assert_none([edge for edge in readers if room(edge.importer) not in border], "imports of the settings inward of the border")
 
 
 def test_a_command_line_starts_without_a_framework():
     """`recoserve --help` and `recoserve export --help` must not wait for torch: followed through all imports at load time."""
     heavy = {"torch", "keras", "tensorflow", "onnx", "safetensors", "matplotlib", "pyarrow"}
     at_load = defaultdict(list)
-    for line in IMPORTS:
-        if line.at_once:
-            at_load[line.importer].append(line)
+    for edge in IMPORTS:
+        if edge.at_once:
+            at_load[edge.importer].append(edge)
     loaded, pending = set(), ["recoserve.cli", "recoserve_export.cli", "recoserve_export.zoo.command", "recoserve_bench.command"]
     while pending:
         module = pending.pop()
         loaded.add(module)
-        pending += [line.imported for line in at_load[module] if line.imported in MODULES and line.imported not in loaded]
+        pending += [edge.imported for edge in at_load[module] if edge.imported in MODULES and edge.imported not in loaded]
 
-    assert_none([line for name in loaded for line in at_load[name] if package(line.imported) in heavy], "imports at load time")
+    assert_none([edge for name in loaded for edge in at_load[name] if package(edge.imported) in heavy], "imports at load time")
 
 
 def test_init_files_hold_a_docstring_and_define_nothing():

@@ -42,7 +42,7 @@ class Columns:
     is_east: NDArray[np.bool_]
 
     def allows(self, request: RecommendRequest) -> NDArray[np.bool_]:
-        """Which items pass the request's filter, bool [N]: the check of the engine's answer, so nothing of the engine is used."""
+        """Which items pass the request's filter, bool [N]: computed without the engine, whose rankings it checks."""
         allowed = np.ones(len(self.bucket), np.bool_)
         for column, clauses in request.clauses.items():
             if column == "side":
@@ -160,7 +160,7 @@ def _best_rows(scores: Float64Array) -> Rows:
 
 
 def _metadata_and_interactions(stem: Path, columns: Columns, best: Sequence[Rows]) -> list[str]:
-    """The columns and the users' best items as files, and the exporter's options that name them; files already there are kept."""
+    """The columns and the users' best items as files, and the exporter's options for them; files already there are reused."""
     metadata, interactions = stem.with_suffix(".items.csv"), stem.with_suffix(".seen.csv")
     if not interactions.exists():
         with metadata.open("w", newline="") as file:

@@ -1,4 +1,4 @@
-"""How figures are told: one dict for each, the same in the printed table and in the JSON file."""
+"""Figures as a printed table and as JSON: each is one dict, the same in both."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -23,7 +23,7 @@ SEED = 20261121
 
 
 def write_tables(folder: Path, kind: Kind, items: int, users: int, dim: int) -> tuple[Path, Path]:
-    """The paths of the user table and the item table, float32 [rows, dim] in .npy files; a table that is there already is kept."""
+    """The paths of the user table and the item table, float32 [rows, dim] in .npy files; one that is there already is reused."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for side, (rows, spread) in enumerate(((users, USER_SPREAD), (items, ITEM_SPREAD))):

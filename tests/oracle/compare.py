@@ -70,7 +70,7 @@ def _results(world: World, expected: Expected, results: Sequence[Any]) -> Iterat
 
 def _scored(expected: Expected, items: Sequence[Any]) -> Iterator[str]:
     if [item["item_id"] for item in items] != [item_id for item_id, _ in expected.scored]:
-        yield "scored items are not those asked for, in the order asked"
+        yield "scored items are not those of the request, in its order"
         return
     for item, (item_id, score) in zip(items, expected.scored, strict=True):
         if item.keys() != {"item_id", "score"} or not _close(item["score"], score, expected.error):

@@ -46,7 +46,7 @@ class Requests:
         if self._random.random() < 0.05:
             body = dict.fromkeys([field for field in NULLABLE if field in FIELDS[endpoint]]) | body
         if self._random.random() < WRONG_SHARE:
-            body = Fault(world, self._random).put_into(endpoint, body)
+            body = FaultInjector(world, self._random).inject(endpoint, body)
         return endpoint, body
 
 
@@ -226,13 +226,13 @@ class Filter:
         return self._random.choice([float(value), value + 0.25, 10**400, -(2**70)])
 
 
-class Fault:
-    """One thing wrong, put into a body that was right."""
+class FaultInjector:
+    """Puts one fault into a body that was right."""
 
     def __init__(self, world: World, random: Random) -> None:
         self._world, self._random = world, random
 
-    def put_into(self, endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def inject(self, endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The body with one field that is wrong."""
         field, value = self._random.choice(self._wrong_fields(endpoint, body))
         return {**body, field: value}

@@ -1,1 +1,1 @@
-"""Exact top-k over a whole catalogue: each system in a process of its own, asked in turns."""
+"""Exact top-k over all items, without HTTP: each system in a process of its own, measured in turns."""

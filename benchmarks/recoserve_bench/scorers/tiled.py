@@ -1,4 +1,4 @@
-"""The usual way to rank with a scorer of pairs: its own ONNX graph, run on one user repeated for every item of the catalogue."""
+"""How scorers of pairs are usually run to rank: their own ONNX graph, with one user repeated for every item."""
 
 from pathlib import Path
 from typing import Any

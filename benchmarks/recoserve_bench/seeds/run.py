@@ -32,8 +32,8 @@ class Task:
     k: int = 100
 
 
-def run(seeds: Sequence[Seed], task: Task, tell: Callable[[str], None] = lambda _: None) -> list[Figure]:
-    """A figure for each model, `right` where all is as it must be; `tell` is called with a line as each is done."""
+def run(seeds: Sequence[Seed], task: Task, print_line: Callable[[str], None] = lambda _: None) -> list[Figure]:
+    """A figure for each model, `right` where all is as it must be; `print_line` is called with a line as each is done."""
     figures = []
     for number, seed in enumerate(seeds):
         folder = task.folder / f"{number:02}"
@@ -41,7 +41,7 @@ def run(seeds: Sequence[Seed], task: Task, tell: Callable[[str], None] = lambda 
         figure = _run(seed, folder, task)
         figures.append(figure)
         differences = f"{figure['wrong']} wrong of {figure['users']}, largest difference {figure['difference']:.2g}"
-        tell(f"{seed}: {figure['became']}, {differences}")
+        print_line(f"{seed}: {figure['became']}, {differences}")
     return figures
 
 
