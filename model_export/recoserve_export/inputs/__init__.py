@@ -1,1 +1,1 @@
-"""What people bring beside the model: ids, metadata, interactions and features, read and bound to the model's rows."""
+"""Reads what comes beside a model, ids, metadata, interactions and features, and binds it to the model's rows."""

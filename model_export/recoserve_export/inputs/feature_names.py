@@ -92,7 +92,7 @@ def _multi_hot(feature: Feature, cells: list[str]) -> ValuesAndWarnings:
 
 def _multi_hot_names(feature: Feature, names_by_item: list[list[str]]) -> tuple[list[str], list[str]]:
     distinct = sorted(set(chain(*names_by_item)))
-    # MovieLens' "(no genres listed)" is a genre to some encoders and an empty list to others: the input's width tells.
+    # MovieLens' "(no genres listed)" is a genre to some encoders and an empty list to others: the input's width decides.
     names = distinct if len(distinct) == feature.width else [name for name in distinct if name != NO_GENRES]
     if len(names) != feature.width:
         raise ExportRefused(

@@ -70,11 +70,11 @@ def read_ids(side: str, ids: str | Path | Sequence[Any] | NDArray[Any] | None, c
     row_by_text = _row_by_text(listed, texts)
     values = _as_integers(listed, texts)
     count = len(texts) if count is None else count
-    # A list of integers has three readings, and the length of the model's own table tells which is meant:
+    # A list of integers has three readings, and the number of rows of the model's own table decides between them:
     #   fewer ids than rows, each of them a row number: the model was trained on raw ids and looks each up in the row of that
     #       number. The rows that no id names were never trained, and are left out.
     #   as many ids as rows: the n-th id is that of row n, whatever the numbers are, since such a list stands in row order. Even
-    #       a shuffled 0 … n - 1 is read so: taken for row numbers, it would only give the same catalogue in another order.
+    #       a shuffled 0 … n - 1 is read so: taken for row numbers, it would say no more than no list at all.
     #   as many, and just 0, 1, 2 …: ids and rows are the same, and the bundle stores none.
     # Anything else is refused: a guess would serve an item under another one's id. Strings are never row numbers.
     if values is not None and _are_row_numbers(values, count):

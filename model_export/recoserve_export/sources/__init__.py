@@ -1,1 +1,1 @@
-"""Where models come from: each framework is imported in one file, and only when a model of its kind is exported."""
+"""Reads models of any framework as two tables or a graph; a framework is imported only when one of its models is exported."""

@@ -35,7 +35,7 @@ def load(path: Path, user: str | None = None, item: str | None = None, features:
     """
     digest = file_digest(path)
     try:
-        return _source(parse(path.read_bytes()), path, digest, (user, item), features)
+        return _source(parse(str(path), path.read_bytes()), path, digest, (user, item), features)
     except (UnicodeError, TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         # A file that parses as a protocol buffer may still have wrong names, kinds of attributes and counts anywhere.
         raise ExportRefused(
@@ -105,12 +105,12 @@ def read_network(model: onnx.ModelProto, constants: Arrays | None = None) -> Net
     return Network(tuple(ordered), values, {declared.name: _input(declared) for declared in inputs}, output, _opset(model))
 
 
-def parse(body: bytes) -> onnx.ModelProto:
-    """The model of a file's bytes; raises ExportRefused where they are damaged."""
+def parse(source: str, body: bytes) -> onnx.ModelProto:
+    """The model of a file's bytes; raises ExportRefused, with `source` as where they come from, where they are damaged."""
     try:
         return onnx.load_from_string(body)
     except Exception as error:  # protobuf's own DecodeError has no typed home to import it from
-        raise ExportRefused(f"not an ONNX model, or cut off: {error}") from error
+        raise ExportRefused(f"{source}: not an ONNX model, or cut off ({error}): export it anew") from error
 
 
 def _check_domains(model: onnx.ModelProto) -> None:

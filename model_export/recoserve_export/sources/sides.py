@@ -1,4 +1,4 @@
-"""Which of a model's inputs, parameters or tensors is the user's and which the item's, told by their names."""
+"""Which of a model's inputs, parameters or tensors is the user's and which the item's, by their names."""
 
 import re
 from collections.abc import Collection, Sequence

@@ -123,7 +123,7 @@ def _export_script(torch: Any, module: Any, examples: Mapping[str, Any]) -> tupl
     torch.onnx.export(
         module, arguments, body, dynamo=False, input_names=list(examples), dynamic_axes=rows, opset_version=SCRIPT_OPSET
     )
-    return _import_onnx().parse(body.getvalue()), {}
+    return _import_onnx().parse("the TorchScript module", body.getvalue()), {}
 
 
 def _reason(error: BaseException) -> str:

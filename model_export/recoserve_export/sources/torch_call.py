@@ -10,7 +10,7 @@ counts:
 
 In each step a feature is a number first and a code second. The other way round, a number would be cut to a whole one wherever
 forward takes either: an nn.Embedding refuses floats, but arithmetic takes integers. Ids are always codes. What the caller knows of
-a feature's width isn't tried but taken; where forward takes any width, nothing but the values can tell, and the module is refused.
+a feature's width is taken as it is; where forward takes any width and the caller doesn't know it, the module is refused.
 """
 
 import inspect

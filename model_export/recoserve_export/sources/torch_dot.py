@@ -71,8 +71,8 @@ def _embeddings(torch: Any, model: Any) -> dict[str, Any]:
 
 def _embeddings_of_sides(embeddings: Mapping[str, Any], call: ForwardCall) -> tuple[str, str] | None:
     """The names of the Embeddings that are looked up with the user's and with the item's rows; None where that isn't one each."""
-    # Neither their names nor their order in the module tell. So forward runs once, on rows that differ between the sides, and each
-    # Embedding is watched for the rows that it is given.
+    # Neither their names nor their order in the module say which is which. So forward runs once, on rows that differ between the
+    # sides, and each Embedding is watched for the rows that it is called with.
     if min(embedding.num_embeddings for embedding in embeddings.values()) < 2:
         return None
     rows = {"user": np.array([0, 1, 1]), "item": np.array([1, 0, 1])}

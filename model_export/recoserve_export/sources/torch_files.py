@@ -1,10 +1,10 @@
 """PyTorch's files: which of them hold tensors alone, and which run code when they are loaded.
 
-The suffix doesn't tell: a `.pt` may be a state_dict, a pickled module or a TorchScript archive. And to load a file just to see what
-it is would be too late: a pickle is a program that runs while it is read, a TorchScript archive holds code, and torch.export.load
-unpickles the sample inputs beside its program (such a file was seen running a shell command). So the kind is read off the names in
-the zip archive, which runs nothing; only what is neither kind of program goes to torch.load, with `weights_only`, which unpickles
-nothing but tensors and plain containers.
+The suffix doesn't say which: a `.pt` may be a state_dict, a pickled module or a TorchScript archive. To load a file in order to see
+what it is would be too late: a pickle is a program that runs while it is read, a TorchScript archive holds code, and
+torch.export.load unpickles the sample inputs beside its program (such a file was seen running a shell command). So the kind is read
+off the names in the zip archive, which runs nothing; only what is neither kind of program goes to torch.load, with `weights_only`,
+which unpickles nothing but tensors and plain containers.
 """
 
 import os
