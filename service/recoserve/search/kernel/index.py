@@ -97,7 +97,7 @@ class Index:
         return int(self._struct.head_dim)
 
     def search(self, vectors: Float32Array, queries: Sequence[IndexQuery]) -> SearchHits:
-        """The hits of each query, which are the same bits whatever the others: float32 [B, d], with B queries.
+        """The hits of each query, which are the same bits whatever the other queries; `vectors` float32 [B, d] for B queries.
 
         May be called by several threads at once. Raises MemoryError, and ValueError for arrays that the kernel must not read.
         """
@@ -111,7 +111,7 @@ class Index:
             fields += (k, len(excluded), _address(excluded) if len(excluded) else 0, _address(mask.bits) if mask else 0)
         if not fits:
             raise ValueError(f"queries have float32 vectors as wide as the items, {self._struct.dim}, and a k of 1 or more")
-        # array.array: asking it for its address takes a sixth of the time that a NumPy array takes.
+        # array.array, since NumPy takes six times as long to tell an array's address.
         query_fields, counts = array("q", fields), array("q", [0]) * (COUNTS_FIELDS * len(queries))
         rows, products = array("q", [0]) * room, array("f", [0]) * room
         fields_at, *output_at = [buffer.buffer_info()[0] for buffer in (query_fields, rows, products, counts)]

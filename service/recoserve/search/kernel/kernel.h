@@ -12,7 +12,7 @@
  *   span        the tiles that a thread takes at once, 4,096 items.
  *   piece       the items of one file of the int8 index, int8 [dim, items of the piece].
  *   head, tail  the leading dimensions, multiplied for all items, and the others, multiplied where the head rules no tile out.
- *   residual norm  the Euclidean length of a vector's tail, in steps, rounded up.
+ *   residual norm  the Euclidean length of a vector's tail, of an item in steps, of a query in units, rounded up.
  *   step, unit  what 1 stands for in the int8 index (of a block), and in a query rounded to integers.
  *   bound       a number that an item's product, or the products of all items of a block, don't exceed.
  *   threshold   a number that at least k items' products reach. An item with a lower bound isn't one of the k best.

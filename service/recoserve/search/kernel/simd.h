@@ -112,7 +112,7 @@ ALWAYS_INLINE void store_block_maxima(Vector maxima, int32_t *out, int64_t strid
 #elif defined(__AVX2__)
 
 enum {
-    QUERY_LEVELS = 63, /* maddubs adds two products in 16 bits and saturates: 2 * 255 * 63 fits, 2 * 255 * 65 doesn't */
+    QUERY_LEVELS = 63, /* maddubs adds two products in 16 bits, and saturates; 2 * 255 * 63 fits */
     TILE = 32,
     LANES = 8,
     VECTORS = 4,
