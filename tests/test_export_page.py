@@ -34,4 +34,4 @@ def test_every_block_does_what_the_page_says(tmp_path):
     bundles = {path.parent.relative_to(tmp_path / "models").as_posix() for path in tmp_path.glob("models/*/*/manifest.json")}
     assert bundles == {"dot/1", "mlp/1", "towers/1", "neumf/1", "tables/1", "mlp/2", "neumf/2", "neumf/3"}
     assert re.search(r"towers version 1, .* 17 dimensions, its own score is dot", done.stdout)
-    assert "operators are left for each pair" in done.stdout
+    assert "operators run for each pair" in done.stdout

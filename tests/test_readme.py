@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.export.models import keras_model, random_tables
@@ -66,7 +67,9 @@ def test_the_curl_line_gives_ten_books_and_what_the_demo_prints_is_that_line(dem
 
 def test_a_keras_file_exports_and_is_served_as_the_lines_say(tmp_path):
     keras_model(*random_tables()).save(tmp_path / "model.keras")
-    (tmp_path / "movies.csv").write_text("movieId,title\n" + "".join(f"{row},Film {row}\n" for row in range(60)))
+    np.save(tmp_path / "user_ids.npy", np.arange(1, 41))
+    np.save(tmp_path / "item_ids.npy", np.arange(1, 61))
+    (tmp_path / "movies.csv").write_text("movieId,title\n" + "".join(f"{item},Film {item}\n" for item in range(1, 61)))
     lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("recoserve")]
     export, serve = (next(line for line in lines if line.startswith(f"recoserve {command}")) for command in ("export", "serve"))
 
