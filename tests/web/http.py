@@ -1,4 +1,4 @@
-"""Asking an application without a socket, and the one check that every error must pass."""
+"""Requests to an application without a socket, and the checks that every error and every ranking must pass."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from recoserve.web.app import create_app
 
 
 class Application:
-    """An application over the loaders of its models, its lifespan running, asked synchronously; one event loop for all requests."""
+    """A running application over the loaders of its models. Requests are synchronous; one event loop serves them all."""
 
     def __init__(self, *loaders, **settings):
         self.app = create_app(Settings(**settings), loaders)
@@ -21,31 +21,35 @@ class Application:
         self._lifespan = self.app.api.router.lifespan_context(self.app.api)
         self._runner.run(self._lifespan.__aenter__())
         transport = httpx.ASGITransport(self.app.asgi, raise_app_exceptions=False)
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://service")
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://service")
         return self
 
     def __exit__(self, *_):
-        self._runner.run(self._client.aclose())
-        self._runner.run(self._lifespan.__aexit__(None, None, None))
+        self.run(self.client.aclose())
+        self.run(self._lifespan.__aexit__(None, None, None))
         self._runner.close()
 
+    def run(self, coroutine):
+        """The value of a coroutine that uses `client`, for a test that does something while requests are in flight."""
+        return self._runner.run(coroutine)
+
     def request(self, method, path, **options):
-        return self._runner.run(self._client.request(method, path, **options))
+        return self.run(self.client.request(method, path, **options))
 
     def together(self, *bodies, path="/recommend", headers=None):
-        """Several requests at once, `POST /recommend` if not said otherwise; the answers in the order asked."""
-        return self.mixed(*((path, body) for body in bodies), headers=headers)
+        """The responses to several requests to one path in flight at once, in the order of their bodies."""
+        return self.post_together(*((path, body) for body in bodies), headers=headers)
 
-    def mixed(self, *asked, headers=None):
-        """Several posts at once, each a path and a body; the answers in the order asked."""
+    def post_together(self, *requests, headers=None):
+        """The responses to several POST requests in flight at once, each a path and a body, in their order."""
 
-        async def ask():
-            return await asyncio.gather(*(self._client.post(path, json=body, headers=headers) for path, body in asked))
+        async def gather():
+            return await asyncio.gather(*(self.client.post(path, json=body, headers=headers) for path, body in requests))
 
-        return self._runner.run(ask())
+        return self.run(gather())
 
     def post(self, path, body, **headers):
-        """One body, as Python has it or as bytes."""
+        """The response to one body, sent as it is where it is bytes, otherwise as JSON."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.request("POST", path, content=content, headers={"Content-Type": "application/json", **headers})
 
@@ -56,20 +60,23 @@ class Application:
         return self.request("POST", "/recommend", json=fields if body is None else body)
 
     def send(self, content, content_type="application/json", **headers):
-        """Raw bytes to `POST /recommend`."""
+        """The response to raw bytes at `POST /recommend`."""
         return self.request("POST", "/recommend", content=content, headers={"Content-Type": content_type, **headers})
 
     def wait_ready(self):
-        async def wait():
-            while not self.registry.ready:
-                await asyncio.sleep(0.001)
-
-        self._runner.run(asyncio.wait_for(wait(), 5))
+        self.run(wait_until(lambda: self.registry.ready))
         return self
 
 
+async def wait_until(condition, seconds=10):
+    """Let the event loop run until the condition is true; TimeoutError if that takes longer than `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
 def assert_problem(response, status, kind, pointer=None):
-    """An RFC 9457 document of that type, whole, small, and without a trace of the input's neighbourhood."""
+    """The document of a response that must be a complete, small RFC 9457 problem of that type, without a traceback."""
     document = json.loads(response.content)
 
     assert response.headers["content-type"] == "application/problem+json"

@@ -1,9 +1,10 @@
-"""Clients that disconnect while they wait: over a real socket, since only a server notices it."""
+"""Clients that disconnect while they wait: over a real socket, since only the server's connection sees a disconnect."""
 
 import asyncio
 import json
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
@@ -16,10 +17,10 @@ from recoserve.web import connection
 from recoserve.web.app import create_app
 from tests.fakes import fake_model
 from tests.server import until
-from tests.web.http import item_ids
+from tests.web.http import item_ids, wait_until
 
 
-class Served:
+class ServiceOnSocket:
     """A service in this process on a free port, over a model whose runs a test can hold back."""
 
     def __init__(self, protocol=connection.Connection, **settings):
@@ -43,14 +44,14 @@ class Served:
             server.should_exit = True
             thread.join(10)
 
-    def send(self, user):
-        """The socket of a new connection, after a raw request whose response nobody has read yet."""
+    def send(self, user_id):
+        """A new connection's socket, on which a request has been sent; its response is still to be read."""
         client = socket.create_connection(self.listener.getsockname(), timeout=10)
-        client.sendall(self.request_bytes(user))
+        client.sendall(self.request_bytes(user_id))
         return client
 
-    def request_bytes(self, user):
-        body = json.dumps({"user_id": user, "k": 1}).encode()
+    def request_bytes(self, user_id):
+        body = json.dumps({"user_id": user_id, "k": 1}).encode()
         head = f"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         return head.encode() + body
 
@@ -61,15 +62,15 @@ class Served:
 
 @pytest.fixture
 def service():
-    with Served(max_batch_rows=4).running() as served:
-        yield served
+    with ServiceOnSocket(max_batch_rows=4).running() as running:
+        yield running
 
 
 def test_if_a_client_disconnects_its_waiting_rows_are_never_ranked(service):
-    """They count as 499, and the client that stays gets its own answer."""
-    left = 'http_request_duration_seconds_count{method="POST",route="/recommend",status="499"}'
-    dropped = 'requests_rejected_total{reason="disconnected"}'
-    before = service.metric(left), service.metric(dropped)
+    """Its request counts as 499, and a client that stays gets its own answer."""
+    client_closed = 'http_request_duration_seconds_count{method="POST",route="/recommend",status="499"}'
+    disconnected = 'requests_rejected_total{reason="disconnected"}'
+    closed_before, disconnected_before = service.metric(client_closed), service.metric(disconnected)
     service.session.gate.clear()
     runs = service.session.runs
     first = service.send(0)
@@ -85,33 +86,36 @@ def test_if_a_client_disconnects_its_waiting_rows_are_never_ranked(service):
 
     assert b"200 OK" in first.recv(65536) and b"200 OK" in staying.recv(65536)
     assert 1 not in service.session.user_rows
-    assert (service.metric(left), service.metric(dropped)) == (before[0] + 20, before[1] + 20)
+    assert service.metric(client_closed) == closed_before + 20
+    assert service.metric(disconnected) == disconnected_before + 20
     assert item_ids(httpx.post(service.url + "/recommend", json={"user_id": 1, "k": 1})) == [1]
 
 
-def test_a_client_that_waits_for_long_gets_its_answer(service):
-    """And the connection is good for the next request."""
+def test_a_client_that_waits_gets_its_answer_and_can_send_the_next_request_on_its_connection(service):
     service.session.gate.clear()
-    threading.Timer(0.3, service.session.gate.set).start()
-    with httpx.Client(base_url=service.url) as client:
-        assert [item_ids(client.post("/recommend", json={"user_id": user, "k": 1})) for user in (1, 2, 3)] == [[1], [0], [1]]
+    runs = service.session.runs
+    with httpx.Client(base_url=service.url) as client, ThreadPoolExecutor(1) as pool:
+        responses = pool.map(lambda user_id: client.post("/recommend", json={"user_id": user_id, "k": 1}), (1, 2, 3))
+        until(lambda: service.session.runs > runs)
+        service.session.gate.set()
+        assert [item_ids(response) for response in responses] == [[1], [0], [1]]
 
 
-def test_a_task_that_the_server_cancels_is_not_taken_for_a_client_that_left():
+def test_a_task_that_the_server_cancels_is_not_taken_for_a_client_that_disconnected():
     """Law: CancelledError stays CancelledError unless the connection was lost."""
     model = fake_model()
+    session = model._sessions[contract.RECOMMEND]
 
     async def scene():
         app = create_app(Settings(), [lambda: model])
         async with app.api.router.lifespan_context(app.api):
-            while not app.registry.ready:
-                await asyncio.sleep(0.001)
-            model._sessions[contract.RECOMMEND].gate.clear()
+            await wait_until(lambda: app.registry.ready)
+            session.gate.clear()
             task = asyncio.create_task(app.asgi(request_scope(), receive_body(), discard))
-            await asyncio.sleep(0.05)
+            await wait_until(lambda: session.runs)
             task.cancel()
             await asyncio.wait([task])
-            model._sessions[contract.RECOMMEND].gate.set()
+            session.gate.set()
             return task.cancelled()
 
     assert asyncio.run(scene())
@@ -140,8 +144,8 @@ def test_this_version_of_uvicorn_has_what_the_connection_needs():
 
 
 def test_uvicorns_own_protocol_gives_the_same_answers():
-    with Served(protocol="httptools").running() as served, httpx.Client(base_url=served.url) as client:
-        responses = [client.post("/recommend", json={"user_id": user, "k": 1}) for user in (1, 2)]
+    with ServiceOnSocket(protocol="httptools").running() as service, httpx.Client(base_url=service.url) as client:
+        responses = [client.post("/recommend", json={"user_id": user_id, "k": 1}) for user_id in (1, 2)]
 
     assert [item_ids(response) for response in responses] == [[1], [0]]
     assert all(response.headers["x-request-id"] for response in responses)

@@ -1,6 +1,7 @@
-"""Whatever is sent to an endpoint is answered, or refused with a problem of the sender's making."""
+"""Whatever a client sends to an endpoint is answered with a 200 or a problem that blames the request, never with a 500."""
 
 import json
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given, settings
@@ -28,13 +29,10 @@ changes = st.dictionaries(st.sampled_from(FIELDS + OPTIONS), values | documents,
 
 @pytest.fixture(scope="module")
 def services(even_bundles):
-    """With the model that a request asks for where it names none: of rows, bare, and of the old format."""
-    running = [Application(lambda path=path: load_model(path)) for path in (even_bundles[0], *even_bundles[3:])]
-    for application in running:
-        application.__enter__().wait_ready()
-    yield running
-    for application in running:
-        application.__exit__()
+    """Three services of one model each: with row ids and everything, bare, and of format 1."""
+    with ExitStack() as stack:
+        folders = (even_bundles[0], *even_bundles[3:])
+        yield [stack.enter_context(Application(lambda folder=folder: load_model(folder))).wait_ready() for folder in folders]
 
 
 def assert_answered(response):
@@ -50,23 +48,24 @@ def assert_answered(response):
 
 @settings(max_examples=300)
 @given(st.sampled_from(ENDPOINTS), changes, st.none() | filters, st.integers(0, 2))
-def test_no_document_gives_a_500(services, endpoint, changed, wanted, which):
-    """Law: right requests with some fields replaced, by what nearly fits and by what doesn't."""
-    body = {**bodies()[endpoint], **changed}
-    if which:
+def test_no_document_gives_a_500(services, endpoint, changed_fields, item_filter, service_index):
+    """Law: for valid requests with some fields replaced, by what nearly fits and by what doesn't."""
+    body = {**bodies()[endpoint], **changed_fields}
+    if service_index:  # `bodies` names the model of the first one
         body.pop("model", None)
-    if wanted is not None:
-        body["filter"] = wanted
+    if item_filter is not None:
+        body["filter"] = item_filter
 
-    assert_answered(services[which].post(endpoint, body))
+    assert_answered(services[service_index].post(endpoint, body))
 
 
 @settings(max_examples=150)
 @given(st.sampled_from(ENDPOINTS), st.data())
 def test_no_bytes_give_a_500(services, endpoint, data):
-    """Law: the same for bodies that are cut, or have a byte more or another one."""
+    """Law: for valid bodies in which up to three bytes are replaced by up to three others."""
     body = json.dumps(bodies()[endpoint]).encode()
-    at = data.draw(st.integers(0, len(body)))
-    response = services[0].post(endpoint, body[:at] + data.draw(st.binary(max_size=3)) + body[at + data.draw(st.integers(0, 3)) :])
+    start = data.draw(st.integers(0, len(body)))
+    inserted, removed = data.draw(st.binary(max_size=3)), data.draw(st.integers(0, 3))
+    response = services[0].post(endpoint, body[:start] + inserted + body[start + removed :])
 
     assert response.status_code in (200, 400, 404, 422)

@@ -57,23 +57,23 @@ def test_malformed_json_is_a_400_and_the_next_request_is_answered(service, body)
     assert item_ids(service.recommend(user_id=1, k=1)) == [1]
 
 
-def test_a_number_beyond_float_is_refused(service):
-    """It parses to infinity, which no field takes."""
+def test_a_number_too_large_for_a_float_is_refused(service):
+    """It parses to infinity, which no field accepts."""
     assert_problem(service.send(b'{"user_id": 1e400}'), 422, "invalid-request", "/user_id")
 
 
-def test_a_pair_of_surrogates_is_a_character():
+def test_a_pair_of_surrogate_escapes_is_one_character():
     assert strict_json.parse(b'{"a": "\\ud83d\\ude00"}') == {"a": "\U0001f600"}
 
 
 @given(JSON)
-def test_whatever_is_json_comes_through_unchanged(document):
+def test_every_json_document_is_parsed_to_what_was_written(document):
     """Law: parse(dump(x)) == x."""
     assert document == strict_json.parse(json.dumps(document).encode())
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_raise_anything_but_malformed_json(body):
+def test_bytes_that_are_no_json_raise_malformed_json_and_nothing_else(body):
     """Law: every byte string parses or is MalformedJson."""
     try:
         strict_json.parse(body)
@@ -91,7 +91,7 @@ NEARLY = st.fixed_dictionaries({"user_id": st.integers(0, 5)}) | st.dictionaries
 @settings(max_examples=500)
 @given(JSON | NEARLY)
 def test_no_json_document_gives_a_500(service, document):
-    """Law: whatever a client sends is answered with 200 or a problem of its own making."""
+    """Law: whatever a client sends is answered with a 200, or with a 422 that blames the request."""
     response = service.recommend(document)
 
     assert response.status_code in (200, 422)
@@ -102,7 +102,6 @@ def test_no_json_document_gives_a_500(service, document):
 @settings(max_examples=300)
 @given(st.binary(max_size=300))
 def test_no_bytes_give_a_500(service, body):
-    """The same law below JSON."""
     assert service.send(body).status_code in (200, 400, 422)
 
 
@@ -128,10 +127,10 @@ PLAUSIBLE = st.tuples(SPACE, st.just('"user_id":7'), MEMBERS).map(
 BODIES = (PLAUSIBLE | OBJECTS | VALUES).map(str.encode) | st.binary(max_size=50) | PLAUSIBLE.map(lambda text: text.encode("utf-16"))
 
 
-def outcome(read, body):
+def outcome(parse, body):
     """The request, or all that a client could see of its error."""
     try:
-        return read(body)
+        return parse(body)
     except RequestError as error:
         return type(error), str(error), error.fields
 
@@ -140,9 +139,9 @@ def outcome(read, body):
 @given(BODIES)
 def test_a_body_means_the_same_to_both_parsers(body):
     """Law: parse_request(body) == from_document(strict_json.parse(body)), the request or the error, whatever the bytes are."""
-    actual = outcome(lambda sent: parse_request(RecommendRequest, sent, LIMITS), body)
+    actual = outcome(lambda content: parse_request(RecommendRequest, content, LIMITS), body)
 
-    assert outcome(lambda sent: RecommendRequest.from_document(strict_json.parse(sent), LIMITS), body) == actual
+    assert outcome(lambda content: RecommendRequest.from_document(strict_json.parse(content), LIMITS), body) == actual
 
 
 @pytest.mark.parametrize(

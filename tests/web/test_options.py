@@ -1,4 +1,4 @@
-"""Filters, diversity, fallbacks, explanations and histories: what they answer, what they refuse, and what a bundle can't do."""
+"""Filters, diversity, fallbacks, explanations and histories: their answers, their errors, and those of bundles that lack them."""
 
 import json
 
@@ -10,30 +10,25 @@ from tests.web.http import Application, assert_problem, item_ids
 
 FILTERED = ["/recommend", "/recommend/batch", "/recommend/history", "/similar/items"]
 DIVERSE = ["/recommend", "/recommend/batch", "/recommend/history"]
-ALL = list(range(8))
+ALL_ROWS = list(range(8))
 
 
 @pytest.fixture(scope="module")
 def service(even_bundles):
-    with Application(*(lambda path=path: load_model(path) for path in even_bundles), max_list_ids=20) as application:
+    with Application(*(lambda folder=folder: load_model(folder) for folder in even_bundles), max_list_ids=20) as application:
         yield application.wait_ready()
 
 
-def plain(endpoint, **options):
-    """A request without any option but those given."""
-    kept = {"user_id", "user_ids", "item_ids", "item_id"}
-    return {**{field: value for field, value in bodies()[endpoint].items() if field in kept}, **options}
-
-
-def passing(service, wanted):
-    """What a filter lets pass, of all items, in row order."""
-    return sorted(item_ids(service.recommend(user_id=0, filter=wanted)))
+def request_with(endpoint, **options):
+    """A valid request with no options but these."""
+    required = {"user_id", "user_ids", "item_ids", "item_id"}
+    return {**{field: value for field, value in bodies()[endpoint].items() if field in required}, **options}
 
 
 @pytest.mark.parametrize(
-    ("wanted", "rows"),
+    ("item_filter", "rows"),
     [
-        ({}, ALL),
+        ({}, ALL_ROWS),
         ({"genres": {"any": ["even"]}}, [0, 2, 4, 6]),
         ({"genres": {"in": ["even", "low"]}}, [0, 1, 2, 3, 4, 6]),
         ({"genres": {"all": ["odd", "low"]}}, [1, 3]),
@@ -44,7 +39,7 @@ def passing(service, wanted):
         ({"year": {"gte": 1993, "lte": 1995}}, [3, 4, 5]),
         ({"year": {"eq": 1993.0}}, [3]),
         ({"year": {"gte": 1992.5}, "genres": {"any": ["low"]}}, [3]),
-        ({"year": {"lte": 10**400}}, ALL),
+        ({"year": {"lte": 10**400}}, ALL_ROWS),
         ({"year": {"gte": 1e308}}, []),
         ({"length": {"any": [0.5, 7.5, 3]}}, [0, 7]),
         ({"classic": {"eq": True}}, [0, 1]),
@@ -53,21 +48,21 @@ def passing(service, wanted):
         ({"note": {"none": ["rare"]}}, [0, 1, 2, 3, 4, 6, 7]),
         ({"note": {"gte": ""}}, [5]),
         ({"genres": {"any": ["no such value"]}}, []),
-        ({"genres": {"none": ["no such value"]}}, ALL),
+        ({"genres": {"none": ["no such value"]}}, ALL_ROWS),
         ({"year": {"gte": 1995, "lte": 1992}}, []),
         ({"genres": {"eq": "even", "none": ["even"]}}, []),
     ],
     ids=json.dumps,
 )
-def test_a_filter_lets_pass_what_its_clauses_say(service, wanted, rows):
-    """Joined by and; what nothing passes is no error; an item without a value passes `none` alone."""
-    assert rows == passing(service, wanted)
-    (one,) = service.post("/recommend/batch", {"user_ids": [0], "filter": wanted}).json()["results"]
-    assert rows == sorted(item["item_id"] for item in one["items"])
-    history = service.post("/recommend/history", {"item_ids": [0], "exclude_seen": False, "filter": wanted})
+def test_an_item_passes_a_filter_if_every_clause_of_every_column_holds(service, item_filter, rows):
+    """A filter that no item passes is no error; an item without a value in a column passes `none` alone."""
+    assert rows == sorted(item_ids(service.recommend(user_id=0, filter=item_filter)))
+    (result,) = service.post("/recommend/batch", {"user_ids": [0], "filter": item_filter}).json()["results"]
+    assert rows == sorted(item["item_id"] for item in result["items"])
+    history = service.post("/recommend/history", {"item_ids": [0], "exclude_seen": False, "filter": item_filter})
     assert rows == sorted(item_ids(history))
-    near = service.post("/similar/items", {"item_id": 0, "filter": wanted})
-    assert [row for row in rows if row != 0] == sorted(item_ids(near))
+    similar = service.post("/similar/items", {"item_id": 0, "filter": item_filter})
+    assert [row for row in rows if row != 0] == sorted(item_ids(similar))
 
 
 WRONG_FILTERS = {
@@ -79,9 +74,9 @@ WRONG_FILTERS = {
     "a null value": ({"year": {"gte": None}}, "/filter/year"),
     "an unknown operator": ({"year": {"like": 1}}, "/filter/year"),
     "an operator of another case": ({"year": {"GTE": 1}}, "/filter/year"),
-    "an unknown column": ({"sekret": {"eq": 1}}, "/filter"),
+    "an unknown column": ({"secret": {"eq": 1}}, "/filter"),
     "a column of another case": ({"Year": {"eq": 1}}, "/filter"),
-    "an unknown column beside a known one": ({"year": {"eq": 1}, "sekret": {"eq": 1}}, "/filter"),
+    "an unknown column beside a known one": ({"year": {"eq": 1}, "secret": {"eq": 1}}, "/filter"),
     "a column of two types": ({"mixed": {"eq": 1}}, "/filter/mixed"),
     "a string for a number": ({"year": {"gte": "1990"}}, "/filter/year/gte"),
     "a boolean for a number": ({"year": {"eq": True}}, "/filter/year/eq"),
@@ -99,47 +94,47 @@ WRONG_FILTERS = {
     "too many values": ({"year": {"any": list(range(21))}}, "/filter/year/any"),
     "too many values in all": ({"year": {"any": list(range(15)), "none": list(range(15))}}, "/filter"),
     "too many columns": ({f"column {number}": {"eq": 1} for number in range(65)}, "/filter"),
-    "a long value": ({"title": {"eq": "sekret" * 1000}}, "/filter/title/eq"),
-    "a long column": ({"sekret" * 1000: {"eq": []}}, "/filter"),
-    "a column that can't be printed": ({"sekret\x00": {"eq": []}}, "/filter"),
+    "a long value": ({"title": {"eq": "secret" * 1000}}, "/filter/title/eq"),
+    "a long column": ({"secret" * 1000: {"eq": []}}, "/filter"),
+    "a column that can't be printed": ({"secret\x00": {"eq": []}}, "/filter"),
 }
 
 
 @pytest.mark.parametrize("endpoint", FILTERED)
 @pytest.mark.parametrize("case", WRONG_FILTERS)
-def test_a_filter_that_does_not_fit_is_refused_by_its_place(service, endpoint, case):
-    """What was sent is not repeated, the answer stays small and is in JSON's words, not Python's."""
-    wanted, pointer = WRONG_FILTERS[case]
-    response = service.post(endpoint, plain(endpoint, filter=wanted))
+def test_a_filter_that_does_not_fit_the_columns_is_refused_with_a_pointer(service, endpoint, case):
+    """The problem is small, doesn't repeat the request, and says "object", as JSON does, not "dictionary"."""
+    item_filter, pointer = WRONG_FILTERS[case]
+    response = service.post(endpoint, request_with(endpoint, filter=item_filter))
 
     assert_problem(response, 422, "invalid-request", pointer)
-    assert "sekret" not in response.text
+    assert "secret" not in response.text
     assert "dictionary" not in response.text
 
 
 def test_numbers_beyond_a_double_are_refused_in_a_filter(service):
-    """Case 21: 1e999 parses to infinity."""
+    """1e999 is valid JSON, and parses to infinity."""
     for clauses in (b'{"gte": 1e999}', b'{"any": [-1e999]}'):
         response = service.post("/recommend", b'{"user_id": 0, "filter": {"year": ' + clauses + b"}}")
         assert_problem(response, 422, "invalid-request")
 
 
-def test_every_fault_of_a_filter_is_told_up_to_20(service):
-    wanted = {"year": {"gte": "a", "any": [True] * 19}, "title": {"eq": 1}}
+def test_at_most_20_errors_of_a_filter_are_listed(service):
+    item_filter = {"year": {"gte": "a", "any": [True] * 19}, "title": {"eq": 1}}
 
-    assert len(assert_problem(service.recommend(user_id=0, filter=wanted), 422, "invalid-request")["errors"]) == 20
+    assert len(assert_problem(service.recommend(user_id=0, filter=item_filter), 422, "invalid-request")["errors"]) == 20
 
 
 @pytest.mark.parametrize("endpoint", DIVERSE)
 @pytest.mark.parametrize("diversity", ["-0.1", "1.0001", '"0.5"', "true", "null", "[0.5]", "1e999"])
 def test_diversity_is_a_number_from_0_to_1(service, endpoint, diversity):
-    body = json.dumps(plain(endpoint))[:-1] + f', "diversity": {diversity}}}'
+    body = json.dumps(request_with(endpoint))[:-1] + f', "diversity": {diversity}}}'
 
     assert_problem(service.post(endpoint, body.encode()), 422, "invalid-request", "/diversity")
 
 
-def test_diversity_trades_the_score_for_what_is_unlike(service):
-    """The best first, then an odd item, whose cosine to it is 0, then what is left by rank."""
+def test_diversity_prefers_a_dissimilar_item_to_one_of_higher_score(service):
+    """The best item, then an odd one, whose cosine to it is 0; then, as every item is like one of these, the next one by rank."""
     body = {"user_id": 0, "k": 3, "diversity": 1}
     items = service.recommend(body).json()["items"]
 
@@ -147,46 +142,46 @@ def test_diversity_trades_the_score_for_what_is_unlike(service):
 
 
 @pytest.mark.parametrize("diversity", [0.3, 1])
-def test_diversity_with_one_candidate_or_none_is_that_one_or_none(service, diversity):
+def test_diversity_among_one_candidate_or_none_gives_that_one_or_none(service, diversity):
     assert item_ids(service.recommend(user_id=0, diversity=diversity, candidate_item_ids=[3])) == [3]
     assert item_ids(service.recommend(user_id=0, diversity=diversity, candidate_item_ids=[3], exclude_item_ids=[3])) == []
     assert item_ids(service.recommend(user_id=0, diversity=diversity, filter={"note": {"eq": "rare"}})) == [5]
     assert item_ids(service.recommend(user_id=0, diversity=diversity, k=1)) == [0]
 
 
-@pytest.mark.parametrize(("model", "stranger"), [("rows", 99), ("integers", 12), ("strings", "nobody")])
-def test_a_fallback_is_what_most_users_have_interacted_with(service, model, stranger):
-    """Item 4 thrice, items 0, 1 and 6 once, the others never, ties by row; under all other options."""
-    rows = {external: row for row, external in enumerate(bodies(model)["/recommend"]["candidate_item_ids"])}
+@pytest.mark.parametrize(("model", "unknown_user"), [("rows", 99), ("integers", 12), ("strings", "nobody")])
+def test_the_popular_fallback_ranks_by_number_of_interactions_under_all_other_options(service, model, unknown_user):
+    """Item 4 has three, items 0, 1 and 6 one, the others none; equal numbers stand in row order."""
+    rows = {item_id: row for row, item_id in enumerate(bodies(model)["/recommend"]["candidate_item_ids"])}
 
     def popular(**options):
-        response = service.recommend(user_id=stranger, fallback="popular", model=model, **options)
-        assert (response.json()["fallback"], response.json()["user_id"]) == ("popular", stranger)
+        response = service.recommend(user_id=unknown_user, fallback="popular", model=model, **options)
+        assert (response.json()["fallback"], response.json()["user_id"]) == ("popular", unknown_user)
         return [(rows[item["item_id"]], item["score"]) for item in response.json()["items"]]
 
     assert popular(k=5) == [(4, 3.0), (0, 1.0), (1, 1.0), (6, 1.0), (2, 0.0)]
     assert popular(k=2, filter={"genres": {"eq": "even"}}, exclude_seen=True) == [(4, 3.0), (0, 1.0)]
     assert popular(k=3, diversity=1) == [(4, 3.0), (1, 1.0), (0, 1.0)]
-    known = bodies(model)["/recommend"]["user_id"]
-    answer = service.recommend(user_id=known, fallback="popular", model=model)
-    assert "fallback" not in answer.json() and rows[item_ids(answer)[0]] == 0
+    known_user = bodies(model)["/recommend"]["user_id"]
+    response = service.recommend(user_id=known_user, fallback="popular", model=model)
+    assert "fallback" not in response.json() and rows[item_ids(response)[0]] == 0
 
 
-def test_a_batch_falls_back_user_by_user(service):
+def test_the_fallback_of_a_batch_is_for_its_unknown_users_alone(service):
     answer = service.post("/recommend/batch", {"user_ids": [99, 0, 2**64], "k": 1, "fallback": "popular", "strict": True}).json()
 
     assert answer["missing_user_ids"] == []
-    found = [(one["user_id"], one["items"][0]["item_id"], one.get("fallback")) for one in answer["results"]]
-    assert found == [(99, 4, "popular"), (0, 0, None), (2**64, 4, "popular")]
+    results = [(result["user_id"], result["items"][0]["item_id"], result.get("fallback")) for result in answer["results"]]
+    assert results == [(99, 4, "popular"), (0, 0, None), (2**64, 4, "popular")]
 
 
 @pytest.mark.parametrize("fallback", ["random", "", True, 1, ["popular"]])
 def test_another_fallback_is_refused(service, fallback):
     for endpoint in ("/recommend", "/recommend/batch"):
-        assert_problem(service.post(endpoint, plain(endpoint, fallback=fallback)), 422, "invalid-request", "/fallback")
+        assert_problem(service.post(endpoint, request_with(endpoint, fallback=fallback)), 422, "invalid-request", "/fallback")
 
 
-def test_an_id_of_another_type_falls_back_to_nothing(service):
+def test_an_id_of_another_type_is_refused_in_spite_of_a_fallback(service):
     assert_problem(service.recommend(user_id="99", fallback="popular"), 422, "invalid-request", "/user_id")
 
 
@@ -194,21 +189,21 @@ def explanation(item):
     return [(reason["item_id"], reason["cosine"], reason["share"]) for reason in item["explanation"]]
 
 
-def test_an_explanation_is_the_users_own_items_by_cosine_and_share(service):
-    """User 0 has seen items 0 and 4, user 3 items 1 and 4: an odd item is explained by the odd one alone, and none by itself."""
+def test_an_explanation_lists_the_users_own_items_with_cosine_and_share(service):
+    """User 0 has seen items 0 and 4, user 3 items 1 and 4. Only the odd one explains an odd item, and no item explains itself."""
     even, odd = (service.recommend(user_id=user, include=["explanation"]).json()["items"] for user in (0, 3))
 
     assert explanation(even[1]) == [(0, 1.0, 0.5), (4, 1.0, 0.5)]
     assert explanation(even[0]) == [(4, 1.0, 1.0)]
     assert {item["item_id"]: explanation(item) for item in odd}[3] == [(1, 1.0, 1.0)]
-    whole = service.post("/explain", {"user_id": 3, "item_id": 3, "include": ["metadata"]}).json()
-    assert whole["items"] == [{"item_id": 1, "cosine": 1.0, "share": 1.0, "metadata": METADATA[1]}]
-    assert (whole["score"], whole["user_id"], whole["item_id"]) == (1.0, 3, 3)
+    explained = service.post("/explain", {"user_id": 3, "item_id": 3, "include": ["metadata"]}).json()
+    assert explained["items"] == [{"item_id": 1, "cosine": 1.0, "share": 1.0, "metadata": METADATA[1]}]
+    assert (explained["score"], explained["user_id"], explained["item_id"]) == (1.0, 3, 3)
     assert len(service.post("/explain", {"user_id": 0, "item_id": 2, "k": 1}).json()["items"]) == 1
 
 
-def test_a_history_is_explained_by_its_own_items(service):
-    """Whether or not they come twice; what is disliked explains nothing."""
+def test_a_history_is_explained_by_its_liked_items(service):
+    """An item that stands twice in it explains once; a disliked one explains nothing."""
     body = {"item_ids": [0, 0, 3], "negative_item_ids": [1], "include": ["explanation"], "k": 1}
     (item,) = service.post("/recommend/history", body).json()["items"]
 
@@ -218,9 +213,9 @@ def test_a_history_is_explained_by_its_own_items(service):
 def test_a_user_without_history_has_an_empty_explanation(service):
     assert service.post("/explain", {"user_id": 1, "item_id": 3}).json()["items"] == []
     items = service.recommend(user_id=1, include=["explanation"]).json()["items"]
-    stranger = service.recommend(user_id=99, fallback="popular", include=["explanation"]).json()["items"]
-    assert len(items) == len(stranger) == 8
-    assert all(item["explanation"] == [] for item in [*items, *stranger])
+    popular = service.recommend(user_id=99, fallback="popular", include=["explanation"]).json()["items"]
+    assert len(items) == len(popular) == 8
+    assert all(item["explanation"] == [] for item in [*items, *popular])
 
 
 HISTORY_FAULTS = {
@@ -250,7 +245,7 @@ HISTORY_FAULTS = {
 
 
 @pytest.mark.parametrize("case", HISTORY_FAULTS)
-def test_a_history_that_says_nothing_is_refused(service, case):
+def test_a_history_without_a_usable_direction_is_refused(service, case):
     body, pointer = HISTORY_FAULTS[case]
 
     assert_problem(service.post("/recommend/history", body), 422, "invalid-request", pointer)
@@ -265,19 +260,21 @@ def test_numbers_that_are_not_finite_are_refused(service, field, number, status,
     assert_problem(service.post("/recommend/history", body.encode()), status, kind)
 
 
-def test_a_history_is_what_its_items_point_at(service):
-    """Own items are left out unless asked for; weights and dislikes turn the direction."""
-    ask = lambda **body: item_ids(service.post("/recommend/history", body))  # noqa: E731
+def test_a_history_ranks_the_other_items_in_the_direction_of_its_items(service):
+    """Its own items come back only if `exclude_seen` is false; weights and dislikes turn the direction."""
 
-    assert ask(item_ids=[0]) == [2, 4, 6, 1, 3, 5, 7]
-    assert ask(item_ids=[0], exclude_seen=False, k=3) == [0, 2, 4]
-    assert ask(item_ids=[0, 1], weights=[1, 2], k=2) == [3, 5]
-    assert ask(item_ids=[0, 1], weights=[3e38, 5e-324], k=2) == [2, 4]
-    assert ask(item_ids=[0, 1], negative_item_ids=[2], k=2) == [3, 5]
-    assert ask(vector=[0, 3.4e38], k=2) == ask(vector=[0, 1e-40], k=2) == [1, 3]
+    def history(**body):
+        return item_ids(service.post("/recommend/history", body))
+
+    assert history(item_ids=[0]) == [2, 4, 6, 1, 3, 5, 7]
+    assert history(item_ids=[0], exclude_seen=False, k=3) == [0, 2, 4]
+    assert history(item_ids=[0, 1], weights=[1, 2], k=2) == [3, 5]
+    assert history(item_ids=[0, 1], weights=[3e38, 5e-324], k=2) == [2, 4]
+    assert history(item_ids=[0, 1], negative_item_ids=[2], k=2) == [3, 5]
+    assert history(vector=[0, 3.4e38], k=2) == history(vector=[0, 1e-40], k=2) == [1, 3]
 
 
-BEYOND = {
+BEYOND_THE_BUNDLE = {
     "a fallback without interactions": ("bare", "/recommend", {"user_id": 99, "fallback": "popular"}, "/fallback"),
     "a batch's fallback": ("bare", "/recommend/batch", {"user_ids": [0, 99], "fallback": "popular"}, "/fallback"),
     "an explanation without interactions": ("bare", "/recommend", {"user_id": 0, "include": ["explanation"]}, "/include"),
@@ -289,17 +286,17 @@ BEYOND = {
 }
 
 
-@pytest.mark.parametrize("case", BEYOND)
-def test_what_a_bundle_lacks_is_told_with_what_to_do(service, case):
-    model, endpoint, body, pointer = BEYOND[case]
+@pytest.mark.parametrize("case", BEYOND_THE_BUNDLE)
+def test_if_a_bundle_lacks_what_a_request_needs_the_problem_says_to_export_it_again(service, case):
+    model, endpoint, body, pointer = BEYOND_THE_BUNDLE[case]
     document = assert_problem(service.post(endpoint, {**body, "model": model}), 422, "invalid-request", pointer)
 
-    told = [document["detail"], *(error["detail"] for error in document.get("errors", []))]
-    assert any("export it again" in each for each in told)
+    details = [document["detail"], *(error["detail"] for error in document.get("errors", []))]
+    assert any("export it again" in detail for detail in details)
 
 
-def test_a_bare_bundle_does_all_that_needs_vectors_alone(service):
-    """No metadata are empty objects, no interactions leave nothing out, and known users need no fallback."""
+def test_a_bundle_of_vectors_alone_answers_what_needs_neither_metadata_nor_interactions(service):
+    """Metadata are then empty objects, `exclude_seen` leaves nothing out, and known users need no fallback."""
     options = {"include": ["metadata"], "exclude_seen": True, "filter": {}, "diversity": 0.1, "fallback": "popular"}
     items = service.recommend(user_id=0, k=2, model="bare", **options).json()["items"]
     history = {"item_ids": [0], "include": ["explanation"], "k": 2, "model": "bare"}
@@ -309,21 +306,21 @@ def test_a_bare_bundle_does_all_that_needs_vectors_alone(service):
     assert item_ids(service.post("/similar/items", {"item_id": 1, "k": 2, "model": "bare"})) == [3, 5]
 
 
-def test_an_old_bundle_does_all_that_needs_no_new_graph(service):
-    """Users 10 to 15, items item-0 to item-7; row 0 has seen items 0 and 4."""
+def test_a_bundle_of_format_1_answers_what_needs_no_newer_graph(service):
+    """Users 10 to 15, items item-0 to item-7; user 10 has seen item-0 and item-4."""
     even = ["item-0", "item-2", "item-4", "item-6"]
 
-    def ask(endpoint, **body):
+    def post(endpoint, **body):
         return service.post(endpoint, {**body, "model": "format-1"})
 
-    assert item_ids(ask("/similar/items", item_id="item-0", k=3)) == even[1:]
-    assert item_ids(ask("/similar/items", item_id="item-0", candidate_item_ids=["item-1", *even[:2]])) == ["item-2", "item-1"]
-    users = ask("/similar/users", user_id=10, k=3).json()["users"]
+    assert item_ids(post("/similar/items", item_id="item-0", k=3)) == even[1:]
+    assert item_ids(post("/similar/items", item_id="item-0", candidate_item_ids=["item-1", *even[:2]])) == ["item-2", "item-1"]
+    users = post("/similar/users", user_id=10, k=3).json()["users"]
     assert [user["user_id"] for user in users] == [12, 14, 11]
-    assert [item["score"] for item in ask("/score", user_id=10, item_ids=["item-1", "item-2"]).json()["items"]] == [0, 1]
-    reasons = ask("/explain", user_id=10, item_id="item-2").json()["items"]
+    assert [item["score"] for item in post("/score", user_id=10, item_ids=["item-1", "item-2"]).json()["items"]] == [0, 1]
+    reasons = post("/explain", user_id=10, item_id="item-2").json()["items"]
     assert {(reason["item_id"], reason["share"]) for reason in reasons} == {("item-0", 0.5), ("item-4", 0.5)}
-    assert len({item_ids(ask("/recommend", user_id=10, diversity=1, k=2))[1], *even}) == 5
-    (one,) = ask("/recommend/batch", user_ids=[10], k=2, exclude_seen=True).json()["results"]
-    assert [item["item_id"] for item in one["items"]] == ["item-2", "item-6"]
-    assert len(item_ids(ask("/recommend", user_id=99, fallback="popular"))) == 8
+    assert len({item_ids(post("/recommend", user_id=10, diversity=1, k=2))[1], *even}) == 5
+    (result,) = post("/recommend/batch", user_ids=[10], k=2, exclude_seen=True).json()["results"]
+    assert [item["item_id"] for item in result["items"]] == ["item-2", "item-6"]
+    assert len(item_ids(post("/recommend", user_id=99, fallback="popular"))) == 8
