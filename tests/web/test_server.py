@@ -184,8 +184,8 @@ def test_sigterm_drains_and_exits_with_0(bundle):
     assert responses[-1].headers["connection"] == "close"
 
 
-# The signal arrives in the middle of a log line. A buffered stream raises RuntimeError if a signal handler then writes to it, and the
-# signal would be lost: the handler must not log.
+# The signal arrives in the middle of a log line. A buffered stream raises RuntimeError if a signal handler then writes to it, and
+# the signal would be lost: the handler must not log.
 SIGTERM_WHILE_LOGGING = """
 import io, os, signal, sys
 
