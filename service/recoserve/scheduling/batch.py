@@ -1,4 +1,4 @@
-"""What waits for a model, and what one run of a model takes of it."""
+"""The data of scheduling: a caller's work, its submission in the queue, and the batch of one run."""
 
 import asyncio
 from collections.abc import Sequence
@@ -39,10 +39,11 @@ class Completed(NamedTuple, Generic[T]):
 
 @dataclass(slots=True, eq=False)
 class Submission:
-    """A caller's work in the queue: `batched_rows` of its queries have been given to a run, `rankings` have come back.
+    """A caller's work in the queue. `deadline` and `submitted_at` are values of `time.monotonic()`.
 
-    A large submission is ranked in several runs; `run_seconds` adds them up. `future` gets the `Completed`, or the error;
-    one query that failed (`failure`) fails all of its submission.
+    A large submission is ranked in several runs: `batched_rows` says how many of its queries have been put into a batch, `rankings`
+    has the results so far, `run_seconds` adds up the runs. `future` gets the `Completed`, or the error; one query that failed
+    (`failure`) fails its whole submission.
     """
 
     model: Model
@@ -62,7 +63,8 @@ class Submission:
 class Batch:
     """Queries of one model that are ranked in one run, as slices of the submissions that they come from.
 
-    `completed` holds the submissions whose last queries these were, each with its result or error. Times are `time.monotonic`.
+    `cheap`: every submission in it is. `completed` has the submissions whose last queries these were, each with its result or
+    error, but for those that nobody waits for any more. Times are values of `time.monotonic()`.
     """
 
     model: Model

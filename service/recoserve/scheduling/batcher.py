@@ -1,19 +1,21 @@
-"""Batches of what waits: one run at a time takes from a bounded queue.
+"""Collects waiting queries into batches and runs one batch at a time; the queue is bounded.
 
-    IDLE --submit--> DUE --dispatch--> RUNNING --deliver, nothing waits--> IDLE
-      |              ^  |                |  |
-      |              |  +-more arrived   |  +--deliver, rows wait--> DUE
-      |              +----in this turn   |
-      +--submit, after SOLO_RUNS---------+
+    IDLE     --submit--------------------------------------------------> DUE
+    IDLE     --submit, after SOLO_RUNS one-row runs in succession------> RUNNING
+    DUE      --dispatch------------------------------------------------> RUNNING
+    DUE      --dispatch, rows still arrive (MAX_GATHERING_TURNS times)-> DUE
+    DUE      --dispatch, nothing waits any more------------------------> IDLE
+    RUNNING  --deliver, rows wait--------------------------------------> DUE
+    RUNNING  --deliver, nothing waits----------------------------------> IDLE
 
-A submission is admitted or refused at once. A batch is never held back to grow: the next run takes what waits as soon as a turn of
-the event loop (one pass over the callbacks that are due) brings no more of it, since the requests that arrive together are read in
-one turn or in consecutive ones. If one row came alone time after time, that turn would be spent for nothing, so the row is run at
-once; two in one turn end this.
+A submission is admitted or refused at once. No timer delays a batch: requests that arrive together are read in one turn of the
+event loop (one pass over the callbacks that are due) or in consecutive ones, so the batcher starts a run after the first turn in
+which no row arrived. After many one-row runs in succession even that turn isn't worth it: a submission that arrives while the
+batcher is idle runs at once. A run of several rows, or a second submission in the same turn, ends this.
 
-Deadlines hold while rows wait and while they run. If a client disconnects, its task is cancelled and its rows that still wait are
-removed; rows that run count against the bound until their run ends. All state belongs to the event loop; see `runner` for what the
-inference thread may touch. After `close`, IDLE is final.
+Deadlines hold while rows wait and while they run. If a client disconnects, its task is cancelled and its waiting rows are removed;
+running rows count towards `max_queue_rows` until their run ends. All state belongs to the event loop; `runner.execute` says what
+the inference thread writes. After `close` the state stays IDLE.
 """
 
 import asyncio
@@ -30,8 +32,8 @@ from recoserve.scheduling.queue import RowQueue
 from recoserve.scheduling.runner import INLINE_SECONDS, Runner
 from recoserve.scheduling.statistics import BatchStatistics
 
-MAX_GATHERING_TURNS = 16  # of the event loop, over which a batch may grow by what is arriving
-SOLO_RUNS = 64  # of one row, one after another: then the next row isn't expected to have company
+MAX_GATHERING_TURNS = 16  # event loop turns for which a batch may wait while rows keep arriving
+SOLO_RUNS = 64  # after so many one-row runs in succession a submission runs without waiting for others
 
 
 class BatcherState(Enum):
@@ -58,17 +60,18 @@ class Batcher:
         self._deadlines = DeadlineTimer(self._expire)
         self._statistics = BatchStatistics()
         self._gathering_turns, self._gathered_rows = 0, 0
-        self._solo_runs = 0  # since the last run of several rows
-        self._ran_in_this_turn = False  # a solo run
+        self._solo_runs = 0  # one-row runs since the last run of several rows
+        self._ran_ungathered = False  # a run has started in this turn without waiting for others
         self._closing = False
         metrics.QUEUE_DEPTH.set_function(lambda: self._queue.rows + self._running_rows)
 
     async def submit(self, work: Work, encoder: Encoder[T], deadline: float) -> Completed[T]:
-        """Rank the work's queries, each as if it were alone, and return what the encoder makes of their rankings.
+        """Rank the work's queries, and return the encoder's value with the waiting and the running time.
 
-        The encoder is called where the model runs, so that no bytes are made on the event loop of a busy service. `deadline` is on
-        the clock of `time.monotonic`. Raises Overloaded where the rows don't fit, DeadlineExceeded where the time is up before the
-        result is there, NotReady once the batcher closes, and whatever `Model.rank` and the encoder raise for these queries.
+        Each ranking is the same as if its query had been ranked alone. The encoder runs in the thread that ran the model: of large
+        and slow batches the inference thread, so that their JSON doesn't hold up the event loop. `deadline` is a value of
+        `time.monotonic()`. Raises Overloaded if the queue has no room for the rows, DeadlineExceeded if the deadline passes first,
+        NotReady after `close` was called, and whatever `Model.rank` and the encoder raise for these queries.
         """
         now = time.monotonic()
         submission = Submission(work.model, work.queries, encoder, work.cheap, deadline, now, self._loop.create_future())
@@ -101,39 +104,39 @@ class Batcher:
             metrics.REJECTED.labels("not_ready").inc()
             raise NotReady("the service is stopping")
         if now >= submission.deadline:
-            raise _deadline_exceeded()
+            raise _count_deadline_exceeded()
         try:
             self._queue.admit(submission, self._running_rows)
         except Overloaded:
             metrics.REJECTED.labels("overloaded").inc()
             raise
-        if submission.deadline < self._deadlines.due_at:
+        if submission.deadline < self._deadlines.next_deadline:
             self._deadlines.set(submission.deadline, now)
         if self._state is BatcherState.IDLE:
             self._leave_idle()
 
     def _leave_idle(self) -> None:
-        if self._ran_in_this_turn:  # this row has company after all
+        if self._ran_ungathered:  # the second submission in this turn: gather again
             self._solo_runs = 0
         if self._solo_runs < SOLO_RUNS:
             self._dispatch_soon()
             return
-        self._ran_in_this_turn = True
+        self._ran_ungathered = True
         self._loop.call_soon(self._end_turn)
         self._start()
 
     def _end_turn(self) -> None:
-        self._ran_in_this_turn = False
+        self._ran_ungathered = False
 
     def _dispatch_soon(self) -> None:
-        """After the requests that arrive in this turn of the loop."""
+        """Schedule `_dispatch` behind the callbacks of this turn, so that the requests that they read join the batch."""
         self._state = BatcherState.DUE
         self._loop.call_soon(self._dispatch)
 
     def _dispatch(self) -> None:
-        """Start a run, unless nothing waits any more or rows are still arriving."""
-        if self._deadlines.due_at <= time.monotonic():
-            self._deadlines.ring()
+        """Start a run; or go idle, if nothing waits any more; or wait for one more turn, if rows are still arriving."""
+        if self._deadlines.next_deadline <= time.monotonic():
+            self._deadlines.fire()
         rows = self._queue.rows
         if not rows:
             self._state = BatcherState.IDLE
@@ -152,7 +155,7 @@ class Batcher:
         self._runner.run(batch)
 
     def _deliver(self, batch: Batch) -> None:
-        """Give the callers of a batch that has run their results."""
+        """Pass each completed submission its result or error, after its batch has run."""
         self._running = None
         if self._queue.rows:
             self._dispatch_soon()
@@ -172,19 +175,19 @@ class Batcher:
         return list(dict.fromkeys([*running, *self._queue]))
 
     def _expire(self, now: float) -> float:
-        """Fail the submissions whose deadline has passed; the earliest deadline of the others, or infinity."""
+        """Fail the submissions whose deadline has passed. Returns the earliest deadline of the others, or infinity."""
         earliest = math.inf
         for submission in self._unfinished():
             if submission.future.done():
                 continue
             if submission.deadline <= now:
                 self._queue.withdraw(submission)
-                submission.future.set_exception(_deadline_exceeded())
+                submission.future.set_exception(_count_deadline_exceeded())
             else:
                 earliest = min(earliest, submission.deadline)
         return earliest
 
 
-def _deadline_exceeded() -> DeadlineExceeded:
+def _count_deadline_exceeded() -> DeadlineExceeded:
     metrics.REJECTED.labels("deadline").inc()
-    return DeadlineExceeded("the request's time was spent before its answer was ready")
+    return DeadlineExceeded("the request's deadline passed before its answer was ready")

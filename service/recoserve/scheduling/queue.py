@@ -1,7 +1,7 @@
 """The queue: which submissions are admitted, and which of their rows the next batch takes.
 
-It knows no clock and no thread, so every rule can be tested without either. Rows (one a query) are counted, not submissions: a
-submission of a thousand users costs a thousand times what a submission of one costs.
+It uses neither a clock nor threads, so it can be tested without them. Rows (one a query) are counted, not submissions, because a
+submission of a thousand users costs a thousand times what a submission of one user costs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ class RowQueue:
         return iter(self._waiting)
 
     def admit(self, submission: Submission, running_rows: int) -> None:
-        """Put a submission at the end; raises Overloaded where its rows don't fit beside those that wait or run."""
+        """Put a submission at the end; raises Overloaded if its rows don't fit beside those that wait or run."""
         rows = len(submission.queries)
         if self.rows + running_rows + rows > self._max_rows:
             raise Overloaded("too many requests are waiting; try again shortly")
@@ -32,7 +32,7 @@ class RowQueue:
         self.rows += rows
 
     def withdraw(self, submission: Submission) -> bool:
-        """Remove the rows of a submission that no batch has taken; False where there were none."""
+        """Remove the submission's rows that are in no batch yet. Returns False if there were no such rows."""
         if submission not in self._waiting:
             return False
         del self._waiting[submission]
@@ -40,7 +40,10 @@ class RowQueue:
         return True
 
     def next_batch(self) -> Batch:
-        """The rows of the next run: of the oldest submission's model, fairly shared between its submissions."""
+        """Take the next batch from the queue, which must not be empty: rows of the oldest submission's model.
+
+        The submissions for that model share the batch fairly.
+        """
         oldest = next(iter(self._waiting))
         if len(self._waiting) == len(oldest.queries) == 1:  # most batches of a quiet service: nothing to share
             self._waiting.clear()

@@ -1,4 +1,4 @@
-"""What the metrics say of batches."""
+"""Records the sizes, times and search paths of batches, and passes them to the metrics."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,7 +12,8 @@ FLUSH_BATCHES = 100
 
 @dataclass(slots=True)
 class _Samples:
-    """Rows and seconds of each batch, and for every row how long it waited and which path its search took."""
+    """Rows of each batch; seconds of its ranking by (model, version, provider); for every row its waiting time and its search path.
+    """
 
     rows: list[int] = field(default_factory=list)
     seconds: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
@@ -21,9 +22,9 @@ class _Samples:
 
 
 class BatchStatistics:
-    """Buffers the samples of up to `FLUSH_BATCHES` batches: a histogram takes many samples for little more than the price of one.
+    """Buffers the samples of up to `FLUSH_BATCHES` batches, since to add many to a histogram costs little more than to add one.
 
-    Registered with the metrics, so that a scrape sees every batch that has run.
+    `metrics` flushes registered buffers before each scrape, so a scrape sees every batch that has run.
     """
 
     def __init__(self) -> None:
@@ -47,7 +48,7 @@ class BatchStatistics:
         metrics.BATCH_ROWS.observe_many(samples.rows)
         metrics.QUEUE_DURATION.observe_many(samples.waits)
         for path, rows in Counter(samples.paths).items():
-            if path:  # empty where only candidates were ranked
+            if path:  # empty for rankings that needed no search of all items
                 metrics.RETRIEVAL_ROWS.labels(path).inc(rows)
         for labels, seconds in samples.seconds.items():
             metrics.INFERENCE_DURATION.labels(*labels).observe_many(seconds)
