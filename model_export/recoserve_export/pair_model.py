@@ -75,7 +75,7 @@ def prepare(scorer: PairScorer, similarity: str | None) -> DotExport | PairExpor
     """What a scorer of pairs comes to; raises ExportRefused where it can't rank, or has no vectors for `similarity`."""
     network = scorer.source.network
     refuse_random(network)
-    refuse_coupled(network, scorer.feeds, scorer.users, scorer.items)
+    refuse_coupled(network, scorer.feeds, scorer.user_count, scorer.item_count)
     try:
         split = evaluate(network, _probe(scorer), scorer.source.user)
         if isinstance(split.score, DotProductScore):
@@ -93,7 +93,7 @@ def prepare(scorer: PairScorer, similarity: str | None) -> DotExport | PairExpor
 
 
 def _probe(scorer: PairScorer) -> Probe:
-    probe = run_probe(scorer.source.network, scorer.feeds, scorer.users, scorer.items)
+    probe = run_probe(scorer.source.network, scorer.feeds, scorer.user_count, scorer.item_count)
     refuse_mixed(scorer.source.network, probe)
     return probe
 

@@ -1,1 +1,1 @@
-"""A scorer as a graph: opened, bound to its catalogue, run in pieces, recognised as one dot product."""
+"""A scorer as a graph: bound to its users and items, run in parts, recognised as one dot product."""

@@ -1,4 +1,4 @@
-"""A model as a graph of ONNX operators: nodes in order, constants by name, inputs that take ids, one output of scores."""
+"""A model as a graph of ONNX operators: nodes in running order, constants, inputs for ids and features, one output of scores."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from recoserve.bundle.arrays import Float64Array
 
-Arrays = Mapping[str, NDArray[Any]]
-Node = Any  # an onnx.NodeProto: naming the type would import onnx, and every command of the command line would wait for that
+Arrays = Mapping[str, NDArray[Any]]  # by name
+Node = Any  # an onnx.NodeProto: to name the type would import onnx, and every command would wait for it
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Network:
-    """A graph of standard ONNX operators, whose model-local functions have been inlined.
+    """A graph of standard ONNX operators, without functions of its own: they have been inlined.
 
     `nodes` are in an order in which they can run. `constants` are never copied: a table may be a memory map or the framework's own
     memory. `output` has one score for each row of the inputs, [B] or [B, 1].

@@ -29,14 +29,16 @@ class Operator:
 
     `elementwise`: each number of the result depends only on the numbers at its own position.
     `broadcasts`: elementwise, and its inputs broadcast to one shape by NumPy's rules.
-    `affine`: the inputs in which the result is a linear map plus a constant, if all other inputs are constants; of floats.
-    `increasing`: the same function in float64, if the operator is a strictly increasing function of one number.
+    `affine`: the positions of the inputs in which the result is a linear map plus a constant, if these inputs are floats and all
+    others are constants.
+    `increasing_function`: the same function in float64, if the operator is a strictly increasing function of one number.
     `keeps_numbers`: the result holds the first input's numbers in their order; its shape or dtype may be another.
-    `changes_dtype`: the result's dtype isn't that of its inputs by definition.
-    `content_inputs`: how many of the leading inputs it reads the numbers of; of any others it reads the shape or the dtype.
-    `batch_placeholder`: what its second input, a shape, may hold in place of the batch size so that it fits any batch.
+    `changes_dtype`: the result may have another dtype than the inputs, such as the booleans of a comparison.
+    `content_inputs`: it reads the numbers of this many leading inputs alone, of the others only the shape or the dtype; None if it
+    reads the numbers of all.
+    `batch_placeholder`: the number that its second input, a shape, may hold instead of the batch size, so that it fits any batch.
     `lookup`: takes rows of its first input by the indices in its second.
-    `identity_of_one`: returns its input unchanged if there is only one.
+    `identity_of_one`: returns its input unchanged if it has only one.
     `random`: draws numbers.
     """
 
@@ -46,7 +48,7 @@ class Operator:
     elementwise: bool = False
     broadcasts: bool = False
     affine: tuple[int, ...] = ()
-    increasing: FloatFunction | None = None
+    increasing_function: FloatFunction | None = None
     keeps_numbers: bool = False
     changes_dtype: bool = False
     content_inputs: int | None = None
@@ -63,7 +65,7 @@ _ROWS = (
     Operator("Clip", 1, 3, elementwise=True),
     Operator("Elu", elementwise=True),
     Operator("Erf", elementwise=True),
-    Operator("Exp", elementwise=True, increasing=np.exp),
+    Operator("Exp", elementwise=True, increasing_function=np.exp),
     Operator("Gelu", elementwise=True),
     Operator("HardSigmoid", elementwise=True),
     Operator("HardSwish", elementwise=True),
@@ -74,11 +76,11 @@ _ROWS = (
     Operator("Reciprocal", elementwise=True),
     Operator("Relu", elementwise=True),
     Operator("Selu", elementwise=True),
-    Operator("Sigmoid", elementwise=True, increasing=sigmoid),
+    Operator("Sigmoid", elementwise=True, increasing_function=sigmoid),
     Operator("Softplus", elementwise=True),
     Operator("Softsign", elementwise=True),
     Operator("Sqrt", elementwise=True),
-    Operator("Tanh", elementwise=True, increasing=np.tanh),
+    Operator("Tanh", elementwise=True, increasing_function=np.tanh),
     Operator("ThresholdedRelu", elementwise=True),
     # several numbers in, one number out
     Operator("Add", 2, 2, elementwise=True, broadcasts=True, affine=(0, 1)),
@@ -139,7 +141,7 @@ OPERATORS = {operator.name: operator for operator in _ROWS}
 
 
 def properties(name: str) -> Operator:
-    """The operator's row, or one that claims nothing if the table has none."""
+    """The operator's row; if the table has none, a row that claims nothing."""
     return OPERATORS.get(name) or Operator(name, 0, None)
 
 

@@ -1,4 +1,4 @@
-"""A model that scores pairs, bound to its catalogue: how many rows it has, and each item's features."""
+"""A model that scores pairs, bound to its users and items: how many there are, which rows of the model, and the items' features."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,15 +16,16 @@ BATCH = 1 << 14  # pairs in one run of a framework's forward
 
 @dataclass(frozen=True)
 class PairScorer:
-    """A source that scores `users` x `items` pairs; `features` has the values of each further input, [items] or [items, *shape].
+    """A source that scores `user_count` x `item_count` pairs.
 
-    `model_rows` has, for a side whose ids don't stand in the model's own order, the model's row of each of ours: int64 [users] or
-    [items], by "user" or "item".
+    `features` has the values of each further input, by its name: [item_count] or [item_count, *shape]. `model_rows` has, by "user"
+    or "item", the model's row for each row of the bundle, int64 [user_count] or [item_count]; a side whose rows are the model's own
+    is left out.
     """
 
     source: GraphSource
-    users: int
-    items: int
+    user_count: int
+    item_count: int
     features: Arrays = field(default_factory=dict)
     model_rows: Arrays = field(default_factory=dict)
 
@@ -46,15 +47,15 @@ class PairScorer:
 
     def scores(self, user_rows: Rows, item_rows: Rows) -> Float64Array:
         """The framework's own score of each pair, float64 [P]; raises ExportRefused if one is NaN or infinite."""
-        batch_scores = [
+        scores_by_batch = [
             self.source.scores(self.values(user_rows[batch], item_rows[batch])) for batch in batches(len(user_rows), BATCH)
         ]
-        scores = np.concatenate([np.asarray(batch, np.float64).reshape(-1) for batch in batch_scores])
+        scores = np.concatenate([np.asarray(batch_scores, np.float64).reshape(-1) for batch_scores in scores_by_batch])
         if not np.isfinite(scores).all():
             pair = int(np.flatnonzero(~np.isfinite(scores))[0])
             raise ExportRefused(
-                f"the model's score of user row {user_rows[pair]} and item row {item_rows[pair]} is {scores[pair]}: no ranking "
-                "can come of it. Did training diverge? A lower learning rate or clipped gradients help"
+                f"the model's score of user row {user_rows[pair]} and item row {item_rows[pair]} is {scores[pair]}, and can't "
+                "be ranked. Did training diverge? A lower learning rate or clipped gradients help"
             )
         return scores
 

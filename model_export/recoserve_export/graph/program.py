@@ -1,4 +1,4 @@
-"""Parts of a network, run in ONNX Runtime while a bundle is made."""
+"""Runs parts of a network in ONNX Runtime while a bundle is made."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,14 +14,15 @@ from recoserve_export.graph.network import Arrays
 
 # A constant of this many bytes or more is fed at each run instead of being written into the graph: a table of several GB would be
 # copied twice, and the serialised graph may not exceed 2 GiB.
-LARGE = 1 << 16
+LARGE_BYTES = 1 << 16
 
 
 class Program:
     """Some nodes of a graph, ready to run.
 
-    `feeds` has the names and dtypes of the values that a run may be given; `outputs` names the values that it returns, which may be
-    feeds or constants too. Raises ExportRefused if ONNX Runtime can't run the nodes.
+    `feeds` has the dtypes, by name, of the values that are passed to each run; those that are neither read nor returned are
+    ignored. `outputs` names the values that a run returns, which may be feeds or constants too. Raises ExportRefused if ONNX
+    Runtime can't run the nodes.
     """
 
     def __init__(
@@ -32,15 +33,15 @@ class Program:
         outputs: Sequence[str],
         opset: int,
     ) -> None:
-        used = {name for node in nodes for name in _inputs(node)} | set(outputs)
-        self._constants = {name: array for name, array in constants.items() if name in used}
+        needed_names = {name for node in nodes for name in _inputs(node)} | set(outputs)
+        self._constants = {name: array for name, array in constants.items() if name in needed_names}
         # `require` and not `ascontiguousarray`, which makes a vector of a scalar.
         self._large = {
-            name: np.require(array, requirements="C") for name, array in self._constants.items() if array.nbytes >= LARGE
+            name: np.require(array, requirements="C") for name, array in self._constants.items() if array.nbytes >= LARGE_BYTES
         }
         computed = {name for node in nodes for name in node.output}
         self._outputs, self._computed = list(outputs), [name for name in outputs if name in computed]
-        self._feeds = {name: dtype for name, dtype in feeds.items() if name in used}
+        self._feeds = {name: dtype for name, dtype in feeds.items() if name in needed_names}
         inputs = {**self._feeds, **{name: array.dtype for name, array in self._large.items()}}
         graph = helper.make_graph(
             nodes,
@@ -71,7 +72,7 @@ class Program:
 
 
 def _inputs(node: onnx.NodeProto) -> Iterator[str]:
-    """The names of the values that a node reads, also inside its own subgraphs, which see all values of the graph around them."""
+    """The names of the values that a node reads, also in its subgraphs, which see all values of the graph around them."""
     yield from node.input
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
@@ -85,7 +86,7 @@ def _session(model: onnx.ModelProto) -> tuple[Any, tuple[type[Exception], ...]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    options.log_severity_level = 4  # fatal errors only: the others are raised, and become an ExportRefused
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     state = onnxruntime.capi.onnxruntime_pybind11_state
     errors = (state.Fail, state.RuntimeException, state.InvalidArgument, state.InvalidGraph, state.NotImplemented)

@@ -60,7 +60,7 @@ def _table_rows(source: DotSource | GraphSource, features: ItemFeatures) -> dict
     if features.values or features.names:
         names = ", ".join({**features.values, **features.names})
         raise ExportRefused(f"this model takes a user and an item alone, and has no input for {names}: leave them out")
-    return {"user": source.users.rows, "item": source.items.rows}
+    return {"user": source.users.row_count, "item": source.items.row_count}
 
 
 def _with_rows(source: DotSource, model_rows: Mapping[str, Rows]) -> DotSource:

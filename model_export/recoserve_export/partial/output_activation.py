@@ -48,7 +48,7 @@ def _increasing_step(node: onnx.NodeProto, probe: Probe) -> TailStep | None:
     # Integers overflow, and their division rounds: different scores would become equal.
     if not np.issubdtype(probe.two[node.output[0]].dtype, np.floating):
         return None
-    if operators.properties(node.op_type).increasing:
+    if operators.properties(node.op_type).increasing_function:
         return TailStep(node.op_type)
     constants = [index for index, name in enumerate(node.input) if name in probe.fixed]
     if not _is_binary_affine(node) or len(constants) != 1 or probe.two[node.input[constants[0]]].size != 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recoserve.bundle.arrays import Float64Array, Rows
 from recoserve.errors import ExportRefused
 from recoserve_export.graph.dot_score import DotSource, EmbeddingTable, check_tables
-from recoserve_export.graph.lookups import FLOAT_IDS
+from recoserve_export.graph.lookups import MAX_FLOAT32_ID
 from recoserve_export.graph.network import GraphSource
 from recoserve_export.sources import keras_dot, keras_file, keras_scorer, keras_trace, kmr_model
 from recoserve_export.sources.keras_dot import KerasDot
@@ -83,9 +83,9 @@ def _dot_source(
 
 
 def _check_float_ids(name: str, tensor: Any, table: EmbeddingTable) -> None:
-    if "float" in tensor.dtype and table.rows > FLOAT_IDS:
+    if "float" in tensor.dtype and table.row_count > MAX_FLOAT32_ID:
         raise ExportRefused(
-            f"input {name!r} takes ids as {tensor.dtype}, exact up to 2^24 only, and its table has {table.rows} rows: "
+            f"input {name!r} takes ids as {tensor.dtype}, exact up to 2^24 only, and its table has {table.row_count} rows: "
             "declare the input with dtype int64, or save both tables as .npy and export those"
         )
 

@@ -29,7 +29,7 @@ def width_mismatch(torch: Any, model: Any) -> str | None:
         return None
     (user_name, user), (item_name, item) = sorted(embeddings.items(), key=lambda entry: "user" not in entry[0].lower())
     try:
-        check_widths(("user", user_name, user.embedding_dim), ("item", item_name, item.embedding_dim))
+        check_widths((user_name, user.embedding_dim), (item_name, item.embedding_dim))
     except ExportRefused as refusal:
         return str(refusal)
     return None

@@ -42,7 +42,7 @@ class TableReference:
 
     def __init__(self, users: EmbeddingTable, items: EmbeddingTable, formula: Formula) -> None:
         self._users, self._items, self.formula = users, items, formula
-        self.users, self.items, self.numbers_per_pair, self.most_users = users.rows, items.rows, items.width, USERS
+        self.users, self.items, self.numbers_per_pair, self.most_users = users.row_count, items.row_count, items.width, USERS
 
     def products(self, user_rows: Rows, item_rows: Rows) -> Float64Array:
         """[S], [M] -> [S, M]."""
@@ -84,8 +84,8 @@ class PairReference:
 
     def __init__(self, scorer: PairScorer) -> None:
         self._scorer = scorer
-        self.users, self.items = scorer.users, scorer.items
-        self.most_users = min(max(2, MANY_PAIRS // scorer.items), USERS)
+        self.users, self.items = scorer.user_count, scorer.item_count
+        self.most_users = min(max(2, MANY_PAIRS // scorer.item_count), USERS)
         self._scores_by_user: dict[int, Float64Array] = {}
 
     def products(self, user_rows: Rows, item_rows: Rows) -> Float64Array:

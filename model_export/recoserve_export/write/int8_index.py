@@ -73,8 +73,8 @@ def write(folder: Path, table: EmbeddingTable, formula: Formula) -> Int8Tensors:
 
 def _item_pieces(table: EmbeddingTable, formula: Formula) -> Iterator[Float64Array]:
     """The items, a piece at a time, each of whole blocks: zeros fill the last."""
-    size = PIECE_ITEMS if table.rows < MANY_ITEMS else LARGE_PIECE_ITEMS
-    for start in range(0, table.rows, size):
+    size = PIECE_ITEMS if table.row_count < MANY_ITEMS else LARGE_PIECE_ITEMS
+    for start in range(0, table.row_count, size):
         rows = _as_multiplied(np.asarray(table.values[start : start + size]), formula)
         yield np.pad(rows, ((0, padded(len(rows)) - len(rows)), (0, 0)))
 

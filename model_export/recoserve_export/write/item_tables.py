@@ -16,7 +16,7 @@ from recoserve_export.graph.dot_score import EmbeddingTable
 from recoserve_export.graph.monotone_tail import Tail
 from recoserve_export.graph.network import Arrays, Input
 from recoserve_export.graph.pair_scorer import PairScorer, batches
-from recoserve_export.graph.program import LARGE, Program
+from recoserve_export.graph.program import LARGE_BYTES, Program
 from recoserve_export.partial.builder import live_nodes
 from recoserve_export.partial.result import DotProductScore, NotSeparable, SplitScorer
 from recoserve_export.partial.values import ITEM, PAIR, USER
@@ -82,14 +82,14 @@ def prepare(path: Path, scorer: PairScorer, split: SplitScorer) -> PreparedScore
     used = {name for node in (*user_nodes, *pair_nodes) for name in node.input}
     constants = {name: array for name, array in constants.items() if name in used}
     file = TensorFile(path)
-    large = {name: file.add(name, array) for name, array in constants.items() if array.nbytes >= LARGE}
+    large = {name: file.add(name, array) for name, array in constants.items() if array.nbytes >= LARGE_BYTES}
     model_rows = file.add("user_rows", scorer.model_rows["user"]) if "user" in scorer.model_rows else None
     _check_side(scorer, split, USER, values[USER])
-    piece_items = _piece_items(programs.widest_row, scorer.items)
+    piece_items = _piece_items(programs.widest_row, scorer.item_count)
     tensors = _write_item_tables(file, scorer, split, values[ITEM], piece_items, transposed is not None)
     return PreparedScorer(
         opset=programs.opset,
-        users=scorer.users,
+        users=scorer.user_count,
         user=scorer.source.network.inputs[scorer.source.user],
         user_nodes=user_nodes,
         user_values=values[USER],
@@ -99,7 +99,7 @@ def prepare(path: Path, scorer: PairScorer, split: SplitScorer) -> PreparedScore
         constants={name: array for name, array in constants.items() if name not in large},
         large_constants=large,
         model_rows=model_rows,
-        item_tables=ItemTables(tensors, scorer.items, piece_items, transposed is not None),
+        item_tables=ItemTables(tensors, scorer.item_count, piece_items, transposed is not None),
     )
 
 
@@ -120,7 +120,7 @@ def _vector_table(scorer: PairScorer, split: SplitScorer, vectors: DotProductSco
         ones = np.ones((run.stop - run.start, 1), np.float32)  # a bias of the other side is multiplied by 1
         rows = np.hstack([ones if name is None else values[name] for name in factors])
         if not table.size:
-            table = np.empty((scorer.users if side == USER else scorer.items, rows.shape[1]), np.float32)
+            table = np.empty((scorer.user_count if side == USER else scorer.item_count, rows.shape[1]), np.float32)
         table[run] = rows
     return EmbeddingTable(f"{side}_vectors", table)
 
@@ -145,7 +145,7 @@ def _write_item_tables(
         for name, array in zip(names, arrays, strict=True):
             pieces = _in_pieces(array, piece_items, transposed)
             if name not in tensors:
-                tensors[name] = file.reserve(name, (-(-scorer.items // piece_items), *pieces.shape[1:]), pieces.dtype)
+                tensors[name] = file.reserve(name, (-(-scorer.item_count // piece_items), *pieces.shape[1:]), pieces.dtype)
             file.write_rows(tensors[name], run.start // piece_items, pieces)
     return tensors
 
@@ -165,7 +165,7 @@ def _runs(scorer: PairScorer, split: SplitScorer, side: str, names: Sequence[str
     programs, inputs = split.programs, scorer.source.network.inputs
     dtypes = {name: graph_input.dtype for name, graph_input in inputs.items()}
     program = Program(programs.nodes[side], programs.constants, dtypes, names, programs.opset)
-    for run in batches(scorer.users if side == USER else scorer.items, RUN_ROWS):
+    for run in batches(scorer.user_count if side == USER else scorer.item_count, RUN_ROWS):
         rows = np.arange(run.start, run.stop)
         arrays = program.run(scorer.user_feeds(rows) if side == USER else scorer.item_feeds(rows))
         for array in arrays:

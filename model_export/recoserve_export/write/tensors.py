@@ -63,14 +63,14 @@ def write(path: Path, users: EmbeddingTable, items: EmbeddingTable, formula: For
 
     Zeros fill the last block of items, so that a graph may read whole blocks.
     """
-    user_table = ExternalTensor(contract.USER_TABLE, (users.rows, users.width), 0)
-    item_table = ExternalTensor(contract.ITEM_TABLE, (items.rows, items.width), page_after(user_table.nbytes))
+    user_table = ExternalTensor(contract.USER_TABLE, (users.row_count, users.width), 0)
+    item_table = ExternalTensor(contract.ITEM_TABLE, (items.row_count, items.width), page_after(user_table.nbytes))
     with open(path, "wb") as file:
         for tensor, table in ((user_table, users), (item_table, items)):
             file.seek(tensor.offset)
             for _, rows in table.blocks():
                 file.write(formula.vectors(rows).astype("<f4").tobytes())
-        file.truncate(item_table.offset + FLOAT32.itemsize * items.width * padded(items.rows))
+        file.truncate(item_table.offset + FLOAT32.itemsize * items.width * padded(items.row_count))
     return user_table, item_table
 
 

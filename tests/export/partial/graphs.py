@@ -112,7 +112,7 @@ def split_scores(network, result):
     pairs = pair_scorer(network)
     if isinstance(result.score, DotProductScore):
         users, items = item_tables.vector_tables(pairs, result, result.score)
-        return monotone_tail.apply(result.tail, users.values.astype(np.float64) @ items.values.T.astype(np.float64))
+        return monotone_tail.apply_tail(result.tail, users.values.astype(np.float64) @ items.values.T.astype(np.float64))
     with tempfile.TemporaryDirectory() as folder:
         ranking_graphs.write(Path(folder), item_tables.prepare(Path(folder) / contract.TENSORS, pairs, result))
         session = onnxruntime.InferenceSession(Path(folder) / contract.GRAPHS[contract.SCORE])

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recoserve_export.graph import monotone_tail, operators
-from recoserve_export.graph.monotone_tail import TailStep, written
+from recoserve_export.graph.monotone_tail import TailStep, tail_formula
 from tests.export.partial.graphs import DOT, is_dot_product, is_plain, pair_operators, split
 
-INCREASING = sorted(operators.names(lambda row: row.increasing is not None))
+INCREASING = sorted(operators.names(lambda row: row.increasing_function is not None))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ INCREASING = sorted(operators.names(lambda row: row.increasing is not None))
 def test_strictly_increasing_steps_go_behind_the_ranking(body, tail):
     result = split(DOT + body, none=np.float32(0), single=np.float32(1))
 
-    assert written(result.tail, "x") == tail
+    assert tail_formula(result.tail, "x") == tail
     assert is_plain(result)
 
 
@@ -70,7 +70,7 @@ def test_a_factor_that_turns_the_order_round_goes_into_the_vectors(body):
 def test_a_constant_term_of_the_score_goes_behind_the_ranking():
     result = split(DOT + "s = Tanh (d)\n score = Sub (half, s)")
 
-    assert written(result.tail, "x") == "(x +0.5)"
+    assert tail_formula(result.tail, "x") == "(x +0.5)"
     assert pair_operators(result) == ["Gemm", "Tanh", "Mul"]
 
 
@@ -81,10 +81,10 @@ def test_integers_have_no_tail():
 
 
 @given(
-    st.sampled_from(sorted(operators.names(lambda row: row.increasing is not None))),
+    st.sampled_from(sorted(operators.names(lambda row: row.increasing_function is not None))),
     st.lists(st.floats(-700, 700), min_size=2, max_size=50),
 )
 def test_no_function_behind_the_ranking_changes_an_order(name, values):
     values = np.sort(np.array(values))
 
-    assert (np.diff(monotone_tail.apply((TailStep(name), TailStep("Mul", 3.0), TailStep("Add", -1.0)), values)) >= 0).all()
+    assert (np.diff(monotone_tail.apply_tail((TailStep(name), TailStep("Mul", 3.0), TailStep("Add", -1.0)), values)) >= 0).all()

@@ -91,7 +91,7 @@ import sys
 from pathlib import Path
 from recoserve_export.sources import keras
 source = keras.load(Path(sys.argv[1]))
-print(type(source).__name__, source.user if hasattr(source, "user") else source.users.rows)
+print(type(source).__name__, source.user if hasattr(source, "user") else source.users.row_count)
 """
 
 
