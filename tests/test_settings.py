@@ -30,10 +30,10 @@ def test_an_unknown_setting_is_named(monkeypatch, name):
     ("name", "value"),
     [("PORT", "http"), ("PORT", "70000"), ("MAX_K", "0"), ("PROVIDER", "tpu"), ("DRAIN_SECONDS", "-1"), ("LOG_FORMAT", "xml")],
 )
-def test_an_invalid_setting_is_named(monkeypatch, name, value):
+def test_an_invalid_setting_is_named_as_option_and_as_variable(monkeypatch, name, value):
     monkeypatch.setenv(PREFIX + name, value)
 
-    with pytest.raises(SettingsInvalid, match=PREFIX + name):
+    with pytest.raises(SettingsInvalid, match=f"^--{name.lower().replace('_', '-')} or {PREFIX}{name}: "):
         load_settings()
 
 

@@ -1,7 +1,7 @@
 """The command line: `recoserve …`. Exit codes: 0 done, 1 the input is wrong, 2 wrong usage.
 
-A command is imported when it is called: `recoserve --help` waits for no command's imports, and a command that is missing or
-broken costs no other one anything.
+A command is imported only when it is called. So `recoserve --help` doesn't wait for the imports of all commands, and a command that
+is missing or broken doesn't break the others.
 """
 
 import sys
@@ -14,14 +14,14 @@ from typer.core import TyperCommand, TyperGroup
 from recoserve.commands.terminal import err
 from recoserve.errors import BundleInvalid, OperatorError, RecoserveError, RequestError
 
-GROUP = "recoserve.commands"  # of the entry points by which other packages add commands
+GROUP = "recoserve.commands"  # the group of entry points by which other packages add commands
 
 
 class Command(NamedTuple):
-    """What is known of a command without importing it.
+    """The description of a command, known without importing it.
 
-    `help`: the beginning of its own docstring. `location`: MODULE:FUNCTION, empty where it is the entry point of another package.
-    `install`: what to do where it can't be imported.
+    `help`: the beginning of the command's own docstring. `location`: MODULE:FUNCTION, empty for a command that is an entry point.
+    `install`: what to do if the command can't be imported.
     """
 
     help: str
@@ -33,7 +33,8 @@ COMMANDS = {
     "demo": Command("Serve the built-in bundle: a made-up library of books and its readers.", "recoserve.commands.serve:demo"),
     "serve": Command("Serve a bundle, or all models of a folder, over HTTP.", "recoserve.commands.serve:serve"),
     "verify": Command(
-        "Check a bundle as the service does before it serves; exit 1 and list what is wrong.", "recoserve.commands.verify:verify"
+        "Check a bundle as the service does before it serves; if it fails, list what is wrong and exit with 1.",
+        "recoserve.commands.verify:verify",
     ),
     "inspect": Command(
         "Show what a bundle holds: counts, dimension, similarity, graphs, sizes, provenance, metrics, vectors.",
@@ -61,11 +62,11 @@ COMMANDS = {
 
 
 class CommandGroup(TyperGroup):
-    """Commands that are imported when they are called.
+    """A group that imports each of its commands when that command is called.
 
     `commands` holds a stand-in for each, with its name and its help, for the list of commands and for suggestions after a
-    misspelt name; `resolve_command` imports the real one. The entry points of other packages are looked for when the list is
-    shown or a name isn't built in.
+    misspelt name; `resolve_command` imports the real one. Entry points are looked up only when the list is shown or a name isn't
+    built in.
     """
 
     def __init__(self, **attributes: Any) -> None:
@@ -86,12 +87,13 @@ class CommandGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, arguments = super().resolve_command(ctx, args)
-        return name, name and _load(self._entry_points[name]), arguments
+        command = _load(self._entry_points[name]) if name else None  # no name where click parses without failing, as for completion
+        return name, command, arguments
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except ImportError as error:  # of a package that a command imports only where it needs it
+        except ImportError as error:  # a command may import a package only when it comes to need it
             raise _unavailable(self._entry_points[ctx.invoked_subcommand], error) from error
 
     def _add_entry_points(self) -> None:
@@ -102,29 +104,29 @@ class CommandGroup(TyperGroup):
     def _add(self, entry_point: EntryPoint) -> None:
         name = entry_point.name
         self._entry_points[name] = entry_point
-        self.commands[name] = TyperCommand(name, help=_described(entry_point).help)
+        self.commands[name] = TyperCommand(name, help=_description(entry_point).help)
 
 
 def _position(name: str) -> int:
-    """Commands of this product in the order of the table, then others."""
+    """A command's place in the list: those of `COMMANDS` in their order, then those of other packages."""
     return list(COMMANDS).index(name) if name in COMMANDS else len(COMMANDS)
 
 
-def _described(entry_point: EntryPoint) -> Command:
+def _description(entry_point: EntryPoint) -> Command:
     distribution = entry_point.dist.name if entry_point.dist else "another package"
     return COMMANDS.get(entry_point.name, Command(f"A command of {distribution}.", install=f"reinstall {distribution}"))
 
 
 def _load(entry_point: EntryPoint) -> Any:
-    """Import a function or a `typer.Typer` and make a command of it; raises OperatorError where that fails."""
-    holder = typer.Typer()
+    """The command of an entry point, which is a function or a `typer.Typer`; raises OperatorError if it can't be imported."""
+    group = typer.Typer()
     try:
         command = entry_point.load()
         if isinstance(command, typer.Typer):
-            holder.add_typer(command, name=entry_point.name)
+            group.add_typer(command, name=entry_point.name)
         else:
-            holder.command(entry_point.name)(command)
-        return typer.main.get_group(holder).commands[entry_point.name]
+            group.command(entry_point.name)(command)
+        return typer.main.get_group(group).commands[entry_point.name]
     except Exception as error:  # a module can raise anything while it is imported
         raise _unavailable(entry_point, error) from error
 
@@ -132,7 +134,7 @@ def _load(entry_point: EntryPoint) -> Any:
 def _unavailable(entry_point: EntryPoint, error: Exception) -> OperatorError:
     reason = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
     line = " ".join(reason.split())
-    return OperatorError(f"recoserve {entry_point.name} can't run: {line}; to mend it: {_described(entry_point).install}")
+    return OperatorError(f"recoserve {entry_point.name} can't run: {line}; to mend it: {_description(entry_point).install}")
 
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -154,10 +156,10 @@ def main() -> None:
 
 
 def _fail(error: RecoserveError) -> None:
-    """Print the message, and which fields are at fault, and exit with 1."""
+    """Print the message, and what is wrong with which field of a request; exit with 1."""
     lines = error.problems if isinstance(error, BundleInvalid) else (str(error),)
     if isinstance(error, RequestError):
-        from recoserve.web.problems import pointer  # here: only a command that has loaded the web framework raises this
+        from recoserve.web.problems import pointer  # here, so that the command line starts without the web framework
 
         lines += tuple(f"{pointer(field.path)}: {field.detail}" for field in error.fields)
     for line in lines:

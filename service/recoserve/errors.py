@@ -4,18 +4,18 @@ RecoserveError
 ├── RequestError             a request can't be answered; `web.problems` maps each class to a problem document
 │   ├── MalformedJson        the bytes are not one JSON document
 │   ├── InvalidRequest       well-formed, but not what the endpoint accepts
-│   ├── IdOutOfRange         a row number, used as an id, outside the table
+│   ├── IdOutOfRange         an id that is a row number, and outside the table
 │   ├── UnknownId            an external id that the bundle doesn't hold
 │   ├── UnknownModel         a model that the service doesn't hold
 │   ├── Overloaded           the queue is full
 │   ├── NotReady             no model is loaded yet, or the service is shutting down
-│   └── DeadlineExceeded     the request's time ran out before it was computed
+│   └── DeadlineExceeded     the request's time ran out before its response was computed
 └── OperatorError            whoever runs the command or the service has to change something
-    ├── BundleInvalid        a bundle fails its checks; `problems` lists every finding
+    ├── BundleInvalid        a bundle fails its checks; `problems` says in which points
     ├── SettingsInvalid      a setting is unknown or out of bounds
-    ├── ProviderUnavailable  the chosen execution provider is not on this machine
-    └── ExportRefused        a model, or a file that comes with it, can't become a bundle
-        └── FileInvalid      a file of ids, items, ratings or interactions can't be used; the message names the line
+    ├── ProviderUnavailable  the chosen execution provider can't be used on this machine
+    └── ExportRefused        no bundle can be made of this model and the files that come with it, or written to this folder
+        └── FileInvalid      a file of ids, items, ratings or interactions can't be used; the message says where
 
 `web.problems` adds two request errors that only HTTP has: a body that is too large, and one of another media type.
 """
@@ -40,7 +40,7 @@ class FieldError:
 
 
 class RequestError(RecoserveError):
-    """A request that can't be answered; `fields` holds the first `MAX_FIELD_ERRORS` fields at fault, where there are any."""
+    """A request that can't be answered; `fields` holds the errors of single fields, `MAX_FIELD_ERRORS` at most."""
 
     def __init__(self, detail: str, fields: Iterable[FieldError] = ()) -> None:
         super().__init__(detail)
@@ -76,7 +76,7 @@ class NotReady(RequestError):
 
 
 class DeadlineExceeded(RequestError):
-    """The request's time ran out before it was computed."""
+    """The request's time ran out before its response was computed."""
 
 
 class OperatorError(RecoserveError):
@@ -84,14 +84,14 @@ class OperatorError(RecoserveError):
 
 
 class BundleInvalid(OperatorError):
-    """A bundle fails its checks; `problems` holds one sentence for each finding."""
+    """A bundle fails its checks; `problems` holds a sentence for each problem that was found."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
 
     def within(self, location: object) -> "BundleInvalid":
-        """An error with the location before each finding, for whoever looks at several bundles."""
+        """This error with the location in front of each problem, for callers that check several bundles."""
         return BundleInvalid([f"{location}: {problem}" for problem in self.problems])
 
 
@@ -100,12 +100,12 @@ class SettingsInvalid(OperatorError):
 
 
 class ProviderUnavailable(OperatorError):
-    """The chosen execution provider is not on this machine."""
+    """The chosen execution provider can't be used on this machine."""
 
 
 class ExportRefused(OperatorError):
-    """A model, or a file that comes with it, can't become a bundle."""
+    """No bundle can be made of this model and the files that come with it, or written to this folder."""
 
 
 class FileInvalid(ExportRefused):
-    """A file of ids, items, ratings or interactions can't be used; the message names the line."""
+    """A file of ids, items, ratings or interactions can't be used; the message names the file, and the line if one is wrong."""

@@ -1,4 +1,4 @@
-"""Settings of the C library's allocator under which freed memory goes back to the system."""
+"""Configures the C library's allocator so that freed memory goes back to the system."""
 
 import ctypes
 import os
@@ -14,9 +14,10 @@ SETTINGS = {
 
 
 def configure() -> None:
-    """From now on, have one heap for all threads, and take blocks of 256 KiB and more from the system and give them back to it.
+    """Make the allocator use one heap for all threads, and return every block of 256 KiB or more, once freed, to the system.
 
-    A setting that the environment has is left as it is. Does nothing where the C library has no such settings.
+    Up to 4 MiB may lie free at the heap's end. A setting whose variable is in the environment is left as it is. Does nothing where
+    the C library has no `mallopt`.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     for variable, setting in SETTINGS.items():

@@ -1,4 +1,4 @@
-"""Prometheus collectors of the service, in base units, never with an id as a label."""
+"""The service's Prometheus metrics, in base units (seconds, bytes). No label ever holds an id."""
 
 from bisect import bisect_left
 from collections import Counter as CountByValue
@@ -37,11 +37,11 @@ class SampleBuffers:
         self._buffers.add(buffer)
 
     def describe(self) -> list[Metric]:
-        """No metrics. Without this method the client library would call `collect`, and flush, at the registration."""
+        """Return no metrics. Without this method the client library would call `collect`, and so flush, at the registration."""
         return []
 
     def collect(self) -> list[Metric]:
-        """Flush the buffers; there are no metrics of this collector's own."""
+        """Flush the buffers and return no metrics."""
         for buffer in list(self._buffers):
             buffer.flush()
         return []
@@ -54,7 +54,7 @@ class Histogram(prometheus_client.Histogram):
     """A histogram that can count many samples in one call."""
 
     def observe_many(self, amounts: Sequence[float]) -> None:
-        """Count every amount as `observe` does, at a fifth of its cost for each.
+        """Count every amount as `observe` does, at a fifth of the cost.
 
         The histogram must have no labels, or be the child that `labels` returned; raises ValueError otherwise.
         """
@@ -68,7 +68,7 @@ class Histogram(prometheus_client.Histogram):
                 self.observe(amount)
             return
         total.inc(sum(amounts))
-        # A bucket's own count excludes the buckets below it; they are added up when the metric is read.
+        # Each bucket counts only the samples between the bound below it and its own; the library adds buckets up at a scrape.
         for index, count in CountByValue([bisect_left(bounds, amount) for amount in amounts]).items():
             buckets[index].inc(count)
 
@@ -79,7 +79,7 @@ HTTP_DURATION = Histogram(
     ("method", "route", "status"),
     buckets=SECONDS_BUCKETS,
 )
-HTTP_IN_FLIGHT = Gauge(PREFIX + "http_requests_in_flight", "Requests being answered, health and metrics left out.")
+HTTP_IN_FLIGHT = Gauge(PREFIX + "http_requests_in_flight", "Requests being answered, except those for health and metrics.")
 QUEUE_DURATION = Histogram(PREFIX + "queue_duration_seconds", "Time that rows waited for their run.", buckets=SECONDS_BUCKETS)
 QUEUE_DEPTH = Gauge(PREFIX + "queue_depth", "Rows waiting for their run or in it.")
 BATCH_ROWS = Histogram(PREFIX + "batch_rows", "Rows (users) per run.", buckets=ROWS_BUCKETS)

@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it, and nothing more: what lenient parsers let through is refused here."""
+"""A strict JSON parser: it refuses what Python's own lets through, such as NaN and keys that an object has twice."""
 
 import json
 from typing import Any, NoReturn
@@ -7,11 +7,11 @@ from recoserve.errors import MalformedJson
 
 
 def parse(body: bytes) -> Any:
-    """Parse one UTF-8 JSON document.
+    """The value of one JSON document in UTF-8.
 
-    Raises MalformedJson for: another encoding or a byte order mark, NaN and infinities, duplicate keys,
-    lone surrogates, integers beyond the interpreter's digit limit, nesting beyond its stack, trailing junk.
-    The message never repeats the input.
+    Raises MalformedJson for anything that isn't JSON by RFC 8259; for a byte order mark, another encoding, NaN and infinities,
+    duplicate keys and lone surrogates; and for integers and nesting beyond the interpreter's limits. The message never repeats the
+    input.
     """
     try:
         text = body.decode("utf-8")
@@ -22,7 +22,7 @@ def parse(body: bytes) -> Any:
         raise MalformedJson("the JSON is nested too deeply") from None
     except json.JSONDecodeError as error:
         raise MalformedJson(f"not valid JSON at line {error.lineno}, column {error.colno}") from None
-    except ValueError:
+    except ValueError:  # of `int`, which converts no more than sys.get_int_max_str_digits()
         raise MalformedJson("a number has too many digits") from None
     if "\\u" in text:
         _refuse_lone_surrogates(document)
@@ -41,7 +41,7 @@ def _constant(_name: str) -> NoReturn:
 
 
 def _refuse_lone_surrogates(document: Any) -> None:
-    """Only an escape can bring one in: raw bytes with a surrogate are not UTF-8 to begin with."""
+    """Raise MalformedJson if a string holds half of a surrogate pair: only a \\u escape can write one, since UTF-8 has none."""
     try:
         json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:

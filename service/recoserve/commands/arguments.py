@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have, and how their texts become values."""
+"""Arguments and options that several commands have, and the parsing of ids and filters."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,23 +9,28 @@ from recoserve import strict_json
 from recoserve.bundle.vocabulary import ExternalId, Vocabulary
 from recoserve.errors import MalformedJson
 
-MOST_DIGITS = 29  # beyond any id that a bundle can hold, and far below the length at which Python refuses to convert
+MAX_ID_DIGITS = 29  # an int64 id has at most 19; `int` raises ValueError beyond 4,300
 
-BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of NAME/VERSION/ bundles.")]
+BundleArgument = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of NAME/VERSION/ bundles with one NAME.")
+]
 ProviderOption = Annotated[Literal["auto", "cpu", "cuda"] | None, typer.Option(help="ONNX Runtime execution provider.")]
 FilterOption = Annotated[
-    str, typer.Option("--filter", metavar="JSON", help='Clauses on item columns: {"genres": {"any": ["Comedy"]}}.')
+    str, typer.Option("--filter", metavar="JSON", help='Conditions on item metadata, as JSON: {"genres": {"any": ["Comedy"]}}.')
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def external_id(vocabulary: Vocabulary, text: str) -> ExternalId:
-    """The id that a text of the command line stands for: a number where the bundle's ids are numbers, if the text is one."""
+def parse_external_id(vocabulary: Vocabulary, text: str) -> ExternalId:
+    """The id typed as `text`: an integer where the vocabulary's ids are integers and the text is one; otherwise the text itself.
+
+    A text where ids are integers is no id: whoever looks it up says so.
+    """
     if vocabulary.id_type is str:
         return text
     digits = text.removeprefix("-")
-    # `isdigit` alone holds for ² as well, and `int` takes "1_000" and " 1", which no id is written as.
-    return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= MOST_DIGITS else text
+    # Neither check is enough by itself: `isdigit` is also true for "²", and `int` also accepts "1_000" and " 1".
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= MAX_ID_DIGITS else text
 
 
 def parse_filter(text: str) -> Any:

@@ -11,7 +11,7 @@ from rich.text import Text
 from recoserve.bundle.archive import Bundle, open_bundle, read_manifest
 from recoserve.bundle.manifest import Manifest
 from recoserve.bundle.repository import find_bundle
-from recoserve.commands.arguments import BundleArgument, JsonOption, external_id
+from recoserve.commands.arguments import BundleArgument, JsonOption, parse_external_id
 from recoserve.commands.terminal import out, print_json
 from recoserve.errors import OperatorError
 from recoserve.inspection import report
@@ -66,34 +66,34 @@ def _print_manifest(manifest: Manifest, length_lines: list[str]) -> None:
         ("users", f"{manifest.users:,} ({manifest.ids['user']} ids)"),
         ("items", f"{manifest.items:,} ({manifest.ids['item']} ids)"),
         ("interactions", f"{manifest.interactions:,}"),
-        *_named_once("lengths", length_lines),
+        *_rows_under("lengths", length_lines),
         ("graphs", ", ".join(f"{role}: {file}" for role, file in manifest.graphs.items())),
-        *_named_once("source", _pairs(manifest.source)),
-        *_named_once("parity", _pairs(manifest.parity)),
-        *_named_once("metrics", _pairs(manifest.metrics)),
-        *_named_once("files", [f"{entry.bytes:>12,} bytes  {entry.path}" for entry in manifest.files]),
+        *_rows_under("source", _member_lines(manifest.source)),
+        *_rows_under("parity", _member_lines(manifest.parity)),
+        *_rows_under("metrics", _member_lines(manifest.metrics)),
+        *_rows_under("files", [f"{entry.bytes:>12,} bytes  {entry.path}" for entry in manifest.files]),
     ]
     for name, text in rows:
         table.add_row(name, Text(text))
     out.print(table)
 
 
-def _named_once(name: str, lines: Iterable[str]) -> list[tuple[str, str]]:
-    """Rows of a table, the name beside the first line alone."""
+def _rows_under(name: str, lines: Iterable[str]) -> list[tuple[str, str]]:
+    """A row of the table for each line, with the name beside the first line only."""
     return [(name if index == 0 else "", line) for index, line in enumerate(lines)]
 
 
-def _pairs(members: Mapping[str, Any]) -> list[str]:
+def _member_lines(members: Mapping[str, Any]) -> list[str]:
     return [f"{name}: {value}" for name, value in members.items()]
 
 
-def _inspect_vectors(bundle: Bundle, texts: list[str], map_file: Path | None, as_json: bool) -> None:
-    neighbours = [report.nearest(bundle, text, external_id(bundle.items, text)) for text in texts]
+def _inspect_vectors(bundle: Bundle, ids_or_titles: list[str], map_file: Path | None, as_json: bool) -> None:
+    items = [report.nearest(bundle, text, parse_external_id(bundle.items, text)) for text in ids_or_titles]
     item_map_summary = _write_map(bundle, map_file) if map_file else None
     if as_json:
-        print_json({"nearest": neighbours, "map": item_map_summary})
+        print_json({"nearest": items, "map": item_map_summary})
         return
-    for item in neighbours:
+    for item in items:
         _print_nearest(item)
     if item_map_summary:
         out.print(Text("{file}: {drawn:,} of {items:,} items".format(**item_map_summary)), soft_wrap=True)
@@ -102,13 +102,13 @@ def _inspect_vectors(bundle: Bundle, texts: list[str], map_file: Path | None, as
 def _print_nearest(item: dict[str, Any]) -> None:
     out.print(Text(f"nearest to {item['title']} ({readable(str(item['item_id']))})", style="bold"))
     table = Table("item_id", "cosine", "title", box=None)
-    for near in item["items"]:
-        table.add_row(Text(readable(str(near["item_id"]))), f"{near['score']:.4f}", Text(near["title"]))
+    for neighbour in item["items"]:
+        table.add_row(Text(readable(str(neighbour["item_id"]))), f"{neighbour['score']:.4f}", Text(neighbour["title"]))
     out.print(table)
 
 
 def _write_map(bundle: Bundle, path: Path) -> dict[str, Any]:
-    """Write the map and return its summary: the file, how many items of how many it shows, the variance along each axis."""
+    """Write the map; return its file, the number of items drawn and of all items, and each axis's share of the variance."""
     chart = item_map(bundle)
     path.write_text(MAP_WRITERS[path.suffix](chart), encoding="utf-8")
     return {"file": str(path), "drawn": len(chart.titles), "items": chart.plane.row_count, "variance_shares": chart.plane.shares}

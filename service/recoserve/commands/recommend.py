@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recoserve.bundle.repository import find_bundle
-from recoserve.commands.arguments import BundleArgument, FilterOption, JsonOption, ProviderOption, external_id, parse_filter
+from recoserve.commands.arguments import BundleArgument, FilterOption, JsonOption, ProviderOption, parse_external_id, parse_filter
 from recoserve.commands.terminal import out, print_json
 from recoserve.recommend import top_k
 from recoserve.recommend.requests import RecommendRequest
@@ -22,10 +22,14 @@ def recommend(
     k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
     exclude_item: Annotated[list[str] | None, typer.Option(help="An item that is not recommended; may be given again.")] = None,
     exclude_seen: Annotated[bool, typer.Option(help="Leave out the user's own interactions.")] = False,
-    candidate_item: Annotated[list[str] | None, typer.Option(help="Rank these items alone; may be given again.")] = None,
+    candidate_item: Annotated[
+        list[str] | None, typer.Option(help="An item to rank, in place of all items; may be given again.")
+    ] = None,
     filter: FilterOption = "{}",
-    diversity: Annotated[float, typer.Option(help="0: the plain top-k; up to 1: items unlike each other.")] = 0.0,
-    fallback: Annotated[Literal["popular"] | None, typer.Option(help="For a user whom the bundle doesn't know.")] = None,
+    diversity: Annotated[float, typer.Option(help="From 0, the plain top k, to 1: items less and less alike.")] = 0.0,
+    fallback: Annotated[
+        Literal["popular"] | None, typer.Option(help="popular: the most popular items for a user whom the bundle doesn't know.")
+    ] = None,
     metadata: Annotated[bool, typer.Option(help="Add each item's metadata.")] = False,
     provider: ProviderOption = None,
     as_json: JsonOption = False,
@@ -35,15 +39,15 @@ def recommend(
     model = load_model(find_bundle(bundle), settings.provider, settings.threads, settings.retrieval)
     users, items = model.bundle.users, model.bundle.items
     fields = {
-        "user_id": external_id(users, user),
+        "user_id": parse_external_id(users, user),
         "k": k,
-        "exclude_item_ids": [external_id(items, item) for item in exclude_item or []],
+        "exclude_item_ids": [parse_external_id(items, item) for item in exclude_item or []],
         "exclude_seen": exclude_seen,
-        "candidate_item_ids": [external_id(items, item) for item in candidate_item] if candidate_item else None,
+        "candidate_item_ids": [parse_external_id(items, item) for item in candidate_item] if candidate_item else None,
         "filter": parse_filter(filter),
         "diversity": diversity,
         "fallback": fallback,
-        "include": ["metadata"] if metadata or not as_json else [],  # the table has a column for each
+        "include": ["metadata"] if metadata or not as_json else [],  # the table shows all of it
     }
     request = RecommendRequest.from_document(fields, settings)
     work = top_k.for_user(model, request)
@@ -60,7 +64,7 @@ def _print_items(items: list[dict[str, Any]]) -> None:
     table = Table("item_id", "score", *columns, box=None)
     for item in items:
         cells = [_cell_text(item["metadata"].get(name, "")) for name in columns]
-        # As Text: a string would be read as rich's markup, and a title like "[Rec]" would vanish.
+        # As Text: rich takes a plain string for markup, in which a title such as "[Rec]" vanishes.
         table.add_row(str(item["item_id"]), f"{item['score']:.4f}", *map(Text, cells))
     out.print(table)
 

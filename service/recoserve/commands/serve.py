@@ -45,7 +45,10 @@ def serve(
     drain_seconds: Annotated[float | None, _setting("drain_seconds")] = None,
     log_format: Annotated[Literal["json", "text"] | None, _setting("log_format")] = None,
 ) -> None:
-    """Serve a bundle, or all models of a folder, over HTTP. Each option has an environment variable, RECOSERVE_ and its name."""
+    """Serve a bundle, or all models of a folder, over HTTP.
+
+    Each option can be an environment variable too: RECOSERVE_MAX_K for --max-k, and RECOSERVE_MODELS for BUNDLE_OR_FOLDER.
+    """
     settings = load_settings(**locals())
     server.serve(settings, _served_bundles(settings))
 
@@ -57,7 +60,10 @@ def demo(host: HostOption = None, port: PortOption = None) -> None:
 
 
 def _served_bundles(settings: Settings) -> list[Path]:
-    """One bundle of each model, the default model first; raises SettingsInvalid and BundleInvalid."""
+    """The bundle of each model, the default model's first.
+
+    Raises SettingsInvalid if no folder is named or the default model isn't there, and BundleInvalid if there is nothing to serve.
+    """
     if settings.models is None:
         raise SettingsInvalid("name a bundle or a models folder: recoserve serve BUNDLE_OR_FOLDER, or set RECOSERVE_MODELS")
     bundles = find_bundles(BUNDLE if settings.or_demo and not _holds_models(settings.models) else settings.models)
@@ -68,7 +74,7 @@ def _served_bundles(settings: Settings) -> list[Path]:
 
 
 def _holds_models(path: Path) -> bool:
-    """Whether somebody has put a model there; a broken one counts, since it must be an error, never the demo in its place."""
+    """Whether `path` holds a manifest or visible folders. They may be broken models: then an error is right, not the demo."""
     return path.is_dir() and any(
         entry.name == contract.MANIFEST or (entry.is_dir() and entry.name[0] != ".") for entry in path.iterdir()
     )

@@ -12,7 +12,7 @@ from recoserve.settings import load_settings
 
 
 def verify(bundle: BundleArgument, provider: ProviderOption = None, as_json: JsonOption = False) -> None:
-    """Check a bundle as the service does before it serves; exit 1 and list what is wrong."""
+    """Check a bundle as the service does before it serves; if it fails, list what is wrong and exit with 1."""
     folder = find_bundle(bundle)
     settings = load_settings(provider=provider)
     try:
