@@ -81,7 +81,7 @@ def test_own_items_are_the_users_interactions_or_the_liked_items_of_a_history(mo
     assert top_k.for_user(model, RecommendRequest(user_id=0, include=["explanation"])).own_rows.tolist() == [0, 4]
     history = top_k.for_history(model, HistoryRequest(item_ids=[6, 2, 6], negative_item_ids=[3]))
     assert (history.own_rows.tolist(), query_of(history).excluded.tolist()) == ([2, 6], [2, 3, 6])
-    assert scores.explaining(model, ExplainRequest(user_id=2, item_id=0)).own_rows.tolist() == [6]
+    assert scores.prepare_explanation(model, ExplainRequest(user_id=2, item_id=0)).own_rows.tolist() == [6]
 
 
 def test_items_near_one_are_searched_for_where_vectors_have_length_1_and_compared_one_by_one_elsewhere(model, dot_model):
@@ -96,7 +96,7 @@ def test_items_near_one_are_searched_for_where_vectors_have_length_1_and_compare
 
 
 def test_unknown_items_of_a_score_are_left_out_of_the_query(model):
-    scoring = scores.scoring(model, ScoreRequest(user_id=0, item_ids=[5, 99, 2, 5]))
+    scoring = scores.prepare_scores(model, ScoreRequest(user_id=0, item_ids=[5, 99, 2, 5]))
 
     assert scoring.listed_rows == [5, None, 2, 5]
     assert query_of(scoring).candidates.tolist() == [2, 5]

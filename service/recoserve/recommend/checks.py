@@ -1,4 +1,4 @@
-"""What a request needs that its model may lack: refused with the field at fault, before anything runs."""
+"""Refuses requests that need what the model lacks, with the field at fault."""
 
 from recoserve.errors import FieldError, InvalidRequest
 from recoserve.search.model import Model
@@ -8,7 +8,7 @@ NO_INTERACTIONS = "needs interactions, and this model's bundle has none; export 
 
 
 def refused(field: str, reason: str) -> InvalidRequest:
-    """The error that says what is wrong with one field."""
+    """An error that says what is wrong with one field."""
     return InvalidRequest(f"{field}: {reason}", [FieldError((field,), reason)])
 
 

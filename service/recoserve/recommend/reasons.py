@@ -1,4 +1,4 @@
-"""What carries a score: the user's own items that are like the recommended one."""
+"""Explains a score by the user's own items that are most similar to the recommended one."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -10,17 +10,17 @@ from recoserve.search.model import Model
 
 
 class Reasons(NamedTuple):
-    """The user's own items that carry one score, largest cosine first, and the share of each in all positive cosines."""
+    """The user's own items that explain one score, largest cosine first, and the share of each in all positive cosines."""
 
     items: RankedItems
     shares: Float32Array
 
 
 def reasons(model: Model, item_rows: Sequence[int], own_rows: Rows, limit: int) -> Iterator[Reasons]:
-    """For each of some items, up to `limit` of the user's own items that carry its score."""
+    """For each item of `item_rows`, up to `limit` of the user's own items that are most similar to it."""
     assert model.vectors  # noqa: S101  # requests for reasons are refused for models without vectors
-    carriers = model.vectors.reasons(item_rows, own_rows, limit)
-    return (Reasons(RankedItems.of_rows(model, rows, cosines), shares) for rows, cosines, shares in carriers)
+    explaining = model.vectors.reasons(item_rows, own_rows, limit)
+    return (Reasons(RankedItems.of_rows(model, rows, cosines), shares) for rows, cosines, shares in explaining)
 
 
 def explanations(recommendation: Recommendation) -> Iterator[Reasons]:

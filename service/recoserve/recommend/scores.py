@@ -1,4 +1,4 @@
-"""Requests for a user's scores of named items, and for what carries one of them: ids to a query in rows, and back."""
+"""Converts requests for a user's scores of named items, and for an explanation of one of them, into queries in rows and back."""
 
 from typing import NamedTuple
 
@@ -15,15 +15,15 @@ from recoserve.search.query import Query, Ranking
 
 
 class ItemScores(NamedTuple):
-    """`scores` of the items at the indexes `known` of the request's list; the bundle doesn't hold the items at `missing`."""
+    """`scores` of the items at `known_positions` of the request's list; the bundle doesn't hold those at `missing_positions`."""
 
-    known: list[int]
-    missing: list[int]
+    known_positions: list[int]
+    missing_positions: list[int]
     scores: Float32Array
 
 
-class Scoring(NamedTuple):
-    """A request in rows, ready to be submitted (`scheduling.batch.Work`), and the way back to the order of its list."""
+class ScoreWork(NamedTuple):
+    """A request for scores in rows, ready to be submitted (`scheduling.batch.Work`)."""
 
     model: Model
     queries: tuple[Query]
@@ -42,14 +42,14 @@ class Scoring(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """A score, and the user's own items that carry it."""
+    """A score, and the user's own items that contribute most to it."""
 
     score: np.float32
     reasons: Reasons
 
 
-class Explaining(NamedTuple):
-    """A request in rows, ready to be submitted (`scheduling.batch.Work`), and what its ranking is explained with."""
+class ExplainWork(NamedTuple):
+    """A request for an explanation in rows, ready to be submitted (`scheduling.batch.Work`)."""
 
     model: Model
     queries: tuple[Query]
@@ -63,16 +63,16 @@ class Explaining(NamedTuple):
         return Explanation(ranking.scores[0], next(reasons(self.model, [self.item_row], self.own_rows, self.limit)))
 
 
-def scoring(model: Model, request: ScoreRequest) -> Scoring:
-    """One user's scores of the listed items that the bundle holds. Raises InvalidRequest, IdOutOfRange or UnknownId."""
+def prepare_scores(model: Model, request: ScoreRequest) -> ScoreWork:
+    """Prepare the query for one user's scores of the listed items. Raises InvalidRequest, IdOutOfRange or UnknownId."""
     user_row = row_of(model.bundle.users, request.user_id, "user_id")
     rows = known_rows(model.bundle.items, request.item_ids, "item_ids")
     candidates = np.unique(np.array([row for row in rows if row is not None], np.int64))
-    return Scoring(model, (Query(user_row, max(len(candidates), 1), candidates=candidates),), rows)
+    return ScoreWork(model, (Query(user_row, max(len(candidates), 1), candidates=candidates),), rows)
 
 
-def explaining(model: Model, request: ExplainRequest) -> Explaining:
-    """One score, and which of the user's own items carry it. Raises InvalidRequest, IdOutOfRange or UnknownId."""
+def prepare_explanation(model: Model, request: ExplainRequest) -> ExplainWork:
+    """Prepare the query for one score and its reasons. Raises InvalidRequest, IdOutOfRange or UnknownId."""
     required_vectors(model, "an explanation")
     interactions = model.bundle.interactions
     if interactions is None:
@@ -80,4 +80,4 @@ def explaining(model: Model, request: ExplainRequest) -> Explaining:
     user_row = row_of(model.bundle.users, request.user_id, "user_id")
     item_row = row_of(model.bundle.items, request.item_id, "item_id")
     query = Query(user_row, 1, candidates=np.array([item_row]))
-    return Explaining(model, (query,), item_row, interactions.of(user_row), request.k)
+    return ExplainWork(model, (query,), item_row, interactions.of(user_row), request.k)

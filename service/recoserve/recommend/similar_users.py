@@ -1,4 +1,4 @@
-"""Requests for the users nearest to one of them: ids to a query in rows, and its ranking back to ids."""
+"""Converts requests for the users nearest to one of them into queries in rows, and rankings back into external ids."""
 
 from typing import NamedTuple
 
@@ -18,20 +18,20 @@ class NearestUsers(NamedTuple):
     cosines: Float32Array
 
 
-class SimilarUsers(NamedTuple):
-    """A request in rows, ready to be submitted (`scheduling.batch.Work`), and the way back to ids."""
+class SimilarUsersWork(NamedTuple):
+    """A request for similar users in rows, ready to be submitted (`scheduling.batch.Work`)."""
 
     model: Model
     queries: tuple[NeighbourQuery]
     cheap: bool = False
 
     def nearest(self, ranking: Ranking) -> NearestUsers:
-        """The ranking in ids."""
+        """The users that a ranking comes to, with external ids."""
         return NearestUsers(self.model.bundle.users.external(ranking.item_rows.tolist()), ranking.scores)
 
 
-def similar_users(model: Model, request: SimilarUsersRequest) -> SimilarUsers:
-    """The users of largest cosine to one. Raises InvalidRequest, IdOutOfRange or UnknownId."""
+def prepare_similar_users(model: Model, request: SimilarUsersRequest) -> SimilarUsersWork:
+    """Prepare the query for the users most similar to a given one, by cosine. Raises InvalidRequest, IdOutOfRange or UnknownId."""
     required_vectors(model, "nearness")
     row = row_of(model.bundle.users, request.user_id, "user_id")
-    return SimilarUsers(model, (NeighbourQuery("user", row, request.k),))
+    return SimilarUsersWork(model, (NeighbourQuery("user", row, request.k),))

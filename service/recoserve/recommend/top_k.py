@@ -1,6 +1,7 @@
-"""Requests for the k best items: ids to a query in rows, and the ranking of its rows back to ids.
+"""Converts requests for the k best items into queries in rows, and rankings back into external ids.
 
-Whatever a model can't do, and every id that it doesn't know, is refused here, before anything runs.
+Requests that the model can't serve, and unknown ids where the request has no fallback for them, are refused here, before anything
+runs.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,8 +29,8 @@ from recoserve.search.model import Model
 from recoserve.search.query import NO_ROWS, AnyQuery, NeighbourQuery, Query, Ranking, isin_sorted
 from recoserve.search.vectors import VectorTables
 
-MAX_LENGTH = 1e18  # of a vector, so that its products with others of that length are finite in float32
-MAX_CHEAP_ROWS = 100  # in a list or an answer of a request that counts as cheap
+MAX_LENGTH = 1e18  # of a request's vector, and 1 / MAX_LENGTH the least, so that products are finite and not 0 in float32
+MAX_CHEAP_ROWS = 100  # a cheap request has at most so many results, exclusions and candidates
 
 
 class RankedItems(NamedTuple):
@@ -52,15 +53,19 @@ class RankedItems(NamedTuple):
 
 
 class Recommendation(NamedTuple):
-    """What one user is recommended. `own_rows` are the items that explain it; `popular`: the model doesn't know the user."""
+    """What one user is recommended.
+
+    `own_rows` are the items of the user, or of the history, that explanations are taken from; empty unless they are needed.
+    `popular` says that the items are the most popular ones, since the user is unknown.
+    """
 
     items: RankedItems
     own_rows: Rows
     popular: bool
 
 
-class TopK(NamedTuple):
-    """A request in rows, ready to be submitted (`scheduling.batch.Work`), and the way back to ids."""
+class TopKWork(NamedTuple):
+    """A request for the k best items in rows, ready to be submitted (`scheduling.batch.Work`)."""
 
     model: Model
     queries: tuple[AnyQuery]
@@ -69,25 +74,26 @@ class TopK(NamedTuple):
     cheap: bool = False
 
     def recommendation(self, ranking: Ranking) -> Recommendation:
-        """The ranking in ids."""
+        """The recommendation that a ranking comes to, with external ids."""
         return Recommendation(RankedItems.of_rows(self.model, ranking.item_rows, ranking.scores), self.own_rows, self.popular)
 
 
-def for_user(model: Model, request: RecommendRequest) -> TopK:
-    """One user's best items. Raises InvalidRequest, IdOutOfRange or UnknownId with each field at fault."""
+def for_user(model: Model, request: RecommendRequest) -> TopKWork:
+    """Prepare the query for one user's best items. Raises InvalidRequest, IdOutOfRange or UnknownId with each field at fault."""
     users = model.bundle.users
     row = users.find(request.user_id)
+    # The fallback is for unknown ids, not for ids of the wrong type.
     if row is None and not (request.fallback and isinstance(request.user_id, users.id_type)):
         raise id_error(users, [request.user_id], [0], "user_id", in_list=False)
     _require_interactions(model, request, unknown_user=row is None)
     return _for_row(model, row, request, _recommend_fields(model, request))
 
 
-def for_users(model: Model, request: BatchRequest) -> list[Callable[[], TopK] | None]:
-    """For each id what makes its request in rows, None for an unknown user. Raises as `for_user`; with `strict`, for unknown users.
+def for_users(model: Model, request: BatchRequest) -> list[Callable[[], TopKWork] | None]:
+    """For each user id a function that prepares its query, or None if the user is unknown and the request has no fallback.
 
-    A request in rows holds all rows that it excludes. Of ten thousand users that would be too much at once, so each is made when
-    its turn comes.
+    A prepared query holds all excluded rows. Ten thousand at once would take too much memory, so they are prepared a slice at a
+    time. Raises as `for_user`, but for unknown users only if the request is `strict` and has no fallback.
     """
     users = model.bundle.users
     fields = _recommend_fields(model, request)
@@ -99,42 +105,50 @@ def for_users(model: Model, request: BatchRequest) -> list[Callable[[], TopK] | 
     return [None if row is None and request.fallback is None else partial(_for_row, model, row, request, fields) for row in rows]
 
 
-def for_history(model: Model, request: HistoryRequest) -> TopK:
-    """The best items of somebody without a row. Raises InvalidRequest, IdOutOfRange or UnknownId with each field at fault."""
+def for_history(model: Model, request: HistoryRequest) -> TopKWork:
+    """Prepare the query for a new user, described by items (a history) or by a vector.
+
+    Raises InvalidRequest, IdOutOfRange or UnknownId with each field at fault.
+    """
     vectors, items = required_vectors(model, "a history"), model.bundle.items
     if not model.accepts_vectors:
-        raise InvalidRequest("this model's bundle was made before vectors could be asked about; export it again")
+        raise InvalidRequest(
+            "this model's bundle is of an older version, which can't rank for a history or a vector; export it again"
+        )
     fields = _recommend_fields(model, request)
     if request.vector is not None:
         if "explanation" in request.include:
             raise refused("include", "a vector has no items that could explain anything; give item_ids")
-        return TopK(model, (Query(None, vector=_query_vector(vectors, request.vector), **fields),))
+        return TopKWork(model, (Query(None, vector=_query_vector(vectors, request.vector), **fields),))
     liked = rows_of(items, request.item_ids or (), "item_ids")
     disliked = rows_of(items, request.negative_item_ids, "negative_item_ids")
     weights = None if request.weights is None else np.array(request.weights)
     vector = vectors.history_vector(liked, weights, disliked)
     if vector is None:
-        raise refused("item_ids", "these items have no direction, or cancel each other out; give others")
+        raise refused("item_ids", "the vectors of these items are zero, or add up to zero; give other items")
     if request.exclude_seen:
         fields["excluded"] = np.union1d(fields["excluded"], np.concatenate([liked, disliked]))
-    return TopK(model, (Query(None, vector=vector, **fields),), np.unique(liked))
+    return TopKWork(model, (Query(None, vector=vector, **fields),), np.unique(liked))
 
 
-def for_item(model: Model, request: SimilarItemsRequest) -> TopK:
-    """The items of largest cosine to one. Raises InvalidRequest, IdOutOfRange or UnknownId with each field at fault."""
+def for_item(model: Model, request: SimilarItemsRequest) -> TopKWork:
+    """Prepare the query for the items most similar to a given one, by cosine.
+
+    Raises InvalidRequest, IdOutOfRange or UnknownId with each field at fault.
+    """
     vectors = required_vectors(model, "nearness")
     row, fields = row_of(model.bundle.items, request.item_id, "item_id"), _selection_fields(model, request)
     if not (vectors.unit and model.accepts_vectors):
-        return TopK(model, (NeighbourQuery("item", row, **fields),))
-    # A product of unit vectors is their cosine, which the search of the whole catalogue finds faster than a look at every vector.
+        return TopKWork(model, (NeighbourQuery("item", row, **fields),))
+    # The dot product of unit vectors is their cosine, so the exact search can be used; it is faster than computing every cosine.
     fields["excluded"] = _merged(fields["excluded"], np.array([row]))
-    return TopK(model, (Query(None, vector=np.array(vectors.items.vectors[row]), **fields),))
+    return TopKWork(model, (Query(None, vector=np.array(vectors.items.vectors[row]), **fields),))
 
 
-def _for_row(model: Model, row: int | None, request: FallbackOptions, fields: dict[str, Any]) -> TopK:
-    """A known user's best items, or what is popular for a user without a row."""
+def _for_row(model: Model, row: int | None, request: FallbackOptions, fields: dict[str, Any]) -> TopKWork:
+    """Prepare the query for a known user, or for the most popular items if the user has no row."""
     if row is None:
-        return TopK(model, (Query(None, **fields),), popular=True)
+        return TopKWork(model, (Query(None, **fields),), popular=True)
     own_rows, interactions = NO_ROWS, model.bundle.interactions
     if interactions is not None and (request.exclude_seen or "explanation" in request.include):
         own_rows = interactions.of(row)
@@ -143,11 +157,11 @@ def _for_row(model: Model, row: int | None, request: FallbackOptions, fields: di
     query = Query(row, **fields)
     costly = request.diversity or query.conditions or "explanation" in request.include
     longest = max(request.k, len(query.excluded), len(request.candidate_item_ids or ()))
-    return TopK(model, (query,), own_rows, cheap=not costly and longest <= MAX_CHEAP_ROWS)
+    return TopKWork(model, (query,), own_rows, cheap=not costly and longest <= MAX_CHEAP_ROWS)
 
 
 def _require_interactions(model: Model, request: FallbackOptions, unknown_user: bool) -> None:
-    """Raises InvalidRequest where the answer is made of interactions and the bundle has none."""
+    """Raises InvalidRequest if the request needs interactions and the bundle has none."""
     if model.bundle.interactions is None:
         if "explanation" in request.include:
             raise refused("include", f"an explanation {NO_INTERACTIONS}")
@@ -156,7 +170,7 @@ def _require_interactions(model: Model, request: FallbackOptions, unknown_user: 
 
 
 def _recommend_fields(model: Model, request: RecommendOptions) -> dict[str, Any]:
-    """The fields of a query that don't say who asks."""
+    """The query's options, for any user. Raises InvalidRequest for options that the model doesn't support."""
     if request.diversity:
         required_vectors(model, "diversity", "diversity")
     if "explanation" in request.include:
@@ -167,7 +181,7 @@ def _recommend_fields(model: Model, request: RecommendOptions) -> dict[str, Any]
 
 
 def _selection_fields(model: Model, request: SelectionOptions) -> dict[str, Any]:
-    """The fields of a query that say which items may be in the answer, and how many."""
+    """The query's options that say which items may be in the answer, and how many. Raises for ids and clauses at fault."""
     items, candidates = model.bundle.items, request.candidate_item_ids
     return {
         "k": request.k,
@@ -178,12 +192,12 @@ def _selection_fields(model: Model, request: SelectionOptions) -> dict[str, Any]
 
 
 def _distinct_rows(vocabulary: Vocabulary, ids: Sequence[ExternalId], field: str) -> Rows:
-    """The rows of a list of ids, each once, ascending."""
+    """The distinct rows of a list of ids, ascending."""
     return np.unique(rows_of(vocabulary, ids, field))
 
 
 def _merged(rows: Rows, more_rows: Rows) -> Rows:
-    """Both lists as one; each is distinct and ascending, and so is the result."""
+    """The distinct rows of both lists, ascending, as both lists are. Faster than `np.union1d`, which would sort them again."""
     new_rows = more_rows[~isin_sorted(more_rows, rows)]
     return np.insert(rows, np.searchsorted(rows, new_rows), new_rows) if len(new_rows) else rows
 

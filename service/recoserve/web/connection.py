@@ -1,9 +1,9 @@
 """A connection that sends an answer in one write, and cancels a request whose client disconnects.
 
-uvicorn writes head and body apart, each of which is a system call and wakes up whoever reads, and it checks every header for what
-ours don't have. It tells of a disconnect only to whoever awaits `receive`, and a task that does so for every request costs more
-than it saves. Both need more of uvicorn's protocol than it promises. `protocol` looks for what is needed; where a version of
-uvicorn lacks it, uvicorn's own protocol serves: the same answers, a little slower, and a client that leaves is noticed by nobody.
+uvicorn writes head and body separately, each with a system call that wakes up the client, and it checks every header for names and
+values that need special treatment, which ours never have. It reports a disconnect only through `receive`; to await that in a task
+of its own for every request would cost too much. Both improvements use private attributes of uvicorn. If a version of uvicorn lacks
+one, uvicorn's own protocol is used: the answers are the same, a little slower, and nobody notices that a client has disconnected.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from recoserve.web.exchange import EXTENSION, HeaderList
 
-REQUIRED_METHODS = ("on_headers_complete", "connection_lost")
-REQUIRED_OF_CYCLE = (  # attributes and arguments of uvicorn's `RequestResponseCycle`
+PROTOCOL_METHODS = ("on_headers_complete", "connection_lost")
+CYCLE_ATTRIBUTES = (  # attributes and arguments of uvicorn's `RequestResponseCycle`
     "default_headers",
     "disconnected",
     "flow",
@@ -30,7 +30,7 @@ REQUIRED_OF_CYCLE = (  # attributes and arguments of uvicorn's `RequestResponseC
 
 
 class CycleExchange:
-    """An `Exchange` over uvicorn's own state of a request and its response."""
+    """Implements `Exchange` (see exchange.py) on uvicorn's `RequestResponseCycle`."""
 
     __slots__ = ("_cycle", "disconnected", "task")
 
@@ -40,7 +40,9 @@ class CycleExchange:
         self.disconnected = False
 
     def send_whole(self, headers: HeaderList, body: bytes) -> bool:
-        """Do what `cycle.send` does with a whole 200; False, and nothing done, where more than a write is called for."""
+        """Send a whole 200 in one write. False, and nothing sent, if the connection must be closed, is lost or busy, or has an
+        answer.
+        """
         cycle = self._cycle
         if not cycle.keep_alive or cycle.disconnected or cycle.response_started or cycle.flow.write_paused:
             return False
@@ -63,9 +65,9 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        if self.cycle and self.cycle.scope is self.scope:  # otherwise the connection has left HTTP for another protocol
-            # A pipelined request replaces the one that is still being answered. That loses nothing: uvicorn stops reading until
-            # there is an answer, and who doesn't read doesn't notice a disconnect.
+        if self.cycle and self.cycle.scope is self.scope:  # not so after an upgrade, such as to WebSocket
+            # If a request is pipelined, this overwrites the exchange of the one that is still being answered. That is harmless:
+            # uvicorn pauses reading then, so `connection_lost` can't be called while that one waits.
             self._exchange = CycleExchange(self.cycle)
             cast(dict[str, Any], self.scope)["extensions"] = {EXTENSION: self._exchange}
 
@@ -77,12 +79,13 @@ class Connection(HttpToolsProtocol):
 
 
 def missing_attributes() -> list[str]:
-    """What `Connection` needs of uvicorn and this version of it lacks."""
-    methods = [f"HttpToolsProtocol.{name}" for name in REQUIRED_METHODS if not hasattr(HttpToolsProtocol, name)]
+    """The names of uvicorn's attributes that `Connection` needs and the installed version lacks."""
+    methods = [f"HttpToolsProtocol.{name}" for name in PROTOCOL_METHODS if not hasattr(HttpToolsProtocol, name)]
+    # Attributes that `__init__` sets are names in its code.
     known = {*RequestResponseCycle.__init__.__code__.co_names, *RequestResponseCycle.__init__.__code__.co_varnames}
-    return methods + [f"RequestResponseCycle.{name}" for name in REQUIRED_OF_CYCLE if name not in known]
+    return methods + [f"RequestResponseCycle.{name}" for name in CYCLE_ATTRIBUTES if name not in known]
 
 
 def protocol() -> type[asyncio.Protocol] | str:
-    """For uvicorn's `http` option: our connection, or "httptools", uvicorn's own, where it lacks what ours needs."""
+    """For uvicorn's `http` option: `Connection`, or "httptools", uvicorn's own protocol, if attributes are missing."""
     return "httptools" if missing_attributes() else Connection

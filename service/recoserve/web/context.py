@@ -1,4 +1,4 @@
-"""Around every request: its id, its time, its log line, its metrics, and the last catch. Pure ASGI."""
+"""The outermost ASGI layer: gives a request an id and a start time, logs and counts it, and answers uncaught exceptions."""
 
 import logging
 import random
@@ -28,15 +28,15 @@ UNLOGGED_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/health", "/metri
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 CLIENT_DISCONNECTED = 499  # as nginx counts it: nobody was left to answer
 
-JSON = (b"content-type", b"application/json")
+JSON_CONTENT_TYPE = (b"content-type", b"application/json")
 
-request_ids = random.Random()  # seeded by the operating system; an id only has to be unlike any other
+request_id_generator = random.Random()  # seeded by the operating system; ids need only be unique, not hard to guess
 error_log = logging.getLogger("recoserve.error")
 
 
 @dataclass(frozen=True)
 class Service:
-    """What requests are answered with."""
+    """The shared parts of the service that request handlers use."""
 
     settings: Settings
     registry: ModelRegistry
@@ -45,10 +45,11 @@ class Service:
 
 @dataclass(slots=True)
 class Context:
-    """What is known of one request; lives in `scope["recoserve"]`. Names of headers are in lower case; times are `time.monotonic`.
+    """What is known of one request; lives in `scope["recoserve"]`. Names of headers are in lower case.
 
-    `model` and `deadline` are set before a JSON endpoint is called. `status` is 0 until the response has begun, and `complete` says
-    that all of it has been sent.
+    `started` and `deadline` are values of `time.monotonic()`. `model` and `deadline` are set before a JSON endpoint is called.
+    `exchange` is the connection's part in it, None on servers that offer none and once the answer is sent. `status` is set just
+    before the response starts, and `complete` just before its last message is sent.
     """
 
     service: Service
@@ -65,22 +66,21 @@ class Context:
     model: Model = field(init=False)
 
 
-FastPath = Mapping[
-    tuple[str, str], Callable[[Context, Receive], Awaitable[bytes]]
-]  # (method, path) -> what makes the answer's JSON
+# Maps (method, path) to the function that returns the body of the response.
+FastPath = Mapping[tuple[str, str], Callable[[Context, Receive], Awaitable[bytes]]]
 
 
-def of_request(request: Request) -> Context:
+def context_of(request: Request) -> Context:
     """The request's context, as a FastAPI dependency."""
     context: Context = request.scope["recoserve"]
     return context
 
 
-Caller = Annotated[Context, Depends(of_request)]
+Caller = Annotated[Context, Depends(context_of)]
 
 
 class RequestContext:
-    """The outermost layer. Requests in `fast_path` are answered here, ahead of the layers that `app` has around its routes."""
+    """The outermost layer. Requests in `fast_path` are answered here, without passing through `app`'s own layers."""
 
     def __init__(self, app: ASGIApp, fast_path: FastPath, service: Service, access_log: AccessLog) -> None:
         self._app = app
@@ -98,7 +98,7 @@ class RequestContext:
         context = scope["recoserve"] = self._new_context(scope)
         answer = self._fast_path.get((scope["method"], scope["path"]))
         logged = scope["path"] not in UNLOGGED_PATHS
-        self._in_flight += logged
+        self._in_flight += int(logged)
         try:
             if answer:
                 await self._send_json(await answer(context, receive), context, send)
@@ -113,9 +113,9 @@ class RequestContext:
             if not context.status:
                 await problems.defect(context.request_id)(scope, receive, self._send_with_headers(context, send))
             elif not context.complete:
-                raise
+                raise  # the response has begun: the server must close the connection
         finally:
-            self._in_flight -= logged
+            self._in_flight -= int(logged)
             if logged:
                 method = scope["method"] if scope["method"] in METHODS else "OTHER"
                 route = scope["path"] if answer else getattr(scope.get("route"), "path", "unmatched")
@@ -124,18 +124,18 @@ class RequestContext:
 
     def _new_context(self, scope: Scope) -> Context:
         headers = dict(reversed(scope["headers"]))  # of a header that was sent twice, the first counts
-        # Taken out of the scope: an exchange refers to its scope, and a scope that refers to it waits for the garbage collector.
+        # Removed from the scope to break the reference cycle of scope and exchange, so that both are freed at once.
         exchange: Exchange | None = scope.get("extensions", {}).pop(EXTENSION, None)
         sent_id, traceparent = headers.get(b"x-request-id"), headers.get(b"traceparent")
-        request_id = sent_id.decode() if sent_id and REQUEST_ID.fullmatch(sent_id) else request_ids.randbytes(16).hex()
+        request_id = sent_id.decode() if sent_id and REQUEST_ID.fullmatch(sent_id) else request_id_generator.randbytes(16).hex()
         trace = TRACEPARENT.fullmatch(traceparent) if traceparent else None
         return Context(self._service, headers, request_id, trace.group(1).decode() if trace else None, exchange)
 
     async def _send_json(self, body: bytes, context: Context, send: Send) -> None:
         context.status = 200
-        headers = [(b"content-length", b"%d" % len(body)), JSON, *self._common_headers(context)]
-        exchange, context.exchange = context.exchange, None
-        # While draining, the server closes connections after their response, which only plain ASGI events make it do.
+        headers = [(b"content-length", b"%d" % len(body)), JSON_CONTENT_TYPE, *self._common_headers(context)]
+        exchange, context.exchange = context.exchange, None  # the scope holds the context: the same cycle again
+        # While draining, the connection must be closed after the response; uvicorn does that only for plain ASGI messages.
         if exchange and self._registry.state is not RegistryState.DRAINING and exchange.send_whole(headers, body):
             context.complete = True
             return
@@ -150,6 +150,7 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 context.status = message["status"]
                 headers = list(message.get("headers", ()))
+                # A problem document may have the header that closes the connection already.
                 message["headers"] = headers + [header for header in self._common_headers(context) if header not in headers]
             else:
                 context.complete = not message.get("more_body")
@@ -161,5 +162,5 @@ class RequestContext:
         timing = b"queue;dur=%.3f, inference;dur=%.3f" % (context.queue_seconds * 1e3, context.run_seconds * 1e3)
         headers = [(b"x-request-id", context.request_id.encode()), (b"server-timing", timing)]
         if self._registry.state is RegistryState.DRAINING:
-            headers.append((b"connection", b"close"))  # otherwise a kept-alive connection is closed under the next request
+            headers.append((b"connection", b"close"))  # or the client might send its next request on a connection about to close
         return headers

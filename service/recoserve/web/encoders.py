@@ -1,4 +1,4 @@
-"""Answers as JSON. An encoder is made by a route and called where the model runs; scores stay float32 until they are digits."""
+"""Answers as JSON. A route makes an encoder, which is called in the thread that runs the model; scores are written as float32."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,28 +17,28 @@ from recoserve.recommend.requests import (
     SimilarItemsRequest,
     SimilarUsersRequest,
 )
-from recoserve.recommend.scores import Explaining, Scoring
-from recoserve.recommend.similar_users import SimilarUsers
-from recoserve.recommend.top_k import RankedItems, Recommendation, TopK
+from recoserve.recommend.scores import ExplainWork, ScoreWork
+from recoserve.recommend.similar_users import SimilarUsersWork
+from recoserve.recommend.top_k import RankedItems, Recommendation, TopKWork
 from recoserve.search.model import Model
 from recoserve.search.query import Ranking
 
-ORJSON_BITS = 64  # of the largest integer that it writes
+MAX_ORJSON_BITS = 63  # orjson writes every integer of so many bits, and not every longer one
 
 
 class UserEncoder(NamedTuple):
     """Encodes the answer to `/recommend`."""
 
     request: RecommendRequest
-    top_k: TopK
+    work: TopKWork
 
     def encode(self, rankings: Sequence[Ranking]) -> bytes:
         return to_json(self.document(rankings[0]))
 
     def document(self, ranking: Ranking) -> dict[str, Any]:
-        """The answer as Python values; `recoserve recommend --json` prints them."""
-        document = user_document(self.request, self.request.user_id, self.top_k.recommendation(ranking))
-        document["model"] = model_name(self.top_k.model)
+        """The answer as a dict, its scores float32; `recoserve recommend` prints it."""
+        document = user_document(self.request, self.request.user_id, self.work.recommendation(ranking))
+        document["model"] = model_name(self.work.model)
         return document
 
 
@@ -46,51 +46,52 @@ class HistoryEncoder(NamedTuple):
     """Encodes the answer to `/recommend/history`."""
 
     request: HistoryRequest
-    top_k: TopK
+    work: TopKWork
 
     def encode(self, rankings: Sequence[Ranking]) -> bytes:
-        recommendation = self.top_k.recommendation(rankings[0])
-        return to_json({"items": _recommended(self.request.include, recommendation), "model": model_name(self.top_k.model)})
+        recommendation = self.work.recommendation(rankings[0])
+        items = _items_with_explanations(self.request.include, recommendation)
+        return to_json({"items": items, "model": model_name(self.work.model)})
 
 
 class SimilarItemsEncoder(NamedTuple):
     """Encodes the answer to `/similar/items`."""
 
     request: SimilarItemsRequest
-    top_k: TopK
+    work: TopKWork
 
     def encode(self, rankings: Sequence[Ranking]) -> bytes:
-        items = _items(self.request.include, self.top_k.recommendation(rankings[0]).items)
-        return to_json({"item_id": self.request.item_id, "items": items, "model": model_name(self.top_k.model)})
+        items = _items(self.request.include, self.work.recommendation(rankings[0]).items)
+        return to_json({"item_id": self.request.item_id, "items": items, "model": model_name(self.work.model)})
 
 
 class SimilarUsersEncoder(NamedTuple):
     """Encodes the answer to `/similar/users`."""
 
     request: SimilarUsersRequest
-    similar_users: SimilarUsers
+    work: SimilarUsersWork
 
     def encode(self, rankings: Sequence[Ranking]) -> bytes:
-        nearest = self.similar_users.nearest(rankings[0])
+        nearest = self.work.nearest(rankings[0])
         pairs = zip(nearest.ids, nearest.cosines, strict=True)
         users = [{"user_id": user_id, "score": cosine} for user_id, cosine in pairs]
-        return to_json({"user_id": self.request.user_id, "users": users, "model": model_name(self.similar_users.model)})
+        return to_json({"user_id": self.request.user_id, "users": users, "model": model_name(self.work.model)})
 
 
 class ScoreEncoder(NamedTuple):
     """Encodes the answer to `/score`."""
 
     request: ScoreRequest
-    scoring: Scoring
+    work: ScoreWork
 
     def encode(self, rankings: Sequence[Ranking]) -> bytes:
-        ids, scored = self.request.item_ids, self.scoring.scores(rankings[0])
-        pairs = zip(scored.known, scored.scores, strict=True)
+        ids, scored = self.request.item_ids, self.work.scores(rankings[0])
+        pairs = zip(scored.known_positions, scored.scores, strict=True)
         document = {
             "user_id": self.request.user_id,
             "items": [{"item_id": ids[index], "score": score} for index, score in pairs],
-            "missing_item_ids": [ids[index] for index in scored.missing],
-            "model": model_name(self.scoring.model),
+            "missing_item_ids": [ids[index] for index in scored.missing_positions],
+            "model": model_name(self.work.model),
         }
         return to_json(document)
 
@@ -99,16 +100,16 @@ class ExplainEncoder(NamedTuple):
     """Encodes the answer to `/explain`."""
 
     request: ExplainRequest
-    explaining: Explaining
+    work: ExplainWork
 
     def encode(self, rankings: Sequence[Ranking]) -> bytes:
-        explanation = self.explaining.explanation(rankings[0])
+        explanation = self.work.explanation(rankings[0])
         document = {
             "user_id": self.request.user_id,
             "item_id": self.request.item_id,
             "score": explanation.score,
             "items": _reasons(self.request.include, explanation.reasons),
-            "model": model_name(self.explaining.model),
+            "model": model_name(self.work.model),
         }
         return to_json(document)
 
@@ -120,8 +121,8 @@ def batch_json(results: BatchResults, model: Model) -> bytes:
 
 
 def user_document(request: RecommendRequest | BatchRequest, user_id: ExternalId, recommendation: Recommendation) -> dict[str, Any]:
-    """One user's items, as Python values."""
-    document: dict[str, Any] = {"user_id": user_id, "items": _recommended(request.include, recommendation)}
+    """One user's items, as a dict; its scores are float32."""
+    document: dict[str, Any] = {"user_id": user_id, "items": _items_with_explanations(request.include, recommendation)}
     if recommendation.popular:
         document["fallback"] = "popular"
     return document
@@ -132,7 +133,7 @@ def model_name(model: Model) -> dict[str, str]:
     return {"name": model.manifest.name, "version": model.manifest.version}
 
 
-def _recommended(include: Sequence[str], recommendation: Recommendation) -> list[dict[str, Any]]:
+def _items_with_explanations(include: Sequence[str], recommendation: Recommendation) -> list[dict[str, Any]]:
     items = _items(include, recommendation.items)
     if "explanation" in include:
         for item, reasons in zip(items, explanations(recommendation), strict=True):
@@ -155,7 +156,7 @@ def _reasons(include: Sequence[str], reasons: Reasons) -> list[dict[str, Any]]:
 
 
 def to_json(document: Any) -> bytes:
-    """JSON bytes; float32 in its shortest form, and integers of any size: an unknown id, or a number among an item's metadata."""
+    """JSON bytes, float32 in its shortest form. Integers beyond 64 bits, which ids and item metadata may hold, are written too."""
     try:
         return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError:
@@ -163,11 +164,11 @@ def to_json(document: Any) -> bytes:
 
 
 def _with_long_integers(value: Any) -> Any:
-    """A copy in which the integers that orjson refuses are written out as JSON."""
+    """A copy in which long integers are written out as JSON."""
     if isinstance(value, dict):
         return {name: _with_long_integers(member) for name, member in value.items()}
     if isinstance(value, list):
         return [_with_long_integers(element) for element in value]
-    if type(value) is int and value.bit_length() >= ORJSON_BITS:
+    if type(value) is int and value.bit_length() > MAX_ORJSON_BITS:
         return orjson.Fragment(str(value).encode())
     return value

@@ -1,4 +1,4 @@
-"""The ASGI extension by which our connection and the application know of each other."""
+"""The interface between our connection and the application, an extension of ASGI."""
 
 import asyncio
 from typing import Any, Protocol

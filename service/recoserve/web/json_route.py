@@ -1,4 +1,4 @@
-"""A FastAPI route that reads JSON strictly: documented by its signature, answered by one plain ASGI function."""
+"""A FastAPI route with strict JSON parsing: FastAPI documents it, and `JsonRoute.answer` answers its requests."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -17,9 +17,10 @@ from recoserve.web.context import Context, FastPath
 
 
 class JsonRoute(APIRoute):
-    """For endpoints of the form `def endpoint(caller: Caller, body: Schema) -> Awaitable[Completed[bytes]]`, the answer's JSON.
+    """For endpoints of the form `def endpoint(caller: Caller, body: Schema) -> Awaitable[Completed[bytes]]`.
 
-    FastAPI's own handler would echo input in its 422, take `"1"` for 1 in places, and fail on what JSON can't hold.
+    An endpoint returns the response body, JSON bytes, with its timings. FastAPI's own handler repeats the client's input in its
+    422, sometimes accepts `"1"` for 1, and crashes if that input can't be written as JSON again (NaN).
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -27,7 +28,7 @@ class JsonRoute(APIRoute):
         self._schema: type[Request] = signature(endpoint, eval_str=True).parameters["body"].annotation
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request that comes through Starlette's router, not by the fast path."""
+        """Answer a request that Starlette's router brings: with another method, or where nothing stands around the application."""
         if scope["method"] in (self.methods or ()):
             answer = await self.answer(scope["recoserve"], receive)
             await Response(answer, media_type="application/json")(scope, receive, send)
@@ -35,12 +36,13 @@ class JsonRoute(APIRoute):
             await super().handle(scope, receive, send)  # the 405
 
     async def answer(self, context: Context, receive: Receive) -> bytes:
-        """The JSON of the answer; what this raises becomes a problem document in `context`.
+        """The response body. `RequestContext` turns what this raises into a problem document.
 
-        If the client disconnects, the task that runs this is cancelled, and raises ClientDisconnect.
+        If the client disconnects while the endpoint runs, the task is cancelled and ClientDisconnect is raised.
         """
         service, settings = context.service, context.service.settings
         request = await json_body.read_request(self._schema, context.headers, receive, settings)
+        # `current` raises for an unknown name, and for any name before the models are loaded.
         context.model = service.registry.by_name.get(request.model) or service.registry.current(request.model)
         header = context.headers.get(timeouts.TIMEOUT_HEADER)
         timeout_ms = settings.request_timeout_ms if header is None else timeouts.timeout_ms(header, settings.request_timeout_ms)
@@ -54,7 +56,7 @@ class JsonRoute(APIRoute):
         except asyncio.CancelledError:
             if exchange and exchange.disconnected:
                 raise ClientDisconnect from None
-            raise  # the server gives up on its tasks
+            raise  # the server is shutting down and cancels its tasks
         finally:
             if exchange:
                 exchange.task = None
@@ -62,6 +64,6 @@ class JsonRoute(APIRoute):
 
 
 def fast_path(routes: Iterable[BaseRoute]) -> FastPath:
-    """The JSON routes by method and path: requests for them don't pass through the layers that FastAPI has around its routes."""
+    """Maps (method, path) to the `answer` of each JSON route, so that these requests bypass FastAPI's own layers."""
     json_routes = [route for route in routes if isinstance(route, JsonRoute)]
     return {(method, route.path): route.answer for route in json_routes for method in route.methods or ()}

@@ -8,8 +8,7 @@ from fastapi import APIRouter, Request
 
 from recoserve import errors
 from recoserve.bundle.vocabulary import ExternalId, Vocabulary
-from recoserve.recommend import scores, top_k
-from recoserve.recommend import similar_users as users
+from recoserve.recommend import top_k
 from recoserve.recommend.many_users import recommend_to_many
 from recoserve.recommend.requests import (
     BatchRequest,
@@ -20,6 +19,8 @@ from recoserve.recommend.requests import (
     SimilarItemsRequest,
     SimilarUsersRequest,
 )
+from recoserve.recommend.scores import prepare_explanation, prepare_scores
+from recoserve.recommend.similar_users import prepare_similar_users
 from recoserve.recommend.top_k import Recommendation
 from recoserve.scheduling.batch import Completed
 from recoserve.search.model import Model
@@ -118,21 +119,21 @@ def similar_items(caller: Caller, body: SimilarItemsRequest) -> Answer:
 @json_router.post("/similar/users", response_model=SimilarUsersResponse, summary="The users nearest to one", **DOCUMENTED)
 def similar_users(caller: Caller, body: SimilarUsersRequest) -> Answer:
     """By cosine of the user vectors, the user left out."""
-    work = users.similar_users(caller.model, body)
+    work = prepare_similar_users(caller.model, body)
     return caller.service.batcher.submit(work, SimilarUsersEncoder(body, work), caller.deadline)
 
 
 @json_router.post("/score", response_model=ScoreResponse, summary="One user's scores of some items", **DOCUMENTED)
 def score(caller: Caller, body: ScoreRequest) -> Answer:
     """One score for each item that the bundle knows, in the order asked."""
-    work = scores.scoring(caller.model, body)
+    work = prepare_scores(caller.model, body)
     return caller.service.batcher.submit(work, ScoreEncoder(body, work), caller.deadline)
 
 
 @json_router.post("/explain", response_model=ExplainResponse, summary="What carries a score", **DOCUMENTED)
 def explain(caller: Caller, body: ExplainRequest) -> Answer:
     """The score, and the user's own items nearest to the item by cosine, with their share."""
-    work = scores.explaining(caller.model, body)
+    work = prepare_explanation(caller.model, body)
     return caller.service.batcher.submit(work, ExplainEncoder(body, work), caller.deadline)
 
 
