@@ -55,8 +55,13 @@ thread = EncodeBy(lambda _: threading.get_ident())  # where the run was
 
 
 def submit(batcher, model, *rows, deadline=None):
-    """Submit these users' queries at once, as one caller."""
-    return asyncio.ensure_future(batcher.submit(Work(model, [Query(row, 1) for row in rows]), users, deadline or soon()))
+    """A task of one caller that submits these users' queries at once."""
+    return asyncio.ensure_future(submitted(batcher, Work(model, [Query(row, 1) for row in rows]), users, deadline or soon()))
+
+
+async def submitted(batcher, work, encoder, deadline):
+    """What a caller gets: `submit` itself may raise."""
+    return await batcher.submit(work, encoder, deadline)
 
 
 async def ran_on_loop(batcher, model, cheap=True):
@@ -225,7 +230,7 @@ def test_a_query_at_fault_fails_the_whole_submission_that_it_is_part_of():
 def test_an_encoder_that_fails_fails_its_own_submission_alone():
     async def scene(model):
         async with batching() as batcher:
-            failing = batcher.submit(Work(model, [Query(0, 1)]), EncodeBy(lambda _: 1 // 0), soon())
+            failing = submitted(batcher, Work(model, [Query(0, 1)]), EncodeBy(lambda _: 1 // 0), soon())
             return await asyncio.gather(failing, submit(batcher, model, 1), return_exceptions=True)
 
     failed, good = asyncio.run(scene(StubModel()))
@@ -450,7 +455,7 @@ def test_in_any_mixture_each_caller_gets_what_the_model_gives_it_in_a_batch_of_i
     async def caller(batcher, queries, fate, patience):
         await loop_turns(patience)
         deadline = soon(0.0005) if fate == IS_LATE else soon()
-        task = asyncio.ensure_future(batcher.submit(Work(watched, queries), EncodeBy(list), deadline))
+        task = asyncio.ensure_future(submitted(batcher, Work(watched, queries), EncodeBy(list), deadline))
         if fate == LEAVES:
             await loop_turns(patience)
             task.cancel()

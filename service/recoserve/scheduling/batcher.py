@@ -21,8 +21,10 @@ the inference thread writes. After `close` the state stays IDLE.
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from enum import Enum
 from functools import cached_property
+from typing import Any
 
 from recoserve import metrics
 from recoserve.errors import DeadlineExceeded, NotReady, Overloaded
@@ -42,6 +44,22 @@ class BatcherState(Enum):
     IDLE = "idle"
     DUE = "due"
     RUNNING = "running"
+
+
+class PendingResult(asyncio.Future[Completed[Any]]):
+    """The result of a submission. If the task that awaits it is cancelled, asyncio cancels it, and the waiting rows are removed.
+
+    A future rather than a coroutine around one: every request would pay for its frame.
+    """
+
+    withdraw: Callable[["PendingResult"], None]
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Cancel the result, unless it is there already."""
+        cancelled = super().cancel(msg)
+        if cancelled:
+            self.withdraw(self)
+        return cancelled
 
 
 class Batcher:
@@ -65,23 +83,21 @@ class Batcher:
         self._closing = False
         metrics.QUEUE_DEPTH.set_function(lambda: self._queue.rows + self._running_rows)
 
-    async def submit(self, work: Work, encoder: Encoder[T], deadline: float) -> Completed[T]:
-        """Rank the work's queries, and return the encoder's value with the waiting and the running time.
+    def submit(self, work: Work, encoder: Encoder[T], deadline: float) -> asyncio.Future[Completed[T]]:
+        """Rank the work's queries; the future gets the encoder's value with the waiting and the running time.
 
         Each ranking is the same as if its query had been ranked alone. The encoder runs in the thread that ran the model: of large
         and slow batches the inference thread, so that their JSON doesn't hold up the event loop. `deadline` is a value of
-        `time.monotonic()`. Raises Overloaded if the queue has no room for the rows, DeadlineExceeded if the deadline passes first,
-        NotReady after `close` was called, and whatever `Model.rank` and the encoder raise for these queries.
+        `time.monotonic()`. Raises Overloaded if the queue has no room for the rows, DeadlineExceeded if the deadline has passed,
+        and NotReady after `close` was called. The future fails with DeadlineExceeded if the deadline passes first, and with
+        whatever `Model.rank` and the encoder raise for these queries.
         """
         now = time.monotonic()
-        submission = Submission(work.model, work.queries, encoder, work.cheap, deadline, now, self._loop.create_future())
+        future = PendingResult(loop=self._loop)
+        future.withdraw = self._withdraw
+        submission = Submission(work.model, work.queries, encoder, work.cheap, deadline, now, future)
         self._admit(submission, now)
-        try:
-            return await submission.future
-        except asyncio.CancelledError:
-            if self._queue.withdraw(submission):
-                metrics.REJECTED.labels("disconnected").inc()
-            raise
+        return future
 
     async def close(self) -> None:
         """Refuse what comes from now on, answer what was admitted, and end the thread."""
@@ -98,6 +114,14 @@ class Batcher:
     @property
     def _running_rows(self) -> int:
         return self._running.rows if self._running else 0
+
+    def _withdraw(self, result: PendingResult) -> None:
+        """Remove the waiting rows of a submission that nobody waits for any more."""
+        # It happens seldom, so it may take a search. A result that referred to its submission would be a reference cycle, which
+        # the garbage collector would have to find after every request.
+        submission = next((waiting for waiting in self._queue if waiting.future is result), None)
+        if submission and self._queue.withdraw(submission):
+            metrics.REJECTED.labels("disconnected").inc()
 
     def _admit(self, submission: Submission, now: float) -> None:
         if self._closing:

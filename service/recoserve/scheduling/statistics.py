@@ -12,8 +12,7 @@ FLUSH_BATCHES = 100
 
 @dataclass(slots=True)
 class _Samples:
-    """Rows of each batch; seconds of its ranking by (model, version, provider); for every row its waiting time and its search path.
-    """
+    """Rows of each batch, seconds of its ranking by (model, version, provider), and each row's waiting time and search path."""
 
     rows: list[int] = field(default_factory=list)
     seconds: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
