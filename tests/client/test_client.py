@@ -39,7 +39,7 @@ from recoserve.client import (
     UnknownModel,
     calls,
 )
-from recoserve.client.errors import CLASSES
+from recoserve.client.errors import PROBLEM_CLASSES
 from recoserve.client.responses import retry_after
 from recoserve.demo import BUNDLE
 from recoserve.recommend import requests
@@ -113,10 +113,10 @@ class TestShape:
     def test_every_problem_type_of_the_service_has_its_class(self):
         kinds = [*problems.TYPES.values(), *problems.BY_STATUS.values(), problems.INTERNAL]
 
-        assert {kind.type for kind in kinds} <= set(CLASSES)
+        assert {kind.type for kind in kinds} <= set(PROBLEM_CLASSES)
 
     def test_a_class_is_named_like_its_type_and_exported(self):
-        for problem_type, kind in CLASSES.items():
+        for problem_type, kind in PROBLEM_CLASSES.items():
             assert "/problems/" + re.sub(r"(?<!^)([A-Z])", r"-\1", kind.__name__).lower() == problem_type
             assert getattr(public_names, kind.__name__) is kind
 
@@ -272,13 +272,13 @@ class TestRequests:
 
 
 class TestErrors:
-    @pytest.mark.parametrize("problem_type", CLASSES)
+    @pytest.mark.parametrize("problem_type", PROBLEM_CLASSES)
     def test_every_problem_is_raised_as_its_class(self, call, problem_type):
         with scripted(problem(problem_type.removeprefix("/problems/"), 422)) as server:
             with pytest.raises(ServiceProblem) as raised:
                 call(server.url, "recommend", 42, options={"retries": 0})
 
-            assert type(raised.value) is CLASSES[problem_type]
+            assert type(raised.value) is PROBLEM_CLASSES[problem_type]
 
     def test_a_problem_has_everything_that_its_document_has(self, call):
         fields = [{"pointer": "/k", "detail": "must be in [1, 1000]"}]

@@ -1,4 +1,4 @@
-"""The service from a Python program: one method for each endpoint, responses and problems as types."""
+"""Clients of the service for Python programs, with a method for each endpoint, and types for responses and errors."""
 
 from recoserve.client.calls import Cell, ColumnFilter, Filter, Id, Ids
 from recoserve.client.client import AsyncClient, Client

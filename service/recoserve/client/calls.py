@@ -1,7 +1,7 @@
-"""What each endpoint takes and returns: a function for each builds the call that a client sends.
+"""Builds the calls that a client sends: a function for each endpoint takes the endpoint's fields and returns an `ApiCall`.
 
-Fields have their names on the wire. A field that is None is not sent, so that the service's own default holds. Lists may be any
-iterable, NumPy arrays and sets included.
+Fields have the names that they have in JSON. A field that is None is not sent, so that the service's own default holds. Any
+iterable can be a list, NumPy arrays and sets included.
 """
 
 import re
@@ -29,7 +29,7 @@ from recoserve.web.schemas import (
 Id: TypeAlias = int | str
 Ids: TypeAlias = Iterable[int | str]
 Cell: TypeAlias = str | int | float | bool
-# What an item's values in one column must be. In this form, since `in` can't be the name of a class's attribute.
+# The conditions on one column of item metadata. Not a class, since `in` can't be the name of an attribute.
 ColumnFilter = TypedDict(
     "ColumnFilter",
     {
@@ -52,30 +52,30 @@ Parsed = TypeVar("Parsed")  # what a call's response is parsed into
 
 @dataclass(frozen=True)
 class ApiCall(Generic[Parsed]):
-    """A request, how its response is parsed, and which errors another attempt may help with.
+    """A request, the function that parses its response, and the errors after which it is sent again.
 
-    `body`: None for a GET. `timeout`: seconds, or None for the client's. Raises ValueError for a request id that the service would
-    not take.
+    `body`: JSON, or None for a GET. `timeout`: seconds, or None for the client's. Raises ValueError for a request id that the
+    service would replace.
     """
 
     path: str
-    read: Callable[[HttpResponse], Parsed]
+    parse: Callable[[HttpResponse], Parsed]
     body: bytes | None = None
     query: Mapping[str, str] | None = None
     timeout: float | None = None
     request_id: str | None = None
-    # After a cut connection nobody knows whether the service has run the request. Every endpoint only reads, so that a second run
-    # does no harm.
-    retried: tuple[type[ClientError], ...] = (Overloaded, NotReady, ConnectionFailed)
+    # After a cut connection nobody knows whether the service has run the request. A second run does no harm: all endpoints only
+    # read.
+    retried_errors: tuple[type[ClientError], ...] = (Overloaded, NotReady, ConnectionFailed)
 
     def __post_init__(self) -> None:
-        # The service replaces an id of any other form by its own, and the caller's would be found nowhere.
+        # The service replaces an id of any other form by one of its own: the caller would look for theirs in vain.
         if self.request_id is not None and not REQUEST_ID.fullmatch(self.request_id):
             raise ValueError("request_id must be 1 to 128 characters of A-Za-z0-9._-")
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers of this call, beside those that the client sends with every call."""
+        """The headers of this call, without those that the client sends with every call."""
         content = {} if self.body is None else {"Content-Type": "application/json"}
         return content if self.request_id is None else {**content, "X-Request-ID": self.request_id}
 
@@ -101,7 +101,7 @@ def recommend(
     ----------
     user_id : int or str
     k : int, optional
-        How many items; 10 where left out.
+        How many items; 10 by default.
     exclude_item_ids : iterable of int or str, optional
         Items that are not recommended.
     exclude_seen : bool, optional
@@ -109,15 +109,15 @@ def recommend(
     candidate_item_ids : iterable of int or str, optional
         Rank these items alone.
     filter : mapping of str to ColumnFilter, optional
-        What an item's columns must hold: ``{"genres": {"any": ["Comedy"]}, "year": {"gte": 1990}}``.
+        Conditions on the items' metadata: ``{"genres": {"any": ["Comedy"]}, "year": {"gte": 1990}}``.
     diversity : float, optional
         From 0, the plain top k, to 1: items less and less alike.
     include : iterable of str, optional
         ``"metadata"`` and ``"explanation"``, to be added to each item.
     fallback : str, optional
-        ``"popular"``: the most popular items for a user that the bundle doesn't know, who is an error otherwise.
+        ``"popular"``: recommend the most popular items to a user that the bundle doesn't know. Without it, such a user is an error.
     model : str, optional
-        Which of the service's models to use; its default model where left out.
+        Which of the service's models to use; by default the service's default model.
     timeout : float, optional
         Seconds for this call, retries and pauses included, instead of the client's.
     request_id : str, optional
@@ -155,9 +155,9 @@ def recommend_batch(
     k, exclude_item_ids, exclude_seen, candidate_item_ids, filter, diversity, include, fallback : optional
         The options of `recommend`, for every user.
     strict : bool, optional
-        An unknown user fails the call, instead of being listed in ``missing_user_ids``.
+        Whether an unknown user fails the call, instead of being listed in ``missing_user_ids``.
     model : str, optional
-        Which of the service's models to use; its default model where left out.
+        Which of the service's models to use; by default the service's default model.
     timeout : float, optional
         Seconds for this call, retries and pauses included, instead of the client's.
     request_id : str, optional
@@ -191,22 +191,22 @@ def recommend_history(
 ) -> ApiCall[HistoryResponse]:
     """Recommend items to somebody whom the model wasn't trained on: `POST /recommend/history`.
 
-    Either ``item_ids`` or ``vector`` must be given.
+    Give either ``item_ids`` or ``vector``. ``negative_item_ids`` and ``weights`` go with ``item_ids`` only.
 
     Parameters
     ----------
     item_ids, negative_item_ids : iterable of int or str, optional
         Items that the person liked and disliked.
     weights : iterable of float, optional
-        One for each of ``item_ids``.
+        How much each of ``item_ids`` counts, above 0; all the same by default.
     vector : iterable of float, optional
         The person's vector, of the model's dimension.
     exclude_seen : bool, optional
-        Leave out the items of the history; True where left out.
+        Leave out the items of the history; True by default.
     k, exclude_item_ids, candidate_item_ids, filter, diversity, include : optional
         The options of `recommend`.
     model : str, optional
-        Which of the service's models to use; its default model where left out.
+        Which of the service's models to use; by default the service's default model.
     timeout : float, optional
         Seconds for this call, retries and pauses included, instead of the client's.
     request_id : str, optional
@@ -240,7 +240,7 @@ def similar_items(
     k, exclude_item_ids, candidate_item_ids, filter, include : optional
         The options of `recommend`.
     model : str, optional
-        Which of the service's models to use; its default model where left out.
+        Which of the service's models to use; by default the service's default model.
     timeout : float, optional
         Seconds for this call, retries and pauses included, instead of the client's.
     request_id : str, optional
@@ -263,9 +263,9 @@ def similar_users(
     ----------
     user_id : int or str
     k : int, optional
-        How many users; 10 where left out.
+        How many users; 10 by default.
     model : str, optional
-        Which of the service's models to use; its default model where left out.
+        Which of the service's models to use; by default the service's default model.
     timeout : float, optional
         Seconds for this call, retries and pauses included, instead of the client's.
     request_id : str, optional
@@ -274,7 +274,7 @@ def similar_users(
     Returns
     -------
     SimilarUsersResponse
-        ``users``, nearest first and without the user, each with ``user_id`` and ``score``, the cosine.
+        ``users``, nearest first and without the user itself, each with ``user_id`` and ``score``, the cosine.
     """
     return _post("/similar/users", SimilarUsersResponse, **locals())
 
@@ -289,7 +289,7 @@ def score(
     user_id : int or str
     item_ids : iterable of int or str
     model : str, optional
-        Which of the service's models to use; its default model where left out.
+        Which of the service's models to use; by default the service's default model.
     timeout : float, optional
         Seconds for this call, retries and pauses included, instead of the client's.
     request_id : str, optional
@@ -313,7 +313,7 @@ def explain(
     timeout: float | None = None,
     request_id: str | None = None,
 ) -> ApiCall[ExplainResponse]:
-    """Explain an item's score by the user's own items: `POST /explain`.
+    """Explain an item's score by the items that the user has interacted with: `POST /explain`.
 
     Parameters
     ----------
@@ -323,7 +323,7 @@ def explain(
     include : iterable of str, optional
         ``"metadata"``, to be added to each item.
     model : str, optional
-        Which of the service's models to use; its default model where left out.
+        Which of the service's models to use; by default the service's default model.
     timeout : float, optional
         Seconds for this call, retries and pauses included, instead of the client's.
     request_id : str, optional
@@ -332,7 +332,8 @@ def explain(
     Returns
     -------
     ExplainResponse
-        ``score``; ``items``, the user's own that are most like the item, each with ``item_id``, ``cosine`` and ``share``.
+        ``score``; ``items``, those of the user that are most like the item, each with ``item_id``, ``cosine`` and ``share``, its
+        part of the sum of all positive cosines.
     """
     return _post("/explain", ExplainResponse, **locals())
 
@@ -343,7 +344,7 @@ def model(model: str | None = None, *, timeout: float | None = None, request_id:
     Parameters
     ----------
     model : str, optional
-        Which of the service's models to use; its default model where left out.
+        Which of the service's models to use; by default the service's default model.
     timeout : float, optional
         Seconds for this call, retries and pauses included, instead of the client's.
     request_id : str, optional
@@ -352,14 +353,14 @@ def model(model: str | None = None, *, timeout: float | None = None, request_id:
     Returns
     -------
     ModelDescription
-        Names of all models; name, version, ids, dimension, measures and limits of this one.
+        Name, version, ids, dimension, metrics and limits of this model, and the names of all models.
     """
     query = None if model is None else {"model": model}
     return ApiCall("/model", partial(parse_response, model=ModelDescription), None, query, timeout, request_id)
 
 
 def health(*, timeout: float | None = None, request_id: str | None = None) -> ApiCall[Health]:
-    """The state of a service that is ready: `GET /health`.
+    """Ask for the state of the service; raises NotReady unless it is ready: `GET /health`.
 
     Parameters
     ----------
@@ -376,14 +377,14 @@ def health(*, timeout: float | None = None, request_id: str | None = None) -> Ap
     Raises
     ------
     NotReady
-        The service would not answer now. Raised at once: a probe says what holds now, so it is not tried again.
+        The service would not answer a request now. Raised at once, without another attempt: a probe asks for the present state.
     """
-    read = partial(parse_response, model=Health)
-    return ApiCall("/health", read, timeout=timeout, request_id=request_id, retried=(ConnectionFailed,))
+    parse = partial(parse_response, model=Health)
+    return ApiCall("/health", parse, timeout=timeout, request_id=request_id, retried_errors=(ConnectionFailed,))
 
 
 def ready(*, timeout: float | None = None, request_id: str | None = None) -> ApiCall[bool]:
-    """Whether the service would answer a request now: `GET /readyz`.
+    """Ask whether the service would answer a request now: `GET /readyz`.
 
     Parameters
     ----------
@@ -399,7 +400,7 @@ def ready(*, timeout: float | None = None, request_id: str | None = None) -> Api
     Raises
     ------
     ConnectionFailed
-        The service can't be reached, so that it is not known.
+        The service can't be reached, so whether it is ready is unknown.
     """
     return ApiCall("/readyz", _readiness, timeout=timeout, request_id=request_id)
 
@@ -415,7 +416,7 @@ def _readiness(response: HttpResponse) -> bool:
 def _post(
     path: str, response_model: type[ResponseModel], timeout: float | None, request_id: str | None, **fields: Any
 ) -> ApiCall[ResponseModel]:
-    """The call of an endpoint that takes a JSON object; raises TypeError for a value that JSON can't express."""
+    """The call of an endpoint that takes `fields` as a JSON object; raises TypeError for a value that JSON can't express."""
     sent = {name: value for name, value in fields.items() if value is not None}
     body = orjson.dumps(sent, default=list, option=orjson.OPT_SERIALIZE_NUMPY)
     return ApiCall(path, partial(parse_response, model=response_model), body, None, timeout, request_id)

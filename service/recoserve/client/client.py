@@ -1,4 +1,4 @@
-"""The two clients: one whose calls block, one whose calls are awaited. Both have the methods that `calls` describes."""
+"""Two clients: the calls of `Client` block, those of `AsyncClient` are awaited. Both have the methods that `calls` describes."""
 
 import asyncio
 import inspect
@@ -25,7 +25,7 @@ HttpClient = TypeVar("HttpClient", httpx.Client, httpx.AsyncClient)
 
 
 class _BaseClient(Generic[HttpClient]):
-    """Settings and connections of a client."""
+    """What both clients have in common: the retry policy, and an httpx client that holds the connections."""
 
     _http_class: type[HttpClient]
 
@@ -46,7 +46,7 @@ class _BaseClient(Generic[HttpClient]):
         base_url : str
             The service's address, for instance ``http://127.0.0.1:8000``; it may have a path.
         timeout : float
-            Seconds for a call, retries and pauses included. The service is told, and gives up at the same time.
+            Seconds for a call, retries and pauses included. The service learns how many remain, and gives up at the same time.
         retries : int
             Attempts after the first, where the service is overloaded, not ready, or can't be reached.
         api_key : str, optional
@@ -54,18 +54,18 @@ class _BaseClient(Generic[HttpClient]):
         headers : mapping of str to str, optional
             Sent with every call.
         verify : ssl.SSLContext or bool
-            How the service's certificate is checked; handed to httpx.
+            How the service's certificate is checked: the `verify` of httpx.
 
         Raises
         ------
         ValueError
-            ``base_url`` is no http address, ``timeout`` isn't above 0, or ``retries`` is negative.
+            ``base_url`` is no http or https address, ``timeout`` isn't above 0, or ``retries`` is negative.
         """
         self._policy = RetryPolicy(timeout, retries)
-        key = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        authorization = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
         self._http: HttpClient = self._http_class(
             base_url=_address(base_url),
-            headers={**key, **(headers or {})},
+            headers={**authorization, **(headers or {})},
             verify=verify,
             limits=httpx.Limits(
                 max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS
@@ -83,18 +83,18 @@ def _address(base_url: str) -> httpx.URL:
     return url
 
 
-# Each method of a client is made from the function of `calls` of the same name, so that parameters, types and docstring stand there
-# alone. Type checkers follow the ParamSpec; `help` and notebooks read the copied signature.
+# Each method of a client is made from the function of the same name in `calls`, so that parameters, types and docstring are written
+# only once. Type checkers follow the ParamSpec; `help` and notebooks read the copied signature.
 
 
 def _copy_signature(build: Callable[..., Any], method: Callable[..., Any]) -> None:
-    """Give a method the name, the docstring and the signature of its call; it returns what the call's response is parsed into."""
+    """Give `method` the name, docstring and parameters of `build`, and as return type the `Parsed` of its `ApiCall[Parsed]`."""
     update_wrapper(method, build)
     signature = inspect.signature(build)
     (parsed,) = signature.return_annotation.__args__
-    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    self_parameter = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     method.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[this, *signature.parameters.values()], return_annotation=parsed
+        parameters=[self_parameter, *signature.parameters.values()], return_annotation=parsed
     )
 
 
@@ -120,7 +120,7 @@ class Client(_BaseClient[httpx.Client]):
     """A client whose calls block until the response is there; threads may share one.
 
     It reuses its connections, so make one for many calls; close it at the end, or use ``with``. Every method raises a ClientError
-    where it has no result: the tree stands in `recoserve.client.errors`.
+    if it has no result: see the tree in `recoserve.client.errors`.
     """
 
     _http_class = httpx.Client
@@ -137,7 +137,7 @@ class Client(_BaseClient[httpx.Client]):
     ready = _blocking(calls.ready)
 
     def send(self, call: ApiCall[Parsed]) -> Parsed:
-        """The result of a call, attempted again where that may help; raises ClientError."""
+        """Send a call, again where that may help, and return its parsed response; raises ClientError."""
         state = CallState(call, self._policy)
         while True:
             outcome = state.conclude(self._attempt(state))
@@ -149,9 +149,9 @@ class Client(_BaseClient[httpx.Client]):
         try:
             with self._http.stream(**state.stream_arguments()) as response:
                 body = bytearray()
-                for received in response.iter_bytes():
+                for chunk in response.iter_bytes():
                     state.require_time()
-                    body += received
+                    body += chunk
                 return HttpResponse(response.status_code, response.headers, bytes(body))
         except httpx.HTTPError as error:
             return error
@@ -171,7 +171,7 @@ class AsyncClient(_BaseClient[httpx.AsyncClient]):
     """A client whose calls are awaited, on asyncio, all within one event loop.
 
     It reuses its connections, so make one for many calls; close it at the end, or use ``async with``. Every method raises a
-    ClientError where it has no result: the tree stands in `recoserve.client.errors`.
+    ClientError if it has no result: see the tree in `recoserve.client.errors`.
     """
 
     _http_class = httpx.AsyncClient
@@ -188,7 +188,7 @@ class AsyncClient(_BaseClient[httpx.AsyncClient]):
     ready = _awaitable(calls.ready)
 
     async def send(self, call: ApiCall[Parsed]) -> Parsed:
-        """The result of a call, attempted again where that may help; raises ClientError."""
+        """Send a call, again where that may help, and return its parsed response; raises ClientError."""
         state = CallState(call, self._policy)
         while True:
             outcome = state.conclude(await self._attempt(state))
@@ -200,9 +200,9 @@ class AsyncClient(_BaseClient[httpx.AsyncClient]):
         try:
             async with self._http.stream(**state.stream_arguments()) as response:
                 body = bytearray()
-                async for received in response.aiter_bytes():
+                async for chunk in response.aiter_bytes():
                     state.require_time()
-                    body += received
+                    body += chunk
                 return HttpResponse(response.status_code, response.headers, bytes(body))
         except httpx.HTTPError as error:
             return error

@@ -1,17 +1,17 @@
 """Every error that a call of the client can end with.
 
 ClientError
-├── ServiceProblem           the service sent a problem document; one of a type without a class here is a ServiceProblem itself
+├── ServiceProblem           the service sent a problem document; if its type has no class here, it is a ServiceProblem itself
 │   ├── MalformedJson, InvalidRequest, IdOutOfRange, UnknownId, UnknownModel
 │   ├── NotFound, MethodNotAllowed, BodyTooLarge, UnsupportedMediaType
 │   ├── Unauthorized, Forbidden
-│   ├── Overloaded, NotReady         503; tried again
+│   ├── Overloaded, NotReady         503; retried
 │   ├── DeadlineExceeded             504; a TimeoutError too
 │   ├── BundleInvalid, ReloadInProgress
 │   └── Internal                     500; a defect in the service
 ├── UnexpectedResponse       neither the endpoint's response nor a problem document: another server or a proxy sent it
-├── ConnectionFailed         no connection, or it was cut before the response was complete; tried again; a ConnectionError too
-└── TimedOut                 the call's time passed without a response; a TimeoutError too
+├── ConnectionFailed         no connection, or it was cut before the response was complete; retried; a ConnectionError too
+└── TimedOut                 the call's time passed without a complete response; a TimeoutError too
 """
 
 from recoserve.errors import RecoserveError
@@ -46,7 +46,7 @@ class ServiceProblem(ClientError):
     errors : tuple of ProblemError
         The fields at fault, each with ``pointer`` (a JSON Pointer) and ``detail``.
     retry_after : float or None
-        Seconds after which the service asks for another try; None where it sent no ``Retry-After``.
+        Seconds that the service asks to wait before another attempt; None where it sent no ``Retry-After``.
     """
 
     def __init__(self, problem: Problem, retry_after: float | None = None) -> None:
@@ -156,7 +156,9 @@ class UnexpectedResponse(ClientError):
     """
 
     def __init__(self, status: int, excerpt: str, request_id: str | None = None) -> None:
-        super().__init__(f"status {status}, but no response of this service: {excerpt!r}; is the address right?", request_id)
+        super().__init__(
+            f"status {status}, but the response is not one of recoserve: {excerpt!r}; is the address right?", request_id
+        )
         self.status = status
         self.excerpt = excerpt
 
@@ -173,7 +175,7 @@ class TimedOut(ClientError, TimeoutError):
 
 
 # A test compares these types with those of the service.
-CLASSES: dict[str, type[ServiceProblem]] = {
+PROBLEM_CLASSES: dict[str, type[ServiceProblem]] = {
     "/problems/malformed-json": MalformedJson,
     "/problems/invalid-request": InvalidRequest,
     "/problems/id-out-of-range": IdOutOfRange,

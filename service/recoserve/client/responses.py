@@ -1,4 +1,4 @@
-"""HTTP responses, read: the object that an endpoint returns, or the error that a response stands for. No I/O."""
+"""Turns an HTTP response into the object that the endpoint returns, or raises the error that it reports. No I/O."""
 
 import time
 from email.utils import parsedate_to_datetime
@@ -9,7 +9,7 @@ import httpx
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from recoserve.client.errors import CLASSES, ServiceProblem, UnexpectedResponse
+from recoserve.client.errors import PROBLEM_CLASSES, ServiceProblem, UnexpectedResponse
 from recoserve.web.schemas import Problem
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -43,12 +43,12 @@ def require_success(response: HttpResponse) -> None:
     """Raise the ServiceProblem that the response holds, or UnexpectedResponse, unless the status is 200."""
     if response.status == HTTPStatus.OK:
         return
-    # A proxy's error page is not the service's 503, and is not tried again as one: only a problem document says what happened.
+    # A proxy's error page may have status 503 too, but must not be retried as Overloaded or NotReady: only the service knows those.
     if response.headers.get("content-type", "").partition(";")[0].strip().lower() != PROBLEM_MEDIA_TYPE:
         raise _unexpected(response)
     problem = _problem(response)
     # A newer service may have types of problems that this client has no class for.
-    raise CLASSES.get(problem.type, ServiceProblem)(problem, retry_after(response.headers))
+    raise PROBLEM_CLASSES.get(problem.type, ServiceProblem)(problem, retry_after(response.headers))
 
 
 def _problem(response: HttpResponse) -> Problem:
@@ -71,9 +71,9 @@ def _request_id(response: HttpResponse) -> str | None:
 
 
 def retry_after(headers: httpx.Headers) -> float | None:
-    """Seconds from now that `Retry-After` asks for, as a number or as an HTTP date; None where it is absent or neither."""
+    """The seconds from now that `Retry-After` asks to wait, by a number or an HTTP date; None where it is absent or neither."""
     text = headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():  # `isdigit` alone holds for ² as well, which `float` refuses
+    if text.isascii() and text.isdigit():  # `isdigit` by itself is also true for "²", which `float` refuses
         return float(text)
     try:
         return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)

@@ -1,10 +1,10 @@
-"""One call, from its first attempt to its result, without I/O.
+"""Decides after each attempt of a call whether it has a result, has failed, or is attempted again after a pause. No I/O.
 
-A client sends the request of `stream_arguments` and hands what came of it to `conclude`, which returns the result, or a pause
-before the next attempt. A failed attempt is repeated while retries remain, if its error is one of the call's `retried`. The pause
-is the time that the service asked for by `Retry-After`, plus a random part of a limit that doubles with each failure, so that
-clients that were refused together don't come back together. A pause that would outlast the call's time isn't begun: the error is
-raised at once.
+A client sends the request of `stream_arguments` and hands the response or httpx's error to `conclude`, which returns the result, or
+a pause before the next attempt. A failed attempt is repeated while retries remain, if its error is one of the call's
+`retried_errors`. The pause is the time that the service asked for by `Retry-After`, plus a random part of a limit that doubles with
+each failure, so that clients that were refused together don't come back together. A pause that would outlast the call's time isn't
+begun: the error is raised at once.
 """
 
 import math
@@ -25,8 +25,8 @@ LONGEST_BACKOFF_SECONDS = 2.0
 # The service gives up a request at the same moment as the client. Its 504 says more than the client's own time-out, so the client
 # waits this much longer for it.
 GRACE_SECONDS = 0.25
-LONGEST_TIMEOUT_MS = 999_999_999  # that the service takes in its header
-SHORTEST_TIMEOUT_SECONDS = 0.001  # for httpx: 0 or less would be an error of its own, not a time-out
+LONGEST_TIMEOUT_MS = 999_999_999  # that the service accepts in X-Request-Timeout-Ms
+SHORTEST_TIMEOUT_SECONDS = 0.001  # for httpx, which raises another error than a time-out for 0 or less
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Pause:
 
 
 class _RemainingTime(Mapping[str, float]):
-    """The time-outs of an httpx request, each as long as the call's time at the moment when httpx looks it up.
+    """The time-outs of an httpx request: each is the time that the call has left at the moment when httpx looks it up.
 
     httpx takes one number for each of its steps (connect, write, read, wait for a connection) and begins each step with the full
     number: four steps could last four times as long as the call may.
@@ -74,7 +74,7 @@ class _RemainingTime(Mapping[str, float]):
 
 
 class CallState(Generic[Parsed]):
-    """The state of one call, whose time begins when this is made. Raises ValueError for a time-out that makes no sense."""
+    """The state of one call; its time begins when the state is created. Raises ValueError for a time-out that makes no sense."""
 
     def __init__(self, call: ApiCall[Parsed], policy: RetryPolicy) -> None:
         if call.timeout is not None:
@@ -86,7 +86,7 @@ class CallState(Generic[Parsed]):
         self._failures = 0
 
     def stream_arguments(self) -> dict[str, Any]:
-        """Arguments of httpx's `stream` for the next attempt. The service is told the time that remains; raises TimedOut."""
+        """Arguments of httpx's `stream` for the next attempt, the remaining time in a header; raises TimedOut if there is none."""
         remaining_ms = min(math.ceil((self._end - time.monotonic()) * 1e3), LONGEST_TIMEOUT_MS)
         if remaining_ms <= 0:
             raise self._timed_out()
@@ -107,13 +107,13 @@ class CallState(Generic[Parsed]):
         if time.monotonic() > self._end + GRACE_SECONDS:
             raise self._timed_out()
 
-    def conclude(self, outcome: HttpResponse | httpx.HTTPError) -> Parsed | Pause:
-        """The call's result, or the pause before the next attempt; raises ClientError where no other attempt follows."""
+    def conclude(self, response_or_error: HttpResponse | httpx.HTTPError) -> Parsed | Pause:
+        """The call's parsed response, or the pause before the next attempt; raises ClientError where no other attempt follows."""
         try:
-            if isinstance(outcome, HttpResponse):
-                return self._call.read(outcome)
-            raise self._failure(outcome) from outcome
-        except self._call.retried as error:
+            if isinstance(response_or_error, HttpResponse):
+                return self._call.parse(response_or_error)
+            raise self._failure(response_or_error) from response_or_error
+        except self._call.retried_errors as error:
             if self._failures == self._retries:
                 raise
             seconds = self._pause_seconds(error)
@@ -132,7 +132,7 @@ class CallState(Generic[Parsed]):
                 return self._timed_out()
             case httpx.NetworkError() | httpx.RemoteProtocolError() | httpx.ProxyError():
                 return ConnectionFailed(f"the connection failed: {error or type(error).__name__}", self._call.request_id)
-        return ClientError(f"the request could not be sent or its response not be read: {error}", self._call.request_id)
+        return ClientError(f"the request could not be sent, or its response could not be read: {error}", self._call.request_id)
 
     def _timed_out(self) -> TimedOut:
         return TimedOut(f"no complete response within {self._timeout:g} s", self._call.request_id)
