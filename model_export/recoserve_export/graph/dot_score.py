@@ -115,7 +115,7 @@ def check_tables(users: EmbeddingTable, items: EmbeddingTable) -> None:
     """Raise ExportRefused unless both tables have rows, equal widths and finite numbers."""
     for table in (users, items):
         if not table.row_count or not table.width:
-            raise ExportRefused(f"table {table.name!r} has shape [{table.row_count}, {table.width}]: it holds no vectors")
+            raise ExportRefused(f"table {table.name!r} is empty: its shape is [{table.row_count}, {table.width}]")
     check_widths((users.name, users.width), (items.name, items.width))
     for table in (users, items):
         _check_finite(table)

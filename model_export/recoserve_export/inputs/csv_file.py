@@ -1,4 +1,4 @@
-"""CSV files as people have them: rows with their line numbers, and columns found by name."""
+"""Reads CSV files as people have them: lines with their numbers, split into cells, and columns found by name."""
 
 import csv
 import math
@@ -11,7 +11,8 @@ from typing import TextIO
 
 from recoserve.errors import ExportRefused, FileInvalid
 
-# Names of columns in lower case without punctuation, the likeliest first: of several that a header has, the first one here counts.
+# Names of columns in lower case without punctuation, the likeliest first: if a header has several of them, the first in this order
+# is used.
 USER_COLUMNS = ("userid", "user", "uid", "readerid", "reader", "customerid", "customer", "visitorid")
 ITEM_KEY_COLUMNS = ("itemid", "movieid", "bookid", "productid", "id")  # of an items file
 ITEM_COLUMNS = (*ITEM_KEY_COLUMNS[:-1], "item", "movie", "book", "product", "articleid", "article", "isbn")  # of a ratings file
@@ -28,7 +29,7 @@ NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a file: its cells, and the number (from 1) of its line for error messages."""
+    """One row of a file: its cells, and for error messages the number of its line, counted from 1."""
 
     number: int
     cells: list[str]
@@ -50,7 +51,7 @@ class RatingsColumns:
 
 
 def read_lines(path: Path, delimiters: str = DELIMITERS) -> Iterator[Line]:
-    """The rows of a UTF-8 file without its empty lines, split at the one of `delimiters` that its first line has most of.
+    """The rows of a UTF-8 file without its empty lines, split at that one of `delimiters` which is most frequent in its first line.
 
     Raises FileInvalid for a file that is missing, unreadable, not UTF-8 or not CSV.
     """
@@ -77,25 +78,25 @@ def _delimiter(file: TextIO, delimiters: str) -> str:
 
 
 def read_nonempty_file(path: Path, delimiters: str = ",") -> Iterator[Line]:
-    """The rows of a file as `read_lines` gives them; raises FileInvalid, at once, for a file without any."""
+    """The rows of a file as `read_lines` gives them; raises FileInvalid for a file without any, before the first row is read."""
     lines = read_lines(path, delimiters)
     first = next(lines, None)
     if first is None:
-        raise FileInvalid(f"{path} is empty; it needs one row at least")
+        raise FileInvalid(f"{path} is empty; it needs at least one row")
     return chain([first], lines)
 
 
 def find_column(header: Sequence[str], names: Sequence[str]) -> int | None:
-    """The position of the column with the first of `names` that the header has; None where it has none of them.
+    """The position of the column that is called by the earliest of `names` in the header; None where it has none of them.
 
     Case and punctuation don't count: `movie_id` and `movieId` are both `movieid`.
     """
-    plain = [re.sub(r"[^a-z]", "", cell.lower()) for cell in header]
-    return next((plain.index(name) for name in names if name in plain), None)
+    plain_names = [re.sub(r"[^a-z]", "", cell.lower()) for cell in header]
+    return next((plain_names.index(name) for name in names if name in plain_names), None)
 
 
 def is_integer(text: str) -> bool:
-    """Whether a text is an int64 as a program would write it: `7` is one, `007` and `+7` are not."""
+    """True for an int64 as a program would write it: for `7`, not for `007` or `+7`."""
     return INTEGER.fullmatch(text) is not None and int(text) in INT64
 
 
@@ -105,12 +106,12 @@ def is_number(text: str) -> bool:
 
 
 def has_header(first: Line) -> bool:
-    """Whether a first line names columns: it does unless each of its cells is a number."""
+    """True if a first line is taken for names of columns: if any of its cells is no number."""
     return not all(is_number(cell) for cell in first.cells)
 
 
 def ratings_columns(path: Path, first: Line) -> RatingsColumns:
-    """Columns by their names in the header; by position (user, item, rating, timestamp) where it names neither user nor item.
+    """The columns that the first line names; if it names neither user nor item: user, item, rating, timestamp in this order.
 
     Raises FileInvalid where only one of the two is named, or the file has fewer than two columns.
     """
@@ -127,18 +128,18 @@ def ratings_columns(path: Path, first: Line) -> RatingsColumns:
     return RatingsColumns(user, item, find_column(first.cells, RATING_COLUMNS), find_column(first.cells, TIME_COLUMNS))
 
 
-def check_line_widths(path: Path, lines: Iterable[Line], width: int) -> Iterator[Line]:
-    """The lines, one by one; raises FileInvalid at the first with fewer than `width` cells."""
+def complete_lines(path: Path, lines: Iterable[Line], width: int) -> Iterator[Line]:
+    """Yields the lines; raises FileInvalid at the first with fewer than `width` cells."""
     for line in lines:
         if len(line.cells) < width:
             raise FileInvalid(f"{path}, line {line.number}: {len(line.cells)} columns where {width} are needed; complete the row")
         yield line
 
 
-def rows_by_id(path: Path, header: Sequence[str], key: int, lines: Iterable[Line]) -> Iterator[tuple[str, list[str]]]:
-    """The id in column `key` of each line, and the line's cells, one for each column of the header.
+def ids_and_cells(path: Path, header: Sequence[str], id_column: int, lines: Iterable[Line]) -> Iterator[tuple[str, list[str]]]:
+    """Yields for each line the id in its `id_column`, and its cells, one for each column of the header.
 
-    Raises ExportRefused for two columns of one name, FileInvalid for a line of another length and for an id of two lines.
+    Raises ExportRefused for two columns of one name, FileInvalid for a line of another length and for an id that two lines have.
     """
     repeated = next((name for position, name in enumerate(header) if name in header[:position]), None)
     if repeated is not None:
@@ -150,7 +151,7 @@ def rows_by_id(path: Path, header: Sequence[str], key: int, lines: Iterable[Line
                 f"{path}, line {line.number}: {len(line.cells)} cells where the header has {len(header)}; "
                 "quote cells that hold commas"
             )
-        text = line.cells[key]
+        text = line.cells[id_column]
         if line_numbers.setdefault(text, line.number) != line.number:
             raise FileInvalid(f"{path}: id {text} stands twice, in lines {line_numbers[text]} and {line.number}; keep one of them")
         yield text, line.cells

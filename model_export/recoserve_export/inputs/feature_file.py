@@ -1,4 +1,4 @@
-"""The values of a feature as they are passed: a file, a column of one, a list or an array, with one value for each item."""
+"""Reads the values of a feature, one for each item, from a file, a column of a CSV file, a list or an array; and names of rows."""
 
 import math
 from collections import Counter
@@ -14,10 +14,10 @@ from recoserve_export.inputs.csv_file import (
     ITEM_KEY_COLUMNS,
     NAME_SEPARATOR,
     find_column,
+    ids_and_cells,
     is_integer,
     is_number,
     read_nonempty_file,
-    rows_by_id,
 )
 from recoserve_export.inputs.ids import SideIds
 from recoserve_export.inputs.list_file import read_array, read_json, read_text
@@ -28,9 +28,9 @@ SUFFIXES = ".npy, .csv, .txt or .json"
 
 
 def read_values(feature: str, values: PathOrValues, items: SideIds) -> tuple[str, FeatureValues]:
-    """The name of the values' source for messages, and the values in row order, from FILE, FILE:COLUMN, a list or an array.
+    """What messages call the source of the values, and the values in row order, from FILE, FILE:COLUMN, a list or an array.
 
-    Raises ExportRefused where an item has none.
+    Raises ExportRefused for values that can't be read, and where an item has none.
     """
     if not isinstance(values, str | Path):
         source = f"the values of {feature!r}"
@@ -39,19 +39,22 @@ def read_values(feature: str, values: PathOrValues, items: SideIds) -> tuple[str
     if path.suffix == ".csv":
         return _from_csv(feature, path, column, items)
     if column is not None:
-        raise ExportRefused(f"{path}: only a .csv file has columns; --item-feature {feature}={path} takes it as it is")
+        raise ExportRefused(f"{path}: only a .csv file has columns; --item-feature {feature}={path} takes all of it")
     return path.name, _one_per_item(path.name, _from_list_file(path), items)
 
 
 def read_names(feature: str, names: str | Path | Sequence[Any]) -> list[str]:
-    """The names of a feature's rows in row order, from a file or a list; a name may be empty. Raises ExportRefused."""
+    """The names of a feature's rows in row order, from a file or a list; several may be empty, but no other name may repeat.
+
+    Raises ExportRefused for a name that repeats and for what can't be read.
+    """
     entries = _names_from_file(Path(names)) if isinstance(names, str | Path) else names
     if not isinstance(entries, Sequence) and not hasattr(entries, "__array__"):
         raise ExportRefused(f"the names of {feature!r} must be a file or a list in row order, not {type(entries).__name__}")
     texts = [str(name) for name in entries]
     repeated = next((name for name, times in Counter(texts).items() if name and times > 1), None)
     if repeated is not None:
-        raise ExportRefused(f"the names of {feature!r}: {repeated!r} stands twice; one name for each row, in row order")
+        raise ExportRefused(f"the names of {feature!r}: {repeated!r} stands twice; give each row a name of its own, in row order")
     return texts
 
 
@@ -60,11 +63,11 @@ def _names_from_file(path: Path) -> list[Any]:
         return read_json(path, "names")
     if path.suffix == ".txt":
         return list(read_text(path))
-    raise ExportRefused(f"{path}: names stand in a .txt file, one a line, or in a .json list; in row order")
+    raise ExportRefused(f"{path}: give the names, in row order, in a .txt file, one on each line, or as a .json list")
 
 
 def as_numbers(texts: Sequence[str]) -> NDArray[Any] | None:
-    """Texts that are all numbers as int64 or float64; None where one isn't."""
+    """The texts as int64 if all of them are integers, as float64 if all are numbers; None if one isn't."""
     if all(is_integer(text) for text in texts):
         return np.array([int(text) for text in texts], np.int64)
     if all(is_number(text) for text in texts):
@@ -73,12 +76,12 @@ def as_numbers(texts: Sequence[str]) -> NDArray[Any] | None:
 
 
 def names_in_cell(cell: str) -> list[str]:
-    """The names that a cell lists, one at least: an empty list, such as a bare separator, is a name itself."""
+    """The names that a cell lists; a cell that lists none, such as a bare separator, is itself the one name."""
     return [name for entry in cell.split(NAME_SEPARATOR) if (name := entry.strip())] or [cell]
 
 
 def _path_and_column(text: str) -> tuple[Path, str | None]:
-    """FILE, or FILE:COLUMN where no file has the name with the colon in it; the letter in front of `:\\` is a drive."""
+    """The path and, of FILE:COLUMN, the column; a colon in a file's own name or behind a drive letter (`C:\\`) splits nothing."""
     head, colon, column = text.rpartition(":")
     is_drive = len(head) == 1 and head.isalpha()
     return (Path(head), column) if colon and head and not is_drive and not Path(text).is_file() else (Path(text), None)
@@ -91,46 +94,49 @@ def _from_list_file(path: Path) -> FeatureValues:
         return _from_python(str(path), read_json(path, "values"))
     if path.suffix == ".txt":
         return list(read_text(path))
-    raise ExportRefused(f"{path}: a feature's values stand in a {SUFFIXES} file")
+    raise ExportRefused(f"{path}: give a feature's values in a {SUFFIXES} file")
 
 
 def _from_csv(feature: str, path: Path, column: str | None, items: SideIds) -> tuple[str, list[str]]:
-    """The cells of one column, joined on the external id."""
+    """What messages call the column, and its cells in row order, joined on the external id."""
     lines = read_nonempty_file(path)
     header = next(lines).cells
-    key = find_column(header, ITEM_KEY_COLUMNS) or 0
-    position = _value_column(feature, path, header, key, column)
-    cells = {
-        row: cells[position] for text, cells in rows_by_id(path, header, key, lines) if (row := items.row_of(text)) is not None
+    id_column = find_column(header, ITEM_KEY_COLUMNS) or 0
+    position = _value_column(feature, path, header, id_column, column)
+    cell_by_row = {
+        row: cells[position]
+        for text, cells in ids_and_cells(path, header, id_column, lines)
+        if (row := items.row_of(text)) is not None
     }
     source = f"{path.name}, column {header[position]}"
-    return source, _check_filled(source, [cells.get(row, "") for row in range(items.count)], items)
+    return source, _check_filled(source, [cell_by_row.get(row, "") for row in range(items.count)], items)
 
 
-def _value_column(feature: str, path: Path, header: Sequence[str], key: int, column: str | None) -> int:
-    """The position of `column`; without it, of one named like the feature or its plural, or of the only one beside the id."""
+def _value_column(feature: str, path: Path, header: Sequence[str], id_column: int, column: str | None) -> int:
+    """The position of `column`; if that is None, of one named like the feature or its plural, or of the only one beside the id."""
     if column is not None and column in header:
         return header.index(column)
-    others = [position for position in range(len(header)) if position != key]
-    namesakes = [position for name in _spellings(feature) for position in others if _plain(header[position]) == name]
-    if column is None and (namesakes or len(others) == 1):
-        return namesakes[0] if namesakes else others[0]
+    candidates = [position for position in range(len(header)) if position != id_column]
+    namesakes = [position for name in _spellings(feature) for position in candidates if _letters(header[position]) == name]
+    if column is None and (namesakes or len(candidates) == 1):
+        return namesakes[0] if namesakes else candidates[0]
     problem = f"no column {column!r}" if column is not None else f"no column is called {feature}"
-    listing = ", ".join(header[position] for position in others) or "none but the id"
+    listing = ", ".join(header[position] for position in candidates) or "none but the id"
     raise ExportRefused(f"{path}: {problem}; its columns are {listing}. Say which: --item-feature {feature}={path}:COLUMN")
 
 
 def _spellings(feature: str) -> tuple[str, ...]:
-    name = _plain(feature)
+    name = _letters(feature)
     return name, f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
 
 
-def _plain(name: str) -> str:
+def _letters(name: str) -> str:
+    """The letters and digits of a name, in lower case."""
     return "".join(character for character in name.casefold() if character.isalnum())
 
 
 def _from_python(source: str, values: Any) -> FeatureValues:
-    """A list or an array as numbers or texts; an item's list of names becomes one text, as it would stand in a cell."""
+    """A list or an array as numbers or texts; an item's list of names becomes one text with separators, as a CSV cell has it."""
     if hasattr(values, "__array__"):
         values = _as_array(source, values)
     elif not isinstance(values, Sequence):
@@ -176,13 +182,14 @@ def _number_array(source: str, entries: list[Any]) -> NDArray[Any]:
 
 
 def _one_per_item(source: str, values: FeatureValues, items: SideIds) -> FeatureValues:
-    """Values in row order; raises ExportRefused unless there is one for each item."""
+    """The values, unchanged; raises ExportRefused unless there is one for each item."""
     if len(values) != items.count:
         raise ExportRefused(f"{source}: {len(values)} values for {items.count} items; give one for each item, in row order")
     return _check_filled(source, values, items) if isinstance(values, list) else values
 
 
 def _check_filled(source: str, cells: list[str], items: SideIds) -> list[str]:
+    """The cells, unchanged; raises ExportRefused where one is empty."""
     missing = [row for row, cell in enumerate(cells) if not cell]
     if missing:
         hint = " (ids are row numbers here, from 0 on; for others pass --item-ids)" if items.kind == "row" else ""

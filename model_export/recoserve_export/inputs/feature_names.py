@@ -1,4 +1,4 @@
-"""A feature that has names, such as genres: each becomes a row of a table, or a 1 among all of them."""
+"""Converts a feature that has names, such as genres: a name becomes the row of a table, or a 1 in the column of that name."""
 
 from collections.abc import Collection, Iterable
 from itertools import chain
@@ -8,89 +8,107 @@ import numpy as np
 from recoserve.errors import ExportRefused
 from recoserve_export.inputs.csv_file import NO_GENRES
 from recoserve_export.inputs.feature_file import names_in_cell
-from recoserve_export.inputs.feature_numbers import SHOWN, Feature, ValuesAndWarnings, cast, mapping_excerpt
+from recoserve_export.inputs.feature_numbers import SHOWN_NAMES, Feature, ValuesAndWarnings, cast, mapping_excerpt
 
 
 def from_names(feature: Feature, cells: list[str]) -> ValuesAndWarnings:
-    """The names of each item as the input takes them, [items, *shape], and warnings; raises ExportRefused."""
-    if feature.width == 1 and feature.coded:
+    """The names of each item as the input takes them, [items, *shape], and warnings.
+
+    Raises ExportRefused where the input takes no names, or where these names don't fit it.
+    """
+    if feature.width == 1 and feature.has_codes:
         return _table_rows(feature, cells)
-    if feature.width > 1 and feature.rows is None and len(feature.input.shape) == 1:
+    if feature.width > 1 and feature.row_count is None and len(feature.input.shape) == 1:
         return _multi_hot(feature, cells)
-    lookup = " as rows of a table" if feature.rows is not None else ""
+    lookup = " as rows of a table" if feature.row_count is not None else ""
     raise ExportRefused(
-        f"{feature} takes {feature.input.dtype} {list(feature.input.shape)} of each item{lookup}, but {feature.source}: names, "
-        f"like {cells[0]!r}. Give the numbers that the model was trained on, in a .npy file"
+        f"{feature} takes {feature.input.dtype} {list(feature.input.shape)} of each item{lookup}, not names like {cells[0]!r} "
+        f"from {feature.source}. Give the numbers that the model was trained on, in a .npy file"
     )
 
 
 def _table_rows(feature: Feature, cells: list[str]) -> ValuesAndWarnings:
-    """The row of each item's name; of several in a cell, the first one's."""
-    names, warnings = _alphabet(feature, cells) if feature.names is None else (feature.names, [])
-    _check_name_count(feature, feature.rows)
+    """The table row of each item's name, of the first one if its cell lists several; and warnings."""
+    names, warnings = _inferred_names(feature, cells) if feature.names is None else (feature.names, [])
+    _check_name_count(feature, feature.row_count)
     row_by_name = {name: row for row, name in enumerate(names)}
     item_names = [cell if cell in row_by_name else names_in_cell(cell)[0] for cell in cells]
     _check_known(feature, row_by_name, item_names)
-    shortened = sum(cell not in row_by_name for cell in cells)
-    if shortened:
-        warnings.append(f"{feature}: the first name listed counts; {shortened} of {len(cells)} items list several")
+    list_count = sum(cell not in row_by_name for cell in cells)
+    if list_count:
+        warnings.append(f"{feature}: the first name listed counts; {list_count} of {len(cells)} items list several")
     codes = np.array([row_by_name[name] for name in item_names], np.int64)
     return cast(feature, codes.reshape(len(cells), *feature.input.shape)), warnings
 
 
-def _alphabet(feature: Feature, cells: list[str]) -> tuple[list[str], list[str]]:
-    """The names of the table's rows, and the warning that says so: distinct names in alphabetical order.
+def _inferred_names(feature: Feature, cells: list[str]) -> tuple[list[str], list[str]]:
+    """The names of the table's rows, the distinct names in alphabetical order, and a warning that says so.
 
-    That is the order of scikit-learn's LabelEncoder and of pandas' categories.
+    The order is that of scikit-learn's LabelEncoder and of pandas' categories. Raises ExportRefused where it isn't certain which
+    names the table has.
     """
     # A model that takes one name of each item may have been trained on the first name of each cell, on all names, or on cells as
-    # they are, and nothing in the model says which. Only the number of its table's rows can; where that fits none or leaves a
-    # choice between different orders, the user has to say, since any guess gives every item some genre, and a wrong one in silence.
+    # they are, and only the number of its table's rows can say which. Where that fits none of the three, or several that differ,
+    # the user has to say: a wrong guess would give items wrong genres, and nobody would notice.
     names_by_item = [names_in_cell(cell) for cell in cells]
     readings = {
         "names that stand first": sorted({names[0] for names in names_by_item}),
         "names in all": sorted(set(chain(*names_by_item))),
         "different cells": sorted(set(cells)),
     }
-    fitting = [names for names in readings.values() if feature.rows is None or len(names) <= feature.rows]
-    exact = [names for names in fitting if len(names) == feature.rows]
+    fitting = [names for names in readings.values() if feature.row_count is None or len(names) <= feature.row_count]
+    exact = [names for names in fitting if len(names) == feature.row_count]
     if not fitting or (not exact and any(names != fitting[0] for names in fitting)):
-        raise ExportRefused(f"{feature}: {_counts(feature, readings)}: {feature.names_option}")
+        raise ExportRefused(f"{feature}: {_counts_clause(feature, readings)}: {feature.names_option}")
     names = (exact or fitting)[0]
-    count = len(names)
-    table = {None: "rows", count: f"the {count} rows of the table"}
-    rows = table.get(feature.rows, f"the first {count} of the table's {feature.rows} rows")
-    mapping = f"the {count} distinct names of {feature.source} stand for {rows} in alphabetical order, as LabelEncoder has them"
+    mapping = (
+        f"the {len(names)} distinct names of {feature.source} stand for {_rows_clause(feature, len(names))} in alphabetical order, "
+        "as LabelEncoder has them"
+    )
     return names, [f"{feature}: {mapping}: {mapping_excerpt(names)}; {feature.names_option}"]
 
 
-def _counts(feature: Feature, readings: dict[str, list[str]]) -> str:
+def _rows_clause(feature: Feature, name_count: int) -> str:
+    if feature.row_count is None:
+        return "rows"
+    if feature.row_count == name_count:
+        return f"the {name_count} rows of the table"
+    return f"the first {name_count} of the table's {feature.row_count} rows"
+
+
+def _counts_clause(feature: Feature, readings: dict[str, list[str]]) -> str:
+    """How many names each reading gives, and how many the model knows."""
     counts = {reading: len(names) for reading, names in readings.items()}
     differ = any(names != readings["different cells"] for names in readings.values())
     listing = ", ".join(f"{count} {reading}" for reading, count in counts.items()) if differ else f"{counts['names in all']} names"
     return f"{feature.source} has {listing}, " + (
-        "and the model doesn't tell how many it knows" if feature.rows is None else f"but the table has {feature.rows} rows"
+        "and the model doesn't tell how many it knows"
+        if feature.row_count is None
+        else f"but the table has {feature.row_count} rows"
     )
 
 
 def _multi_hot(feature: Feature, cells: list[str]) -> ValuesAndWarnings:
-    """A 1 for each name that an item lists, among all names in alphabetical order or in that of `feature.names`."""
+    """A 1 in the column of each name that an item lists, and warnings; columns are in alphabetical order or as `feature.names`."""
     names_by_item = [names_in_cell(cell) for cell in cells]
     names, warnings = _multi_hot_names(feature, names_by_item) if feature.names is None else (feature.names, [])
     _check_name_count(feature, feature.width)
     column_by_name = {name: column for column, name in enumerate(names)}
-    marked = [[name for name in listed if name != NO_GENRES or NO_GENRES in column_by_name] for listed in names_by_item]
-    _check_known(feature, column_by_name, chain(*marked))
-    unmarked = sum(not listed for listed in marked)
-    if unmarked:
-        warnings.append(f"{feature}: {unmarked} of {len(cells)} items have {NO_GENRES!r}, which marks nothing")
-    ones = np.zeros((len(cells), feature.width), feature.input.dtype)
-    for row, listed in enumerate(marked):
-        ones[row, [column_by_name[name] for name in listed]] = 1
-    return ones, warnings
+    names_to_mark = [
+        [name for name in item_names if name != NO_GENRES or NO_GENRES in column_by_name] for item_names in names_by_item
+    ]
+    _check_known(feature, column_by_name, chain(*names_to_mark))
+    unmarked_count = sum(not item_names for item_names in names_to_mark)
+    if unmarked_count:
+        warnings.append(f"{feature}: {unmarked_count} of {len(cells)} items have {NO_GENRES!r}, which marks nothing")
+    marks = np.zeros((len(cells), feature.width), feature.input.dtype)
+    for row, item_names in enumerate(names_to_mark):
+        marks[row, [column_by_name[name] for name in item_names]] = 1
+    return marks, warnings
 
 
 def _multi_hot_names(feature: Feature, names_by_item: list[list[str]]) -> tuple[list[str], list[str]]:
+    """The name of each column, in alphabetical order, and a warning that says so; raises ExportRefused if their number differs."""
     distinct = sorted(set(chain(*names_by_item)))
     # MovieLens' "(no genres listed)" is a genre to some encoders and an empty list to others: the input's width decides.
     names = distinct if len(distinct) == feature.width else [name for name in distinct if name != NO_GENRES]
@@ -115,7 +133,7 @@ def _check_name_count(feature: Feature, count: int | None) -> None:
 def _check_known(feature: Feature, known: Collection[str], names: Iterable[str]) -> None:
     unknown = sorted({name for name in names if name not in known})
     if unknown:
-        listing = ", ".join([*map(repr, unknown[:SHOWN]), *(["…"] if len(unknown) > SHOWN else [])])
+        listing = ", ".join([*map(repr, unknown[:SHOWN_NAMES]), *(["…"] if len(unknown) > SHOWN_NAMES else [])])
         raise ExportRefused(
             f"{feature}: {feature.source} has {listing}, not among the names that were given for its rows; "
             "add what is missing to --feature-names"

@@ -1,4 +1,4 @@
-"""Features of the items, as people have them, turned into what the model's inputs take."""
+"""Turns features of the items, as people have them, into what the model's inputs take."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from recoserve_export.inputs.list_file import read_array
 
 
 def table_width(values: PathOrValues) -> int | None:
-    """How many values an item has in a table of two dimensions, an array or a `.npy` file; None for anything else."""
+    """How many values an item has in an array or a `.npy` file of two dimensions; None for anything else."""
     if isinstance(values, str | Path):
         if Path(values).suffix != ".npy" or not Path(values).is_file():
             return None
@@ -29,14 +29,15 @@ def table_width(values: PathOrValues) -> int | None:
 def read_features(
     values: Mapping[str, PathOrValues],
     inputs: Mapping[str, Input],
-    table_rows: Mapping[str, int],
+    row_counts: Mapping[str, int],
     items: SideIds,
     names: Mapping[str, str | Path | Sequence[Any]] | None = None,
 ) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """The values of every feature input for all items in row order, [items, *shape] in the input's dtype, and warnings.
 
-    `values` has a file, `FILE:COLUMN`, a list or an array for each of `inputs`; `table_rows` the length of the table that an input
-    looks up, where known; `names` the names of that table's rows, in row order. Raises ExportRefused.
+    `values` has a file, `FILE:COLUMN`, a list or an array for each of `inputs`; `row_counts` the length of the table that an input
+    looks up, where known; `names` the names of that table's rows, in row order. Raises ExportRefused for an input without values,
+    for values without an input, and for values that the input can't take.
     """
     names = names or {}
     _check_inputs(values, inputs, names)
@@ -45,7 +46,7 @@ def read_features(
     for name, model_input in inputs.items():
         source, item_values = read_values(name, values[name], items)
         row_names = read_names(name, names[name]) if name in names else None
-        feature = Feature(model_input, table_rows.get(name), row_names, source)
+        feature = Feature(model_input, row_counts.get(name), row_names, source)
         arrays[name], feature_warnings = _converted(feature, item_values)
         warnings += feature_warnings
     return arrays, warnings
@@ -64,12 +65,12 @@ def _check_inputs(values: Mapping[str, Any], inputs: Mapping[str, Any], names: M
     if unknown:
         raise ExportRefused(
             f"the model has no feature input {', '.join(map(repr, unknown))}; its item features are {listing}. "
-            "What stands before '=' in --item-feature NAME=FILE[:COLUMN] is the name of an input"
+            "In --item-feature NAME=FILE[:COLUMN], NAME must be the name of an input"
         )
 
 
 def _converted(feature: Feature, values: FeatureValues) -> ValuesAndWarnings:
-    """The values as the input takes them: texts that are all numbers count as numbers, unless the feature's rows have names."""
+    """The values as the input takes them, and warnings; texts are numbers if all of them are, unless the feature has names."""
     if feature.names is not None:
         if np.ndim(values) != 1:
             raise ExportRefused(

@@ -1,4 +1,4 @@
-"""External ids of the users or of the items: integers or strings, one for each row, and the model's row of each."""
+"""Reads the external ids of the users or of the items: integers or strings, one for each row, and the model's row of each."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from recoserve.errors import ExportRefused
 from recoserve_export.inputs.csv_file import is_integer, read_nonempty_file
 from recoserve_export.inputs.list_file import read_array, read_json, read_text
 
+IN_PYTORCH = "(num_embeddings in PyTorch)"  # behind advice on input_dim, as Keras calls the number of rows of an Embedding
 ID_HEADER = re.compile(r"(?i:ids?)|.*[_ -](?i:ids?)|.*[a-z](Ids?|ID)|(?i:(user|item|movie|book|product)id)")
 
 
@@ -22,8 +23,8 @@ class SideIds:
     """The external ids of one side, `user` or `item`, in row order.
 
     `kind` is `row` (ids are the row numbers themselves, and `values` is None), `integer` (int64 [count]) or `string`.
-    `row_by_text` has each id's row by its text. `model_rows`, int64 [count], has the model's row of each row that is served; None
-    where they are the same. `notes` are sentences for the report.
+    `row_by_text` has the row of each id, by the id as text. `model_rows`, int64 [count], has the model's row for each row that is
+    served; None where they are the same. `notes` are sentences for the report.
     """
 
     side: str
@@ -47,7 +48,7 @@ class SideIds:
 
 @dataclass(frozen=True)
 class _IdList:
-    """Ids as they were passed or read: `source` and `unit` with `numbers` (line 3, entry 0) say in messages where each stands."""
+    """Ids as they were passed or read; in messages, `source` names the list, `unit` and `numbers` the line or entry of each id."""
 
     source: str
     entries: Sequence[Any]
@@ -59,9 +60,9 @@ class _IdList:
 def read_ids(side: str, ids: str | Path | Sequence[Any] | NDArray[Any] | None, count: int | None) -> SideIds:
     """The ids of one side, from a `.npy`, `.json`, `.csv` or text file, a list or an array: integers where every one is.
 
-    `count` is the number of rows of the model's table; None where only the ids can tell. There is one id for each row, in row
-    order; or fewer, all of them integers that are the model's row numbers. Raises ExportRefused for anything else, for an id that
-    stands twice, and for one that is neither an integer nor a string.
+    `count` is the number of rows of the model's table; None where the model doesn't show it, and the ids decide. There must be one
+    id for each row, in row order; or fewer, all of them integers that are the model's row numbers. Raises ExportRefused for
+    anything else, for an id that comes twice, and for one that is neither an integer nor a string.
     """
     if ids is None:
         return _row_numbers(side, count)
@@ -90,10 +91,11 @@ def read_ids(side: str, ids: str | Path | Sequence[Any] | NDArray[Any] | None, c
 
 
 def _row_numbers(side: str, count: int | None) -> SideIds:
+    """Row numbers as ids; raises ExportRefused where the number of rows isn't known."""
     if count is None:
         raise ExportRefused(
-            f"can't tell how many {side}s the model knows, since it looks up no table by the {side}'s rows as they are: "
-            f"pass --{side}-ids with one id for each row, or --{side}-input where another input is the {side}'s"
+            f"can't tell how many {side}s the model knows, since it looks up no table by the unchanged {side} rows: "
+            f"pass --{side}-ids with one id for each row, or --{side}-input if another input is the {side}'s"
         )
     return SideIds(side, "row", count)
 
@@ -123,7 +125,7 @@ def _npy_ids(path: Path) -> list[Any]:
 
 
 def is_id_header(cell: str) -> bool:
-    """Whether a first cell names a column of ids rather than being one: `id`, `movie_id`, `userId`, `item ids`."""
+    """True if a first cell is the name of a column of ids, such as `id`, `movie_id`, `userId` or `item ids`, and no id itself."""
     return ID_HEADER.fullmatch(cell.strip()) is not None
 
 
@@ -147,43 +149,44 @@ def _row_by_text(listed: _IdList, texts: Sequence[str]) -> dict[str, int]:
 
 
 def _as_integers(listed: _IdList, texts: Sequence[str]) -> Rows | None:
-    """The ids as int64 [count]; None unless all are. In a Python list "7" stays a string, which somebody chose."""
+    """The ids as int64 [count]; None unless all are integers. In a Python list "7" is a string on purpose, and stays one."""
     if not listed.is_text and any(isinstance(entry, str) for entry in listed.entries):
         return None
     return np.array([int(text) for text in texts], np.int64) if all(map(is_integer, texts)) else None
 
 
 def _are_row_numbers(values: Rows, count: int) -> bool:
-    """Whether ids are the numbers of some of the table's rows, as in a model trained on raw ids."""
+    """True if the ids are the numbers of some, but not all, of the table's rows, as in a model trained on raw ids."""
     return 0 < len(values) < count and int(values.min()) >= 0 and int(values.max()) < count
 
 
-def _raw_ids_note(source: str, ids: int, count: int) -> str:
+def _raw_ids_note(source: str, id_count: int, count: int) -> str:
     return (
-        f"{source}: {ids} ids for a table of {count} rows are taken for row numbers, as in a model trained on raw ids; "
+        f"{source}: {id_count} ids for a table of {count} rows are taken for row numbers, as in a model trained on raw ids; "
         "the other rows are left out"
     )
 
 
-def _count_error(side: str, source: str, ids: int, count: int, values: Rows | None) -> ExportRefused:
-    """The refusal of another number of ids than of rows; `values` are the ids where all of them are integers."""
-    problem, remedies = f"{source} names {ids} {side} ids", list[str]()
+def _count_error(side: str, source: str, id_count: int, count: int, values: Rows | None) -> ExportRefused:
+    """The error for `id_count` ids of a table with `count` rows; `values` are the ids if all of them are integers."""
+    problem, remedies = f"{source} names {id_count} {side} ids", list[str]()
     if values is not None and len(values) and int(values.max()) == count:
         problem += f"; the largest id is {count} and the table has {count} rows"
-        remedies.append(f"input_dim must be max id + 1 = {count + 1}")
+        remedies.append(f"input_dim must be max id + 1 = {count + 1} {IN_PYTORCH}")
     else:
         problem += f", but the {side} table has {count} rows"
-    if ids > count:
-        remedies = remedies or ["input_dim must be max id + 1"]
-        remedies.append("where ids were mapped to rows, their number. If the first entry is a header, name the column like user_id")
+    if id_count > count:
+        remedies = remedies or [f"input_dim must be max id + 1 {IN_PYTORCH}"]
+        remedies.append("or the number of ids, if ids were mapped to rows")
+        remedies.append("if the first entry is a header, remove it")
     else:
         remedies.append("give one id per row, in row order, unused and padding rows included")
-        remedies.append(f"or, where the model was trained on the ids as they are, those ids, integers in [0, {count - 1}]")
+        remedies.append(f"or, if the model was trained on the ids as they are, give those ids, integers in [0, {count - 1}]")
     return ExportRefused(f"{problem}: {'; '.join(remedies)}")
 
 
 def unknown_id_warnings(subject: str, count: int, *sides: SideIds) -> list[str]:
-    """The warning that `subject`, `count` in number, have an id that the model doesn't know; none where `count` is 0."""
+    """A list of one warning, that `subject` have an id that the model doesn't know; empty if `count`, their number, is 0."""
     options = [f"--{ids.side}-ids" for ids in sides if ids.kind == "row"]
     hint = f" (ids are row numbers here, from 0 on; for others pass {' and '.join(options)})" if options else ""
     return [f"{subject} have an id that the model doesn't know, and were left out{hint}"] if count else []

@@ -1,4 +1,4 @@
-"""Files that hold one list: an array, a JSON list, or one text a line. Nothing pickled is ever loaded."""
+"""Reads files that hold one list: an array, a JSON list, or one text on each line. Pickled objects are never loaded."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from recoserve.errors import ExportRefused
 
 
 def read_array(path: Path, contents: str) -> NDArray[Any]:
-    """The array of a `.npy` file; raises ExportRefused, with `contents` as what it should hold."""
+    """The array of a `.npy` file; raises ExportRefused for any other file. `contents` says in the message what it should hold."""
     with _readable(path):
         try:
             array = np.load(path, allow_pickle=False)
@@ -27,7 +27,7 @@ def read_array(path: Path, contents: str) -> NDArray[Any]:
 
 
 def read_json(path: Path, contents: str) -> list[Any]:
-    """The list of a `.json` file; raises ExportRefused, with `contents` as what it should hold."""
+    """The list of a `.json` file; raises ExportRefused for any other file. `contents` says in the message what it should hold."""
     with _readable(path), open(path, encoding="utf-8-sig") as file:
         try:
             entries = json.load(file)
@@ -41,16 +41,17 @@ def read_json(path: Path, contents: str) -> list[Any]:
 
 
 def read_text(path: Path) -> list[str]:
-    """The lines of a UTF-8 file, stripped, empty ones included; raises ExportRefused."""
+    """The lines of a UTF-8 file, stripped, empty ones included; raises ExportRefused for a file that can't be read."""
     with _readable(path), open(path, encoding="utf-8-sig") as file:
         return [line.strip() for line in file]
 
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
+    """Turns errors of opening and decoding a file into ExportRefused."""
     try:
         yield
     except UnicodeDecodeError:
-        raise ExportRefused(f"{path}: not UTF-8; save it in that encoding") from None
+        raise ExportRefused(f"{path}: not UTF-8; save it as UTF-8") from None
     except OSError as error:
         raise ExportRefused(f"can't read {path}: {error.strerror or error}; check the path") from None

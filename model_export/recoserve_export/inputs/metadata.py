@@ -1,4 +1,4 @@
-"""Item metadata: a CSV file joined on the external id, or a mapping for each item."""
+"""Reads item metadata: a CSV file that is joined on the external id, or a mapping for each item."""
 
 import math
 import re
@@ -12,9 +12,9 @@ from recoserve_export.inputs.csv_file import (
     NAME_SEPARATOR,
     NO_GENRES,
     find_column,
+    ids_and_cells,
     is_integer,
     read_nonempty_file,
-    rows_by_id,
 )
 from recoserve_export.inputs.ids import SideIds, unknown_id_warnings
 
@@ -27,7 +27,8 @@ Metadata = list[dict[str, Any]]
 def read_items(items: str | Path | Sequence[Mapping[str, Any]], ids: SideIds) -> tuple[Metadata, list[str]]:
     """The metadata of every item in row order, `{}` where there is none, and warnings.
 
-    `items` is the path of a CSV file, joined on the external id, or one mapping per row. Raises ExportRefused.
+    `items` is the path of a CSV file, joined on the external id, or one mapping per row. Raises ExportRefused for a file that
+    can't be read or joined, and for another number of mappings.
     """
     return _from_csv(Path(items), ids) if isinstance(items, str | Path) else (_from_mappings(items, ids), [])
 
@@ -35,10 +36,10 @@ def read_items(items: str | Path | Sequence[Mapping[str, Any]], ids: SideIds) ->
 def _from_mappings(items: Sequence[Mapping[str, Any]], ids: SideIds) -> Metadata:
     if len(items) != ids.count:
         raise ExportRefused(f"items: {len(items)} entries for {ids.count} rows; give one per row, in row order")
-    wrong = next((row for row, entry in enumerate(items) if not isinstance(entry, Mapping)), None)
-    if wrong is not None:
+    bad_row = next((row for row, entry in enumerate(items) if not isinstance(entry, Mapping)), None)
+    if bad_row is not None:
         raise ExportRefused(
-            f"items: entry {wrong} is a {type(items[wrong]).__name__}; every entry must be a mapping of column names to values"
+            f"items: entry {bad_row} is a {type(items[bad_row]).__name__}; every entry must be a mapping of column names to values"
         )
     return [dict(entry) for entry in items]
 
@@ -46,24 +47,24 @@ def _from_mappings(items: Sequence[Mapping[str, Any]], ids: SideIds) -> Metadata
 def _from_csv(path: Path, ids: SideIds) -> tuple[Metadata, list[str]]:
     lines = read_nonempty_file(path)
     header = next(lines).cells
-    key = find_column(header, ITEM_KEY_COLUMNS) or 0
-    cells_by_id = dict(rows_by_id(path, header, key, lines))
+    id_column = find_column(header, ITEM_KEY_COLUMNS) or 0
+    cells_by_id = dict(ids_and_cells(path, header, id_column, lines))
     cells_by_row = {row: cells for text, cells in cells_by_id.items() if (row := ids.row_of(text)) is not None}
     columns = {
         name: _typed(name, {row: cells[position] for row, cells in cells_by_row.items()})
         for position, name in enumerate(header)
-        if position != key
+        if position != id_column
     }
     metadata = [{name: column[row] for name, column in columns.items() if row in column} for row in range(ids.count)]
-    unknown, bare = len(cells_by_id) - len(cells_by_row), ids.count - len(cells_by_row)
-    warnings = unknown_id_warnings(f"{path.name}: {unknown} of {len(cells_by_id)} items", unknown, ids)
-    if bare:
-        warnings.append(f"{path.name}: {bare} of the model's {ids.count} items are not in it; they have no metadata")
+    unknown_count, bare_count = len(cells_by_id) - len(cells_by_row), ids.count - len(cells_by_row)
+    warnings = unknown_id_warnings(f"{path.name}: {unknown_count} of {len(cells_by_id)} items", unknown_count, ids)
+    if bare_count:
+        warnings.append(f"{path.name}: {bare_count} of the model's {ids.count} items are not in it; they have no metadata")
     return metadata, warnings
 
 
 def _typed(name: str, cells: Mapping[int, str]) -> dict[int, Any]:
-    """A column's values by row, empty cells left out: lists, integers, decimals or texts, whichever all its cells can be."""
+    """A column's values by row, without empty cells: lists of names, integers or decimals if all its cells are such, else texts."""
     filled = {row: cell for row, cell in cells.items() if cell}
     texts = filled.values()
     convert: Callable[[str], Any] = str

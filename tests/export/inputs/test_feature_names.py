@@ -63,7 +63,7 @@ def test_the_order_of_names_may_be_passed(names, kind, write):
         (["a", "a", "c"], 3, "'a' stands twice"),
         (["x", "y"], None, "'a', 'b', 'c'"),
         ({"a": 0, "b": 1, "c": 2}, 3, "must be a file or a list in row order, not dict"),
-        ("names.csv", 3, "a .txt file, one a line, or in a .json list"),
+        ("names.csv", 3, "a .txt file, one on each line, or as a .json list"),
     ],
 )
 def test_names_that_do_not_fit_are_refused(names, rows, message):
@@ -157,7 +157,7 @@ def test_an_item_has_a_mark_for_each_of_its_names_and_no_other(sets):
 @pytest.mark.parametrize(
     ("dtype", "shape", "rows", "names", "message"),
     [
-        (FLOAT, (), None, None, r"takes float32 \[\] of each item, but the values of 'genre': names, like 'b\|a'"),
+        (FLOAT, (), None, None, r"takes float32 \[\] of each item, not names like 'b\|a' from the values of 'genre'"),
         (FLOAT, (1,), None, ["a", "b", "c"], r"takes float32 \[1\]"),
         (INT, (3,), 3, None, r"int64 \[3\] of each item as rows of a table"),
         (FLOAT, (4,), None, None, "takes 4 numbers of each item, but .* has 3 names"),

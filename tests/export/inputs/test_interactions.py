@@ -41,6 +41,26 @@ def test_pairs_of_unknown_ids_are_left_out_with_a_warning_that_counts_them(write
     assert "--user-ids" in warnings[0]
 
 
+def test_a_first_line_of_two_integers_is_a_pair_whether_its_ids_are_known_or_not(write):
+    """It is counted in the warning like every other line."""
+    users, items = read_ids("user", [7, 8], 2), read_ids("item", [10, 20], 2)
+
+    interactions, warnings = read_interactions(write("ratings.csv", "9,10,2024-05-01\n7,20,2024-05-02\n"), users, items)
+
+    assert len(interactions) == 1
+    assert warnings == ["ratings.csv: 1 of 2 interactions have an id that the model doesn't know, and were left out"]
+
+
+@pytest.mark.parametrize(("header", "count"), [("who,what", 1), ("zoe,x", 1), ("user,item", 0), ("ann,x", 0)])
+def test_a_first_line_that_may_be_a_header_or_a_pair_is_named_in_a_warning(header, count, write):
+    """With string ids only known ids, or known names of columns, say which of the two it is."""
+    users, items = read_ids("user", ["ann", "bob"], 2), read_ids("item", ["x", "y"], 2)
+
+    _, warnings = read_interactions(write("ratings.csv", f"{header}\nbob,y\n"), users, items)
+
+    assert warnings == ["ratings.csv: line 1 is taken for a header, since it has no known user and item id"] * count
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -56,11 +76,19 @@ def test_interactions_without_two_columns_are_refused(body, message, write):
         read_interactions(write("ratings.csv", body), read_ids("user", None, 3), read_ids("item", None, 3))
 
 
-@pytest.mark.parametrize("pairs", [([0, 3], [0, 0]), ([0], [-1]), ([0, 1], [0]), ([0.5], [0]), ([[0]], [[0]])])
+@pytest.mark.parametrize(
+    "pairs", [([0, 3], [0, 0]), ([0], [-1]), ([0, 1], [0]), ([0.5], [0]), ([[0]], [[0]]), ([0],), ([0], [0], [0]), 5]
+)
 def test_rows_from_python_must_lie_in_the_tables(pairs):
-    """As many users as items, whole numbers, inside."""
+    """As two arrays of one length, with whole numbers inside the tables."""
     with pytest.raises(ExportRefused, match="interactions:"):
         read_interactions(pairs, read_ids("user", None, 3), read_ids("item", None, 3))
+
+
+def test_two_empty_lists_are_no_interactions():
+    interactions, warnings = read_interactions(([], []), read_ids("user", None, 3), read_ids("item", None, 3))
+
+    assert (len(interactions), warnings) == (0, [])
 
 
 def test_metadata_and_interactions_of_a_model_trained_on_raw_ids_are_joined_on_the_listed_ids(write):

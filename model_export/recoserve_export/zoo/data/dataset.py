@@ -14,7 +14,7 @@ from recoserve_export.inputs.csv_file import (
     ITEM_KEY_COLUMNS,
     Line,
     RatingsColumns,
-    check_line_widths,
+    complete_lines,
     find_column,
     has_header,
     is_integer,
@@ -140,7 +140,7 @@ def _item_ids(path: Path) -> list[str]:
         raise FileInvalid(f"{path} is empty; the items file needs a header and one row per item")
     column = find_column(header.cells, ITEM_KEY_COLUMNS) or 0
     seen: dict[str, int] = {}
-    for line in check_line_widths(path, lines, column + 1):
+    for line in complete_lines(path, lines, column + 1):
         text = _id(path, line, column, "item")
         if text in seen:
             raise FileInvalid(f"{path}, line {line.number}: item {text} stands in line {seen[text]} already; keep one of them")
@@ -159,7 +159,7 @@ def _read_ratings(path: Path, item_numbers: _IdNumbers) -> tuple[_IdNumbers, Row
     columns = ratings_columns(path, first)
     body = lines if has_header(first) else chain([first], lines)
     user_numbers, user, item, time = _IdNumbers(), array("q"), array("q"), array("q")
-    for position, line in enumerate(check_line_widths(path, body, columns.last + 1)):
+    for position, line in enumerate(complete_lines(path, body, columns.last + 1)):
         user.append(user_numbers.number(_id(path, line, columns.user, "user")))
         item.append(item_numbers.number(_id(path, line, columns.item, "item")))
         time.append(_time(path, line, columns, position))
