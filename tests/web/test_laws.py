@@ -64,7 +64,7 @@ def test_both_services_use_the_search_under_test(service, small_queue_service, s
 
 item_lists = st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=30)
 users = st.integers(0, USERS - 1)
-options = st.fixed_dictionaries(
+option_sets = st.fixed_dictionaries(
     {"k": st.integers(1, 60)},
     optional={
         "exclude_seen": st.booleans(),
@@ -91,38 +91,38 @@ def assert_same_top(actual, expected):
 
 
 @LAW
-@given(st.lists(users, min_size=1, max_size=70), options)
-def test_a_batch_has_the_bytes_of_the_single_answers(service, user_ids, chosen):
+@given(st.lists(users, min_size=1, max_size=70), option_sets)
+def test_a_batch_has_the_bytes_of_the_single_answers(service, user_ids, options):
     """Law: whatever the options, for a user who stands in it twice as well, and for more users than one run takes."""
-    singles = [service.recommend({"user_id": user, **chosen}).content.partition(b',"model":') for user in user_ids]
-    batch = service.post("/recommend/batch", {"user_ids": user_ids, **chosen})
+    singles = [service.recommend({"user_id": user, **options}).content.partition(b',"model":') for user in user_ids]
+    batch = service.post("/recommend/batch", {"user_ids": user_ids, **options})
 
     results = b",".join(single + b"}" for single, _, _ in singles)
     assert batch.content == b'{"results":[' + results + b'],"missing_user_ids":[],"model":' + singles[0][2]
 
 
 @LAW
-@given(st.lists(users, min_size=6, max_size=40), options)
-def test_a_batch_of_more_rows_than_the_queue_holds_has_the_same_answer(service, small_queue_service, user_ids, chosen):
-    body = {"user_ids": user_ids, **chosen}
+@given(st.lists(users, min_size=6, max_size=40), option_sets)
+def test_a_batch_of_more_rows_than_the_queue_holds_has_the_same_answer(service, small_queue_service, user_ids, options):
+    body = {"user_ids": user_ids, **options}
 
     assert service.post("/recommend/batch", body).content == small_queue_service.post("/recommend/batch", body).content
 
 
 @LAW
-@given(users, options)
-def test_a_history_by_a_users_vector_is_that_users_answer(service, tables, user, chosen):
+@given(users, option_sets)
+def test_a_history_by_a_users_vector_is_that_users_answer(service, tables, user, options):
     """Law: under every option that needs no interactions of the user."""
-    of_vectors = {name: value for name, value in chosen.items() if name not in ("exclude_seen", "include", "diversity")}
+    of_vectors = {name: value for name, value in options.items() if name not in ("exclude_seen", "include", "diversity")}
     history = service.post("/recommend/history", {"vector": tables[0][user].tolist(), **of_vectors})
 
     assert_same_top(top(history), top(service.recommend({"user_id": user, **of_vectors})))
 
 
 @LAW
-@given(users, options)
-def test_score_and_explain_give_an_item_the_score_that_it_is_recommended_with(service, user, chosen):
-    recommended, expected = top(service.recommend({"user_id": user, **chosen}))
+@given(users, option_sets)
+def test_score_and_explain_give_an_item_the_score_that_it_is_recommended_with(service, user, options):
+    recommended, expected = top(service.recommend({"user_id": user, **options}))
     if recommended:
         assert_same_top(top(service.post("/score", {"user_id": user, "item_ids": recommended})), (recommended, expected))
         explained = service.post("/explain", {"user_id": user, "item_id": recommended[0]}).json()
@@ -146,31 +146,31 @@ def test_a_filter_gives_the_answer_of_the_passing_items_as_candidates(service, e
 
 
 @LAW
-@given(users, options)
-def test_a_diversity_of_0_changes_nothing(service, user, chosen):
-    body = {"user_id": user, **chosen}
+@given(users, option_sets)
+def test_a_diversity_of_0_changes_nothing(service, user, options):
+    body = {"user_id": user, **options}
     body.pop("diversity", None)
 
     assert service.recommend(body).content == service.recommend({**body, "diversity": 0}).content
 
 
 @LAW
-@given(users, options)
-def test_an_answer_holds_candidates_that_are_not_excluded_each_once(service, user, chosen):
-    items = service.recommend({"user_id": user, **chosen}).json()["items"]
+@given(users, option_sets)
+def test_an_answer_holds_candidates_that_are_not_excluded_each_once(service, user, options):
+    items = service.recommend({"user_id": user, **options}).json()["items"]
     rows = [item["item_id"] for item in items]
-    excluding_these = {**chosen, "exclude_item_ids": [*chosen.get("exclude_item_ids", []), *rows], "diversity": 0}
+    excluding_these = {**options, "exclude_item_ids": [*options.get("exclude_item_ids", []), *rows], "diversity": 0}
 
-    assert len(set(rows)) == len(rows) <= chosen["k"]
-    assert set(rows).isdisjoint(chosen.get("exclude_item_ids", []))
-    assert set(rows) <= set(chosen.get("candidate_item_ids", rows))
+    assert len(set(rows)) == len(rows) <= options["k"]
+    assert set(rows).isdisjoint(options.get("exclude_item_ids", []))
+    assert set(rows) <= set(options.get("candidate_item_ids", rows))
     assert set(rows).isdisjoint(item_ids(service.recommend({"user_id": user, **excluding_these})))
 
 
-requests = st.one_of(
-    st.tuples(st.just("/recommend"), st.builds(lambda user, chosen: {"user_id": user, **chosen}, users, options)),
+any_request = st.one_of(
+    st.tuples(st.just("/recommend"), st.builds(lambda user, options: {"user_id": user, **options}, users, option_sets)),
     st.tuples(st.just("/recommend/batch"), st.builds(lambda rows: {"user_ids": rows, "k": 3}, st.lists(users, min_size=1))),
-    st.tuples(st.just("/recommend/history"), st.builds(lambda rows, chosen: {"item_ids": rows, **chosen}, item_lists, options)),
+    st.tuples(st.just("/recommend/history"), st.builds(lambda ids, options: {"item_ids": ids, **options}, item_lists, option_sets)),
     st.tuples(st.just("/similar/items"), st.builds(lambda row: {"item_id": row}, st.integers(0, ITEMS - 1))),
     st.tuples(st.just("/similar/users"), st.builds(lambda user: {"user_id": user}, users)),
     st.tuples(st.just("/score"), st.builds(lambda user, rows: {"user_id": user, "item_ids": rows}, users, item_lists)),
@@ -181,7 +181,7 @@ requests = st.one_of(
 
 
 @LAW
-@given(st.lists(requests, min_size=2, max_size=12))
+@given(st.lists(any_request, min_size=2, max_size=12))
 def test_requests_in_flight_at_once_are_answered_byte_for_byte_as_one_after_another(service, requests):
     """Law: for requests to all endpoints; a request that is refused on its own is refused among others as well."""
     one_by_one = [service.post(path, body) for path, body in requests]
