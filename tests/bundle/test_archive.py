@@ -155,7 +155,7 @@ def test_a_wrong_offset_or_length_is_refused(own_bundle, members):
     edit_graph(own_bundle, lambda model: set_external(model, **members))
     message = problems(own_bundle)
 
-    assert "offset or length" in message or "does not fit" in message or "lies elsewhere than in another graph" in message
+    assert "offset or length" in message or "does not fit" in message or "lies at other bytes than in another graph" in message
 
 
 @pytest.mark.parametrize("changes", [{"users": 7}, {"items": 9}, {"dim": 3}, {"interactions": 2}])
@@ -165,7 +165,9 @@ def test_counts_that_disagree_are_refused(own_bundle, changes):
     assert problems(own_bundle)
 
 
-@pytest.mark.parametrize(("changes", "problem"), [({"users": 7}, "user_id_rows is not 7"), ({"items": 9}, "item_id_rows is not 9")])
+@pytest.mark.parametrize(
+    ("changes", "problem"), [({"users": 7}, "user_id_rows must be 7"), ({"items": 9}, "item_id_rows must be 9")]
+)
 def test_counts_that_disagree_are_refused_without_vectors_too(tmp_path, changes, problem):
     """A model that is no dot product has no tables whose shapes could differ; its graphs hold the counts as constants."""
     import torch

@@ -14,7 +14,7 @@ def test_it_parses_what_the_onnx_package_wrote(bundle):
     graph = graph_file.parse((bundle / "model.onnx").read_bytes())
 
     assert {entry.domain: entry.version for entry in expected.opset_import} == graph.opsets
-    assert len(expected.graph.node) == graph.nodes
+    assert len(expected.graph.node) == graph.node_count
     for tensor, parsed in zip(expected.graph.initializer, graph.tensors[-len(expected.graph.initializer) :], strict=True):
         assert (tensor.name, tuple(tensor.dims), tensor.data_type) == (parsed.name, parsed.dims, parsed.data_type)
         assert {entry.key: entry.value for entry in tensor.external_data} == parsed.external

@@ -43,9 +43,9 @@ def test_an_id_of_the_other_type_is_never_found(vocabulary):
 
 
 def test_a_duplicate_id_is_named():
-    with pytest.raises(BundleInvalid, match="id 7 stands for two rows"):
+    with pytest.raises(BundleInvalid, match="id 7 occurs twice"):
         IntegerIds(np.array([7, 1, 7]))
-    with pytest.raises(BundleInvalid, match="id 'a' stands for two rows"):
+    with pytest.raises(BundleInvalid, match="id 'a' occurs twice"):
         StringIds(["a", "b", "a"])
 
 

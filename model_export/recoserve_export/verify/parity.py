@@ -17,7 +17,7 @@ import numpy as np
 
 from recoserve.bundle import contract
 from recoserve.bundle.arrays import Float32Array, Rows
-from recoserve.bundle.golden import ABSOLUTE, OF_LARGEST, RELATIVE, same_top, score_difference
+from recoserve.bundle.golden import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE, TOLERANCE_OF_LARGEST, same_top, score_difference
 from recoserve.errors import ExportRefused
 from recoserve_export.sampling import MANY_PAIRS, sample_rows
 from recoserve_export.verify import self_check
@@ -116,7 +116,7 @@ def tolerance() -> dict[str, float]:
     vectors at right angles the terms are far larger than their sum: the largest score stands for them. A wrong row differs by far
     more than all three.
     """
-    return {"absolute": ABSOLUTE, "relative": RELATIVE, "of_largest": OF_LARGEST}
+    return {"absolute": ABSOLUTE_TOLERANCE, "relative": RELATIVE_TOLERANCE, "of_largest": TOLERANCE_OF_LARGEST}
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The bundle on disk: format version 1, its checks, and the arrays in it. Standard library and NumPy only."""
+"""Bundles on disk: format version 1, its checks, and the arrays in a bundle. Needs only the standard library and NumPy."""

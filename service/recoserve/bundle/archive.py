@@ -1,4 +1,4 @@
-"""Opening a bundle: its manifest, its files checked against the manifest, then what is in them."""
+"""Opens a bundle: reads the manifest, checks the files against it, then parses the files."""
 
 import zipfile
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from recoserve.bundle.manifest import Manifest, parse_manifest
 from recoserve.bundle.vocabulary import IntegerIds, RowNumbers, StringIds, Vocabulary
 from recoserve.errors import BundleInvalid
 
-MANIFEST_BYTES = 64 << 20
-COLUMN_INDEX_BYTES = 64 << 20
+MAX_MANIFEST_BYTES = 64 << 20
+MAX_COLUMN_INDEX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose every file has been checked against its manifest; what is optional is None where the bundle lacks it."""
+    """A bundle whose every file has been checked against its manifest; optional content that it lacks is None."""
 
     folder: Path
     manifest: Manifest
@@ -39,15 +39,15 @@ class Bundle:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a bundle, whose other files are not looked at; raises BundleInvalid."""
+    """The manifest of the bundle in a folder, whose other files aren't read; raises BundleInvalid if it is missing or wrong."""
     path = folder / contract.MANIFEST
     if not path.is_file() or path.is_symlink():
-        raise BundleInvalid([f"{folder}: no {contract.MANIFEST} in it, so this is no bundle (or one half-written)"])
-    return parse_manifest(files.read_bytes(path, MANIFEST_BYTES))
+        raise BundleInvalid([f"{folder}: has no plain file {contract.MANIFEST}, so it is no bundle, or a half-written one"])
+    return parse_manifest(files.read_bytes(path, MAX_MANIFEST_BYTES))
 
 
 def open_bundle(folder: Path) -> Bundle:
-    """The bundle in a folder, checked from its manifest to its last tensor; arrays are memory maps.
+    """The bundle in a folder, checked from its manifest to its last tensor; large arrays are memory maps.
 
     Raises BundleInvalid with every problem that the first failing stage of the checks found.
     """
@@ -75,6 +75,7 @@ def _vocabulary(folder: Path, side: str, kind: str, row_count: int) -> Vocabular
     name = contract.id_file(side, kind)
     if name is None:
         return RowNumbers(row_count)
+    # Outside the `try`, since its errors name the file already.
     integers = files.map_array(folder / name) if kind == "integer" else None
     try:
         ids: Vocabulary = StringIds(_strings(folder / name)) if integers is None else IntegerIds(integers)
@@ -89,8 +90,8 @@ def _strings(path: Path) -> list[str]:
     lines = JsonLines(files.map_bytes(path))
     try:
         strings = [lines[row] for row in range(len(lines))]
-    except ValueError:
-        strings = [None]
+    except ValueError:  # a line is not JSON
+        strings = [None]  # not a string either
     if not all(isinstance(string, str) for string in strings):
         raise BundleInvalid(["every line must be a JSON string"])
     return strings
@@ -108,7 +109,7 @@ def _item_metadata(folder: Path, manifest: Manifest) -> JsonLines | None:
 def _columns(folder: Path, manifest: Manifest) -> Columns | None:
     if contract.COLUMNS not in manifest.sizes:
         return None
-    index = files.read_bytes(folder / contract.COLUMNS, COLUMN_INDEX_BYTES)
+    index = files.read_bytes(folder / contract.COLUMNS, MAX_COLUMN_INDEX_BYTES)
     return column_files.parse(index, files.map_bytes(folder / contract.COLUMN_DATA), manifest.items)
 
 
@@ -118,9 +119,9 @@ def _interactions(folder: Path, manifest: Manifest) -> Interactions | None:
     offsets = files.map_array(folder / contract.INTERACTION_OFFSETS)
     items = files.map_array(folder / contract.INTERACTION_ITEMS)
     interactions = Interactions(offsets, items, manifest.items)
-    if interactions.users != manifest.users or len(interactions) != manifest.interactions:
-        stored = f"{len(interactions)} of {interactions.users} users"
-        raise BundleInvalid([f"interactions: {stored}; the manifest says {manifest.interactions} of {manifest.users}"])
+    if interactions.user_count != manifest.users or len(interactions) != manifest.interactions:
+        counts = f"{len(interactions)} of {interactions.user_count} users"
+        raise BundleInvalid([f"interactions: {counts}, but the manifest says {manifest.interactions} of {manifest.users}"])
     return interactions
 
 

@@ -1,4 +1,4 @@
-"""The array types that every room shares, and rows stored in compressed form."""
+"""The array types that all packages share, and the types and offsets of arrays that a bundle stores."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Rows = NDArray[np.int64]  # row numbers of users or of items
 StoredRows = NDArray[np.integer[Any]]  # row numbers as a bundle stores them, of `stored_row_type`
 Float32Array = NDArray[np.float32]  # vectors, products, scores
-Float64Array = NDArray[np.float64]  # vectors, products and scores in the precision that they are checked in
+Float64Array = NDArray[np.float64]  # the same in double precision, where rounding must not count
 
 
 def stored_row_type(row_count: int) -> type[np.int32] | type[np.int64]:

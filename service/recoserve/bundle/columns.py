@@ -1,7 +1,7 @@
-"""Item metadata by column, as an inverted index: for every value the rows that have it. A filter's clause is a slice of rows.
+"""Item metadata by column, as an inverted index: for every value the rows that have it. A filter's condition is a slice of rows.
 
 A column has one type: string, number or boolean. An item has one value of the column, several (a list) or none (null, an empty
-list, no such member). Metadata of any other kind is served as metadata, and refused as a column to filter by.
+list, no such member). Other members are served as metadata, but refused as columns to filter by.
 """
 
 from array import array
@@ -49,7 +49,7 @@ class Strings:
 
     @classmethod
     def encode(cls, strings: Sequence[str]) -> "Strings":
-        """Distinct ascending strings, encoded."""
+        """The values of `strings`, which must be distinct and ascending."""
         encoded = [string.encode() for string in strings]
         sizes = np.fromiter(map(len, encoded), np.int64, len(encoded))
         return cls(offsets_of(sizes), np.frombuffer(b"".join(encoded), np.uint8))
@@ -93,14 +93,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Columns:
-    """A bundle's columns by name; `refused` maps the name of each column that can't be filtered by to its key in `REASONS`."""
+    """A bundle's columns by name; `refused` gives for each column that can't be filtered by the reason, a key of `REASONS`."""
 
     by_name: Mapping[str, Column]
     refused: Mapping[str, str]
 
     @classmethod
     def from_metadata(cls, metadata: Iterable[Mapping[str, Any]], item_count: int) -> "Columns":
-        """The columns of the items' metadata, as JSON has it, in row order; a column without any value is left out.
+        """The columns of the items' metadata: JSON objects in row order. A column without any value is left out.
 
         Memory: 16 bytes for each value of each item, and a dict of each column's distinct values.
         """
@@ -173,7 +173,7 @@ def _encode(column_type: str, ascending: Sequence[Any]) -> Scalars | Strings:
 
 
 def _number_type(numbers: Sequence[Any]) -> type[np.int64] | type[np.float64] | None:
-    """The type that holds every number exactly; None where none does, since a filter for a rounded number would find it."""
+    """The type that holds every number exactly, or None: if numbers were rounded, a filter would match items of other numbers."""
     if all(isinstance(number, int) for number in numbers) and min(numbers) >= -(2**63) and max(numbers) < 2**63:
         return np.int64
     return np.float64 if all(map(_is_float64, numbers)) else None

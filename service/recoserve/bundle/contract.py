@@ -3,8 +3,8 @@
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 
-# Graphs: role in the manifest -> file. Every bundle has the first two. A bundle of a dot product has the same two for a query in
-# place of a user, and the three of the bounded search; and, where its score has a monotone tail, the tail by itself.
+# Graphs: role in the manifest -> file. Every bundle has the first two. If the score is a dot product, the bundle also has these two
+# for a query vector in place of a user, and the three of the bounded search; if the score has a monotone tail, its graph too.
 RECOMMEND, SCORE = "recommend", "score"
 RECOMMEND_QUERY, SCORE_QUERY = "recommend_query", "score_query"
 USER, SCREEN, RESCORE, FINISH = "user", "screen", "rescore", "finish"
@@ -16,7 +16,7 @@ FINISH_GRAPHS = {FINISH: "finish.onnx"}
 # recommend: user_id int64 [B], k int64 [1]          -> item_id int64 [B, min(k, N)], score float32, best first
 # score:     user_id int64 [B], item_id int64 [M]    -> score float32 [B, M]; and, where the score has a monotone tail, its input
 #            product float32 [B, M]: items are ranked by the product
-# recommend_query, score_query: as recommend and score, with query float32 [B, d] in place of user_id
+# recommend_query, score_query: like recommend and score, with query float32 [B, d] in place of user_id
 # user:      user_id int64 [B]                       -> query float32 [B, d]
 # screen:    query float32 [B, d], levels float32 [1], blocks int64 [1] -> bound float32 [B, N / BLOCK] of every block, in units
 #            of `unit` float32 [B, 1], and the `blocks` largest of them: best_bound float32, best_block int64 [B, blocks]. The
@@ -48,7 +48,7 @@ GRAPH_OUTPUTS = {
     FINISH: {SCORE_OUT},
 }
 
-GRAPH_EXTRAS = {SCORE: {PRODUCT}, SCORE_QUERY: {PRODUCT}}  # outputs of bundles whose score has a monotone tail
+GRAPH_EXTRAS = {SCORE: {PRODUCT}, SCORE_QUERY: {PRODUCT}}  # further outputs in bundles whose score has a monotone tail
 
 ROW_COUNTS = ("user_id_rows", "item_id_rows")  # int64 constants of the graphs: how many rows each side has
 
@@ -56,10 +56,10 @@ ROW_COUNTS = ("user_id_rows", "item_id_rows")  # int64 constants of the graphs: 
 TENSORS = "tensors.bin"
 USER_TABLE = "user_table"  # float32 [U, d]
 ITEM_TABLE = "item_table"  # float32 [N, d]
-ITEM_BLOCKS = "item_blocks"  # float32 [blocks, BLOCK, d], over the bytes of the item table and the zeros after it
+ITEM_BLOCKS = "item_blocks"  # float32 [blocks, BLOCK, d]: the bytes of the item table and the zeros behind it
 BLOCK = 32  # items that share one bound; the item table is padded with zeros to whole blocks
 SCREEN_TENSORS = "screen.bin"  # the int8 items, in pieces [d, items of the piece]
-ROTATION, BLOCK_STEP, BLOCK_LENGTHS = "rotation", "block_step", "block_lengths"  # what bounds need beside them; in screen.onnx
+ROTATION, BLOCK_STEP, BLOCK_LENGTHS = "rotation", "block_step", "block_lengths"  # beside the int8 items, for bounds; in screen.onnx
 PAGE = 4096  # tensors start on a page, so that the runtime can map them
 
 GOLDEN = "golden.npz"

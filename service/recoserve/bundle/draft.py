@@ -1,8 +1,7 @@
-"""Writing a bundle so that none is ever seen half-written.
+"""Writes a bundle so that nobody ever sees it half-written.
 
 Files are written in a hidden folder beside the target; the manifest comes last; then the folder is renamed. Whenever the process is
-killed, the target is a complete bundle or absent. What is left lies in a folder whose name begins with a dot, which `repository`
-ignores.
+killed, the target is a complete bundle or absent. At most the hidden folder is left, which `repository` ignores.
 """
 
 import os
@@ -71,22 +70,22 @@ class Draft:
         self.add_lines(contract.COLUMN_DATA, column_files.encode_data(columns))
 
     def publish(self, **members: Any) -> Manifest:
-        """Write the manifest of `members` (those of `Manifest` but `files`) and move the bundle to its target.
+        """Write the manifest, move the bundle to its target, and return the manifest.
 
-        Raises BundleInvalid where a member is wrong.
+        `members` are the fields of `Manifest` without `files`. Raises BundleInvalid where one of them is wrong.
         """
         # Every file is on the disk before the manifest names its digest, and all of them before the folder has its final name: a
         # power failure must not leave a bundle at the target whose bytes never arrived.
         entries = tuple(file_entry(path) for path in sorted(self.folder.iterdir()))
-        published = Manifest(files=entries, **members)
-        body = published.dump()
+        manifest = Manifest(files=entries, **members)
+        body = manifest.dump()
         parse_manifest(body)  # a manifest that readers would refuse is never published
         (self.folder / contract.MANIFEST).write_bytes(body)
         fsync(self.folder / contract.MANIFEST)
         fsync(self.folder)
         self.folder.rename(self.target)
         fsync(self.target.parent)  # a rename changes the parent's list of names, which the system writes in its own time
-        return published
+        return manifest
 
 
 def file_entry(path: Path) -> FileEntry:

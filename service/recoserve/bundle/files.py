@@ -12,7 +12,7 @@ from recoserve.errors import BundleInvalid
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """All bytes of a file that is parsed as a whole; raises BundleInvalid above `limit` bytes, so that none fills the memory."""
+    """All bytes of a file; raises BundleInvalid if there are more than `limit`, so that no file fills the memory."""
     if path.stat().st_size > limit:
         raise BundleInvalid([f"{path.name}: larger than {limit >> 20} MiB"])
     return path.read_bytes()
@@ -34,7 +34,7 @@ def map_array(path: Path) -> NDArray[Any]:
 
 
 def map_tensor(folder: Path, tensor: Tensor, dtype: Any) -> NDArray[Any]:
-    """A tensor's external data as a memory map of its shape; only after `graph_file.tensor_problems` found nothing."""
+    """A tensor's external data as a memory map of its shape. To be called only after `graph_file.tensor_problems` found nothing."""
     name, offset, _ = tensor.byte_range
     return np.memmap(folder / name, dtype, mode="r", offset=offset, shape=tensor.dims)
 

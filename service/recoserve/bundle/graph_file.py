@@ -1,8 +1,8 @@
 """The parts of an ONNX file that decide whether it is safe to load, parsed before ONNX Runtime opens it.
 
-Paths and offsets of external data are judged before the runtime follows them, and operators before it runs them. The serving
-install has no onnx package: an ONNX file is a protocol buffer, of which a few fields are needed. Their numbers are those of
-onnx.proto.
+Paths and offsets of external data are checked before the runtime follows them, and operators before it runs them. An ONNX file is a
+protocol buffer, of which a few fields are needed; they are parsed here, since the serving install has no onnx package. The field
+numbers are those of onnx.proto.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from recoserve.bundle import contract
 STANDARD_DOMAINS = ("", "ai.onnx")
 ITEM_SIZES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8}  # TensorProto.DataType -> bytes per element
 FLOAT, INT8, DOUBLE = 1, 3, 11
-DEEPEST_GRAPH = 8  # graphs lie within attributes of nodes (If, Loop); a limit, so that no file exhausts the stack
+MAX_GRAPH_DEPTH = 8  # attributes of nodes (If, Loop) hold graphs; limited, so that no file exhausts the stack
 
 # Field numbers, by message.
 MODEL_GRAPH, MODEL_OPSET, MODEL_TRAINING, MODEL_FUNCTION = 7, 8, 20, 25
@@ -35,7 +35,7 @@ UINT64 = (1 << 64) - 1
 
 @dataclass
 class Tensor:
-    """One initializer, `data_type` as in TensorProto.DataType; `external` holds location, offset and length as they are written."""
+    """One tensor, `data_type` as in TensorProto.DataType; `external` holds location, offset and length as the file has them."""
 
     name: str = ""
     dims: tuple[int, ...] = ()
@@ -45,22 +45,23 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        """The size that its type and shape give it."""
+        """The size in bytes, by data type and shape; 0 for a type that isn't in `ITEM_SIZES`."""
         return prod(self.dims) * ITEM_SIZES.get(self.data_type, 0)
 
     @property
     def byte_range(self) -> tuple[str, int, int]:
-        """File, offset and size of external data; only after `tensor_problems` found nothing."""
+        """File, offset and size of external data. To be read only after `tensor_problems` found nothing."""
         return self.external["location"], int(self.external.get("offset", "0")), self.nbytes
 
 
 @dataclass
 class GraphFile:
-    """What is checked of a model file, the graphs within its graph included."""
+    """The parts of a model file that are checked; the graphs within its graph are included."""
 
     opsets: dict[str, int] = field(default_factory=dict)  # domain -> version
-    domains: set[str] = field(default_factory=set)
-    nodes: int = 0
+    domains: set[str] = field(default_factory=set)  # of the nodes' operators
+    node_count: int = 0
+    has_training_or_functions: bool = False  # training information, or functions that the model defines
     tensors: list[Tensor] = field(default_factory=list)
 
 
@@ -74,14 +75,16 @@ def parse(body: bytes) -> GraphFile:
         elif number == MODEL_GRAPH:
             _add_graph(_message(value), graph, depth=0)
         elif number in (MODEL_TRAINING, MODEL_FUNCTION):
-            graph.domains.add("training or model-local functions")
+            graph.has_training_or_functions = True
     return graph
 
 
 def problems(graph: GraphFile, sizes: Mapping[str, int]) -> Iterator[str]:
     """Why a graph must not be loaded, given the sizes of the bundle's files by name; nothing where it may be."""
-    if not graph.nodes:
+    if not graph.node_count:
         yield "holds no graph"
+    if graph.has_training_or_functions:
+        yield "holds training information or functions of its own; only graphs of standard ONNX operators are served"
     for domain in sorted((graph.domains | set(graph.opsets)) - set(STANDARD_DOMAINS)):
         yield f"needs the operator domain {domain!r}; only standard ONNX operators are served"
     opset = max((graph.opsets.get(domain, 0) for domain in STANDARD_DOMAINS), default=0)
@@ -92,7 +95,7 @@ def problems(graph: GraphFile, sizes: Mapping[str, int]) -> Iterator[str]:
 
 
 def tensor_problems(tensor: Tensor, sizes: Mapping[str, int]) -> Iterator[str]:
-    """What is wrong with a tensor's shape, its values, or the place that it names for its external data."""
+    """What is wrong with a tensor's shape, its values, or the location that it gives for its external data."""
     if any(size < 0 for size in tensor.dims):
         yield f"tensor {tensor.name!r} has a negative dimension"
     elif tensor.external:
@@ -109,17 +112,17 @@ def tensor_problems(tensor: Tensor, sizes: Mapping[str, int]) -> Iterator[str]:
 
 
 def _floats(tensor: Tensor) -> np.ndarray:
-    """The values of an inline tensor, without a last one that is cut off: ONNX Runtime refuses it itself."""
+    """The complete values of an inline tensor. If the last one is cut off, ONNX Runtime refuses the tensor itself."""
     dtype = np.dtype(np.float64 if tensor.data_type == DOUBLE else np.float32)
     return np.frombuffer(tensor.raw[: len(tensor.raw) // dtype.itemsize * dtype.itemsize], dtype)
 
 
 def _add_graph(body: memoryview, graph: GraphFile, depth: int) -> None:
-    if depth > DEEPEST_GRAPH:
+    if depth > MAX_GRAPH_DEPTH:
         raise ValueError("graphs are nested too deeply")
     for number, value in _fields(body):
         if number == GRAPH_NODE:
-            graph.nodes += 1
+            graph.node_count += 1
             _add_node(_message(value), graph, depth)
         elif number == GRAPH_INITIALIZER:
             graph.tensors.append(_tensor(_message(value)))
@@ -144,7 +147,7 @@ def _tensor(body: memoryview) -> Tensor:
     tensor = Tensor()
     for number, value in _fields(body):
         if number == TENSOR_DIMS:
-            # Repeated integers come one a field, or packed: all of them in one field of bytes. Writers may do either.
+            # A writer may store repeated integers in a field each, or packed: all of them as bytes in one field.
             sizes = [value] if isinstance(value, int) else list(_varints(value))
             tensor.dims += tuple(size - (1 << 64) if size >> 63 else size for size in sizes)
         elif number == TENSOR_DATA_TYPE:
@@ -157,13 +160,13 @@ def _tensor(body: memoryview) -> Tensor:
             members = dict(_fields(_message(value)))
             tensor.external[_text(members.get(ENTRY_KEY, b""))] = _text(members.get(ENTRY_VALUE, b""))
         elif number == TENSOR_LOCATION and value == LOCATION_EXTERNAL:
-            # A tensor that is declared external without saying where: an empty location is no file of the bundle, and refused.
+            # For a tensor that is declared external but has no location: the empty name is no file of the bundle, and so refused.
             tensor.external.setdefault("location", "")
     return tensor
 
 
 def _fields(body: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The fields of a message: their numbers, with an integer or bytes each."""
+    """The fields of a message: the number of each, and its value, an integer or bytes."""
     position = 0
     while position < len(body):
         key, position = _varint(body, position)
@@ -184,7 +187,7 @@ def _fields(body: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(body: memoryview, position: int) -> tuple[int, int]:
-    """The integer that begins at a position, seven bits a byte, the lowest first; and the position behind it."""
+    """The integer at a position, stored seven bits a byte, the lowest first; and the position behind it."""
     value = 0
     for shift in range(0, 70, 7):
         if position >= len(body):

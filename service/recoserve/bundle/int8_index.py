@@ -1,4 +1,4 @@
-"""The items rounded to int8, and what an upper bound on their products is made of."""
+"""The items rounded to int8, with the numbers from which upper bounds on their products are computed."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,10 @@ from recoserve.bundle.arrays import Float32Array
 class Int8Index:
     """The int8 items of a bundle, rotated, with three float32 values for each block of `contract.BLOCK` items.
 
-    `pieces`: memory maps, int8 [d, items of the piece], after multiplication by `rotation` float32 [d, d]. For every block, float32
-    [blocks]: `step` is the float that 1 in int8 stands for; `error` the largest Euclidean distance between an item and its int8
-    vector times `step`, rounding included; `norm` the largest length of an int8 vector times `step`.
+    `pieces`: the item vectors, rotated by `rotation` float32 [d, d] and rounded, as memory maps int8 [d, items of the piece]; the
+    bundle stores items in such pieces, one after another. For every block, float32 [blocks]: `step` is the value of an int8 1;
+    `error` the largest Euclidean distance between an item and its int8 vector times `step`, rounding included; `norm` the largest
+    length of an int8 vector times `step`.
     """
 
     pieces: tuple[NDArray[np.int8], ...]

@@ -1,7 +1,7 @@
-"""Whether a folder holds exactly the files that its manifest lists, unchanged, and graphs that are safe to load.
+"""Checks that a folder holds exactly the files that its manifest lists, unchanged, and that its graphs are safe to load.
 
-The stages run in order, and a later one only where the earlier ones found nothing. So a file is parsed only after its digest was
-compared: no parser sees bytes that were damaged, or that the exporter didn't write.
+The checks run in stages, each only if the earlier ones found nothing. So a file is parsed only after its digest was compared: no
+parser sees bytes that were damaged, or that the exporter didn't write.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from recoserve.bundle import contract, files, graph_file
 from recoserve.bundle.manifest import Manifest
 from recoserve.errors import BundleInvalid
 
-GRAPH_BYTES = 2 << 30  # no protocol buffer can be larger
+MAX_GRAPH_BYTES = 2 << 30  # no protocol buffer can be larger
 SCAN_ELEMENTS = 1 << 22  # 16 MiB of float32 at a time, while a table is searched for NaN
 
 
@@ -26,13 +26,13 @@ def check_files(folder: Path, manifest: Manifest) -> None:
 
 
 def _file_set_problems(folder: Path, manifest: Manifest) -> Iterator[str]:
-    """Files that are missing, beyond the manifest, of another size, or no plain files."""
+    """A problem for each file that is missing, not in the manifest, of another size, or not a plain file."""
     expected = manifest.sizes
     for path in sorted(folder.iterdir()):
         if path.name == contract.MANIFEST:
             continue
         if path.name not in expected:
-            yield f"{path.name}: not in the manifest; a bundle holds nothing else"
+            yield f"{path.name}: not in the manifest; remove it, since a bundle holds only the files that the manifest lists"
         elif path.is_symlink() or not path.is_file():
             # The bytes behind a link may be right today; they can change without the bundle's folder being written to.
             yield f"{path.name}: must be a plain file, not a link or a folder"
@@ -43,7 +43,7 @@ def _file_set_problems(folder: Path, manifest: Manifest) -> Iterator[str]:
         elif path.is_file() and path.stat().st_size != size:
             yield f"{name}: {path.stat().st_size} bytes, but the manifest says {size}"
     for name in sorted(_required_files(manifest) - set(expected)):
-        yield f"{name}: needed, but not in the manifest's list of files"
+        yield f"{name}: needed for what the manifest describes, but not in its list of files"
 
 
 def _required_files(manifest: Manifest) -> set[str]:
@@ -65,14 +65,14 @@ def _graph_problems(folder: Path, manifest: Manifest) -> Iterator[str]:
     tensor_check = _TensorCheck(folder, manifest)
     for name in manifest.graphs.values():
         try:
-            graph = graph_file.parse(files.read_bytes(folder / name, GRAPH_BYTES))
+            graph = graph_file.parse(files.read_bytes(folder / name, MAX_GRAPH_BYTES))
         except ValueError:
             yield f"{name}: not an ONNX file, or cut off"
             continue
         problems = list(graph_file.problems(graph, manifest.sizes))
         yield from (f"{name}: {problem}" for problem in problems)
         for tensor in graph.tensors:
-            # Where the graph has problems, its offsets can't be trusted, and the external bytes aren't looked at.
+            # If the graph has problems, its offsets can't be trusted, so external bytes aren't read.
             problem = tensor_check.problem(tensor, read_external=not problems)
             if problem:
                 yield f"{name}: {problem}"
@@ -81,7 +81,7 @@ def _graph_problems(folder: Path, manifest: Manifest) -> Iterator[str]:
 class _TensorCheck:
     """Checks the tensors of all graphs of one bundle: each shared table has to be the same bytes in every graph.
 
-    The golden sample is computed by some of the graphs only. It checks the tables of the others because they are the same ones.
+    The golden sample runs only some of the graphs; because the tables are shared, it tests those of the other graphs too.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
@@ -95,9 +95,9 @@ class _TensorCheck:
         """What is wrong with one tensor; None where nothing is."""
         name = tensor.name
         if tensor.dims != self._shapes.get(name, tensor.dims):
-            return f"{name} has shape {tensor.dims}, but the manifest makes it {self._shapes[name]}"
+            return f"{name} has shape {tensor.dims}, but by the manifest it must be {self._shapes[name]}"
         if name in self._row_counts and bytes(tensor.raw) != np.int64(self._row_counts[name]).tobytes():
-            return f"{name} is not {self._row_counts[name]}, as the manifest has it"
+            return f"{name} must be {self._row_counts[name]}, as the manifest says"
         if read_external and tensor.external and tensor.data_type == graph_file.FLOAT:
             return self._external_problem(tensor)
         return None
@@ -105,7 +105,7 @@ class _TensorCheck:
     def _external_problem(self, tensor: graph_file.Tensor) -> str | None:
         byte_range = tensor.byte_range
         if tensor.name in self._shapes and self._table_ranges.setdefault(tensor.name, byte_range) != byte_range:
-            return f"{tensor.name} lies elsewhere than in another graph"
+            return f"{tensor.name} lies at other bytes than in another graph"
         if byte_range in self._scanned:
             return None
         self._scanned.add(byte_range)

@@ -41,7 +41,7 @@ class Interactions:
         return len(self._items)
 
     @property
-    def users(self) -> int:
+    def user_count(self) -> int:
         """How many users the matrix has rows for."""
         return len(self._offsets) - 1
 

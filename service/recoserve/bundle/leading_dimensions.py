@@ -1,8 +1,8 @@
-"""How many leading principal dimensions hold most of a table's energy, so that a product of them alone says most about the score.
+"""Counts the leading principal dimensions: those that hold most of a table's energy, and so decide most of each score.
 
 The exporter rotates the items to their principal axes. The kernel multiplies the leading dimensions of a tile first, and the others
-only where the bound that follows from the first reaches the k-th score. No file holds the number of leading dimensions: exporter
-and kernel compute it by this rule, so that items rotated otherwise, as those of older bundles are, are served too, if more slowly.
+only if the bound that follows from those reaches the k-th score. No file holds the number of leading dimensions: exporter and
+kernel compute it by this rule. So older bundles, whose items are rotated in another way, are served too, if more slowly.
 """
 
 import numpy as np
@@ -10,16 +10,16 @@ import numpy as np
 from recoserve.bundle.arrays import Float64Array
 
 QUAD = 4  # dimensions that the kernel multiplies at once; the leading ones are a multiple of it
-ENERGY_SHARE = 0.75  # of the table's energy, which the leading dimensions hold at least
+ENERGY_SHARE = 0.75  # of the table's energy: the leading dimensions hold at least this
 SMALLEST_SHARE = 0.375  # of the dimensions: energy in fewer of them makes the int8 steps coarse, and every bound loose
 LARGEST_SHARE = 0.6  # of the dimensions: where more of them lead, too little is saved
 
 
 def count_leading_dimensions(energy: Float64Array, share: float = ENERGY_SHARE) -> int:
-    """The smallest multiple of `QUAD` dimensions that hold `share` of the energy; all d where that is too many of them.
+    """The smallest multiple of `QUAD` leading dimensions that hold `share` of the energy, but at least about `SMALLEST_SHARE` of d.
 
-    `energy` float64 [d] is the sum of the squares in each dimension, of any scale; where it is zero throughout, or not finite, no
-    dimensions lead, and d is returned.
+    `energy` float64 [d] is the sum of the squares in each dimension, of any scale. Returns d, so that no dimensions lead, where
+    there would be more than `LARGEST_SHARE` of them, and where the energy is zero throughout or not finite.
     """
     dim, peak = len(energy), energy.max(initial=0)
     if not 0 < peak < np.inf:

@@ -1,8 +1,8 @@
-"""`manifest.json`, format version 1: parsing, writing, checking. No I/O.
+"""Parses, checks and encodes `manifest.json`, format version 1. No I/O.
 
 The manifest holds the SHA-256 of every other file. Its last member, `digest`, is the SHA-256 of the manifest itself, computed with
-64 zeros in the digest's place. So no bit of a bundle changes unnoticed, not even in a name or a count. It shows damage, not
-forgery: whoever changes a bundle on purpose can compute a new digest (docs/decisions/0001).
+64 zeros in the digest's place. So no bit of a bundle changes unnoticed, not even in a name or a count. Digests show damage,
+not forgery: whoever changes a bundle on purpose can compute a new digest (docs/decisions/0001).
 """
 
 import dataclasses
@@ -35,8 +35,8 @@ class FileEntry:
 class Manifest:
     """A bundle's description of itself, and the digest of every file in it.
 
-    `users` and `items` are row counts; `dim` is the width of both embedding tables, None where the score is more than one dot
-    product.
+    `users`, `items` and `interactions` are numbers of them; `dim` is the width of both embedding tables, None where the score is
+    more than one dot product.
     """
 
     name: str
@@ -78,14 +78,14 @@ def parse_manifest(body: bytes) -> Manifest:
         raise BundleInvalid([f"{contract.MANIFEST}: {error}"]) from None
     if not isinstance(members, dict):
         raise BundleInvalid([f"{contract.MANIFEST}: must be a JSON object"])
-    # The version comes before the digest: a newer format may compute its digest otherwise.
+    # The version is checked before the digest, which a newer format may compute in another way.
     version = members.pop("format_version", None)
     if version != contract.FORMAT_VERSION or isinstance(version, bool):
         raise BundleInvalid(
             [f"{contract.MANIFEST}: format_version must be {contract.FORMAT_VERSION}; a newer one needs a newer recoserve"]
         )
     if not _is_digest_of(members.pop("digest", None), body):
-        raise BundleInvalid([f"{contract.MANIFEST}: its digest is not that of its content; it was changed or damaged"])
+        raise BundleInvalid([f"{contract.MANIFEST}: its digest is not that of its content; the manifest was changed or damaged"])
     problems = [f"{contract.MANIFEST}: {problem}" for problem in _problems(members)]
     if problems:
         raise BundleInvalid(problems)
@@ -95,7 +95,7 @@ def parse_manifest(body: bytes) -> Manifest:
 def _is_digest_of(digest: Any, body: bytes) -> bool:
     if not isinstance(digest, str) or not SHA256.fullmatch(digest):
         return False
-    # The bytes that were read are hashed, not the JSON that they parse to: in a canonical form a changed space would go unnoticed.
+    # Hashes the bytes that were read, not the JSON that they parse to: otherwise a changed space would go unnoticed.
     return hashlib.sha256(body.replace(digest.encode(), BLANK_DIGEST.encode())).hexdigest() == digest
 
 

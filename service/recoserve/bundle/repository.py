@@ -1,4 +1,4 @@
-"""A model repository: a folder of `NAME/VERSION/` bundles, and which version of each model to serve."""
+"""Finds bundles in a model repository, a folder of `NAME/VERSION/` bundles, and chooses which version of each model to serve."""
 
 import re
 from pathlib import Path
@@ -9,11 +9,11 @@ from recoserve.errors import BundleInvalid
 
 
 def find_bundle(path: Path) -> Path:
-    """The folder of one bundle: `path` itself, or the chosen version of the only model in a repository.
+    """The folder of one bundle: `path` itself, or the version to serve of the only model in a repository.
 
     Raises BundleInvalid where there is no bundle, or more than one model.
     """
-    bundles = _chosen_versions(path)
+    bundles = _bundles_by_folder_name(path)
     if len(bundles) > 1:
         raise BundleInvalid([f"{path}: holds several models ({', '.join(bundles)}); name the folder of one of them"])
     return next(iter(bundles.values()))
@@ -25,7 +25,7 @@ def find_bundles(path: Path) -> dict[str, Path]:
     Raises BundleInvalid where there is no bundle, for a manifest that can't be read, and where two models have one name.
     """
     folders_of: dict[str, list[Path]] = {}
-    for folder in _chosen_versions(path).values():
+    for folder in _bundles_by_folder_name(path).values():
         folders_of.setdefault(_manifest_name(folder), []).append(folder)
     problems = [_duplicate_name(name, folders) for name, folders in folders_of.items() if len(folders) > 1]
     if problems:
@@ -41,24 +41,24 @@ def _manifest_name(folder: Path) -> str:
 
 
 def _duplicate_name(name: str, folders: list[Path]) -> str:
-    listed = " and ".join(map(str, folders))
-    return f"{listed}: each holds a model of the name {name}; export again with another --name, so that each has its own"
+    paths = " and ".join(map(str, folders))
+    return f"{paths}: each holds a model of the name {name}; export one of them again with another --name"
 
 
-def _chosen_versions(path: Path) -> dict[str, Path]:
-    """The chosen version of each model, by the name of the model's folder; at least one, or BundleInvalid."""
+def _bundles_by_folder_name(path: Path) -> dict[str, Path]:
+    """The version to serve of each model, by the name of the model's folder; raises BundleInvalid where there is no bundle."""
     if not path.is_dir():
         raise BundleInvalid([f"{path}: no such folder"])
     if _is_bundle(path):
         return {path.name: path}
-    versions = {model.name: version for model in _visible_folders(path) if (version := _chosen_version(model))}
+    versions = {model.name: version for model in _visible_folders(path) if (version := _version_to_serve(model))}
     if not versions:
         raise BundleInvalid([f"{path}: neither a bundle (no {contract.MANIFEST}) nor a folder of NAME/VERSION/ bundles"])
     return versions
 
 
-def _chosen_version(model: Path) -> Path | None:
-    """What a `current` link points to, otherwise the highest version; None where the folder holds no bundle."""
+def _version_to_serve(model: Path) -> Path | None:
+    """The bundle that a `current` link points to, otherwise the highest version; None where the folder holds no bundle."""
     current = model / "current"
     if current.is_symlink():
         if not _is_bundle(current):
@@ -74,7 +74,7 @@ def _is_bundle(folder: Path) -> bool:
 
 
 def _visible_folders(folder: Path) -> list[Path]:
-    # A bundle that is being written is hidden by the dot before its name, and may have its manifest already.
+    # A bundle that is being written has a dot before its name; it may have its manifest already.
     return sorted(child for child in folder.iterdir() if child.is_dir() and child.name[0] != ".")
 
 

@@ -1,4 +1,4 @@
-"""The arrays that a bundle's graphs keep outside themselves: both embedding tables, and the int8 index."""
+"""Reads the arrays that a bundle's graphs keep in files of their own: both embedding tables, and the int8 index."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from recoserve.bundle.archive import Bundle
 from recoserve.bundle.arrays import Float32Array
 from recoserve.bundle.graph_file import Tensor
 from recoserve.bundle.int8_index import Int8Index
-from recoserve.bundle.integrity import GRAPH_BYTES
+from recoserve.bundle.integrity import MAX_GRAPH_BYTES
 
 
 def embedding_tables(bundle: Bundle) -> tuple[Float32Array, Float32Array] | None:
@@ -24,13 +24,13 @@ def embedding_tables(bundle: Bundle) -> tuple[Float32Array, Float32Array] | None
     return users, items
 
 
-def read_int8_index(screen: Path, items: int, dim: int) -> Int8Index | None:
+def read_int8_index(screen: Path, item_count: int, dim: int) -> Int8Index | None:
     """The int8 index that the graph in `screen` (a bundle's `screen.onnx`) refers to, as memory maps.
 
-    None where the graph isn't laid out as the exporter does it today: bundles keep such graphs from older exporters, and ONNX
-    Runtime can still run them. The kernel reads memory by address, so every shape is checked here.
+    None where the graph isn't laid out as today's exporter does it: an older bundle may have such a graph, and ONNX Runtime can
+    still run it. The kernel reads memory by address, so every shape is checked here.
     """
-    tensors, blocks = _read_tensors(screen), -(-items // contract.BLOCK)
+    tensors, blocks = _read_tensors(screen), -(-item_count // contract.BLOCK)
     pieces = _external_tensors(tensors, graph_file.INT8)
     if any(len(piece.dims) != 2 or piece.dims[0] != dim or piece.dims[1] % contract.BLOCK for piece in pieces):
         return None
@@ -46,7 +46,7 @@ def read_int8_index(screen: Path, items: int, dim: int) -> Int8Index | None:
 
 
 def _read_tensors(graph: Path) -> list[Tensor]:
-    return graph_file.parse(files.read_bytes(graph, GRAPH_BYTES)).tensors
+    return graph_file.parse(files.read_bytes(graph, MAX_GRAPH_BYTES)).tensors
 
 
 def _external_tensors(tensors: list[Tensor], data_type: int) -> list[Tensor]:

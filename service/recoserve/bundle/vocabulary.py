@@ -1,4 +1,4 @@
-"""External ids and rows. A vocabulary translates between them; beyond `recommend`, rows alone are used."""
+"""Translates between external ids and rows. No id goes beyond this translation: scheduling and search know rows only."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -65,7 +65,7 @@ class IntegerIds:
         self._sorted = ids[self._order]
         duplicates = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
         if len(duplicates):
-            raise BundleInvalid([f"id {self._sorted[duplicates[0]]} stands for two rows; every row needs an id of its own"])
+            raise BundleInvalid([f"id {self._sorted[duplicates[0]]} occurs twice; every row needs an id of its own"])
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -95,7 +95,7 @@ class StringIds:
         self._rows = {external_id: row for row, external_id in enumerate(self._ids)}
         if len(self._rows) != len(self._ids):
             duplicate = next(external_id for row, external_id in enumerate(self._ids) if self._rows[external_id] != row)
-            raise BundleInvalid([f"id {duplicate!r} stands for two rows; every row needs an id of its own"])
+            raise BundleInvalid([f"id {duplicate!r} occurs twice; every row needs an id of its own"])
 
     def __len__(self) -> int:
         return len(self._ids)
