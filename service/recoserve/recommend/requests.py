@@ -133,10 +133,10 @@ class Clauses(BaseModel):
     any: Cells | None = Field(None, description="At least one of these values.")
     all: Cells | None = Field(None, description="All of these values.")
     none: Cells | None = Field(None, description="None of these values; an item without a value passes.")
-    within: Cells | None = Field(None, alias="in", description="The same as `any`.")
+    within: Cells | None = Field(None, alias="in", description="As `any`: at least one of these values.")
     eq: Cell | None = Field(None, description="This value.")
     gte: Cell | None = Field(None, description="At least this: numbers by size, strings by code points.")
-    lte: Cell | None = Field(None, description="At most this, likewise.")
+    lte: Cell | None = Field(None, description="At most this: numbers by size, strings by code points.")
 
     @property
     def values(self) -> int:
