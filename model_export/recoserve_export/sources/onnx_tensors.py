@@ -1,4 +1,4 @@
-"""The tensors of an ONNX model as arrays: in the graph, in its Constant nodes, or mapped from a file beside it."""
+"""Reads the tensors of an ONNX model as arrays, from the graph, its Constant nodes and files beside it, and checks their dtypes."""
 
 from pathlib import Path
 from typing import Any
@@ -8,60 +8,78 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from recoserve.bundle.graph_file import Tensor, tensor_problems
+from recoserve.bundle.graph_file import ITEM_SIZES, Tensor, tensor_problems
 from recoserve.errors import ExportRefused
 from recoserve_export.graph.network import Arrays
 
-NUMBER_KINDS = "iufb"  # of NumPy's dtypes: integers, unsigned ones, floats, booleans
+ACCEPTED_KINDS = "iufb"  # of NumPy's dtypes: signed and unsigned integers, floats, booleans
+TEXT_KINDS = "OSU"
 
 
 def external_tensors(graph: onnx.GraphProto, folder: Path) -> dict[str, NDArray[Any]]:
-    """Every initializer whose data lies in a file in `folder`, by name, mapped; raises ExportRefused for data anywhere else."""
-    return {tensor.name: _mapped(tensor, folder) for tensor in graph.initializer if _is_external(tensor)}
+    """Every initializer whose data lies in another file in `folder`, by name, as a read-only memory map.
+
+    Raises ExportRefused for data outside of the folder, for a file that is missing or a link, for a negative dimension, for a data
+    type of unknown size, and for an offset, a length and a shape that don't fit the file.
+    """
+    return {tensor.name: _memory_mapped(tensor, folder) for tensor in graph.initializer if _is_external(tensor)}
 
 
 def _is_external(tensor: onnx.TensorProto) -> bool:
     return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
 
 
-def _mapped(tensor: onnx.TensorProto, folder: Path) -> NDArray[Any]:
+def _memory_mapped(tensor: onnx.TensorProto, folder: Path) -> NDArray[Any]:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    path = _path_inside(folder, location)
+    path = _file_in_folder(folder, location)
     if path is None:
         raise ExportRefused(
-            f"the data of tensor {tensor.name!r} is said to lie in {location!r}, which is no file in the model's own folder"
+            f"the data of tensor {tensor.name!r} can't be read from {location!r}: it must be a file, and no link, in the model's "
+            "folder, named by a path from there without '.', '..', ':' and '\\'"
         )
-    described = Tensor(tensor.name, tuple(tensor.dims), tensor.data_type, external=entries)
-    for problem in tensor_problems(described, {location: path.stat().st_size}):
+    if tensor.data_type not in ITEM_SIZES:
+        raise ExportRefused(
+            f"tensor {tensor.name!r} has a data type that can't be read from a file beside the model: "
+            "export the model with float32 weights and int64 ids"
+        )
+    description = Tensor(tensor.name, tuple(tensor.dims), tensor.data_type, external=entries)
+    problem = next(iter(tensor_problems(description, {location: path.stat().st_size})), None)
+    if problem is not None:
         raise ExportRefused(problem)
     dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    if not described.nbytes:
-        return np.zeros(described.dims, dtype)
-    return np.memmap(path, dtype, mode="r", offset=described.byte_range[1], shape=described.dims)
+    if not description.nbytes:
+        return np.zeros(description.dims, dtype)  # an empty range can't be memory-mapped
+    _, offset, _ = description.byte_range
+    return np.memmap(path, dtype, mode="r", offset=offset, shape=description.dims)
 
 
-def _path_inside(folder: Path, location: str) -> Path | None:
-    """The file at a relative path in `folder`; None for a path that leaves it, by name or by a link, or that isn't there."""
+def _file_in_folder(folder: Path, location: str) -> Path | None:
+    """The file at a path relative to `folder`, whose parts are separated by `/`.
+
+    None for an absolute path, for an empty part, `.` or `..`, for a backslash, a colon or a NUL anywhere, if a part below `folder`
+    is a link, and if there is no file.
+    """
     names = location.split("/")
     if not all(names) or {".", ".."} & set(names) or any(mark in location for mark in "\\:\0"):
         return None
-    path_and_folders = [folder.joinpath(*names[:depth]) for depth in range(1, len(names) + 1)]
-    path = path_and_folders[-1]
-    return path if path.is_file() and not any(entry.is_symlink() for entry in path_and_folders) else None
+    folders_and_path = [folder.joinpath(*names[:depth]) for depth in range(1, len(names) + 1)]
+    path = folders_and_path[-1]
+    return path if path.is_file() and not any(entry.is_symlink() for entry in folders_and_path) else None
 
 
-def initializers(graph: onnx.GraphProto, outside: Arrays) -> dict[str, NDArray[Any]]:
-    """Every initializer that `outside` doesn't have, by name; raises ExportRefused for sparse, damaged and external ones."""
+def initializers(graph: onnx.GraphProto, external: Arrays) -> dict[str, NDArray[Any]]:
+    """Every initializer that `external` lacks, by name; raises ExportRefused for sparse, damaged and other external ones."""
     if graph.sparse_initializer:
         raise ExportRefused(f"tensor {graph.sparse_initializer[0].values.name!r} is sparse: save it as a dense one")
-    return {tensor.name: _array(tensor) for tensor in graph.initializer if tensor.name not in outside}
+    return {tensor.name: _decoded(tensor) for tensor in graph.initializer if tensor.name not in external}
 
 
-def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
+def _decoded(tensor: onnx.TensorProto) -> NDArray[Any]:
     if _is_external(tensor):
         raise ExportRefused(
-            f"the data of tensor {tensor.name!r} lies in a file of its own: save the model with its weights as initializers"
+            f"the data of tensor {tensor.name!r} lies in another file, which is read only for initializers of the model's graph: "
+            "export the model with this tensor inside the .onnx file"
         )
     try:
         array: NDArray[Any] = numpy_helper.to_array(tensor)
@@ -71,14 +89,20 @@ def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
 
 
 def constant_value(node: onnx.NodeProto) -> NDArray[Any] | None:
-    """The numbers of a Constant node; None for text. Raises ExportRefused for sparse and damaged ones."""
+    """The value of a Constant node; None for text in an attribute (`value_string`, `value_strings`).
+
+    A tensor of strings comes as an array of objects, which `check_dtypes` refuses if the score needs it. Raises ExportRefused for a
+    node without exactly one attribute, and for a sparse, a damaged or an external tensor.
+    """
     if len(node.attribute) != 1:
-        raise ExportRefused(f"constant {node.output[0]!r} has {len(node.attribute)} values: the file is damaged")
+        raise ExportRefused(
+            f"constant {node.output[0]!r} has {len(node.attribute)} value attributes instead of one: the file is damaged"
+        )
     (attribute,) = node.attribute
     value = helper.get_attribute_value(attribute)
     match attribute.name:
         case "value":
-            return _array(value)
+            return _decoded(value)
         case "value_float" | "value_floats":
             return np.array(value, np.float32)
         case "value_int" | "value_ints":
@@ -88,8 +112,10 @@ def constant_value(node: onnx.NodeProto) -> NDArray[Any] | None:
     return None
 
 
-def check_precision(constants: Arrays) -> None:
-    """Raise ExportRefused for text, and for numbers too coarse for a parity check."""
+def check_dtypes(constants: Arrays) -> None:
+    """Raise ExportRefused for text, for complex numbers, and for floats below 32 bits, which are too coarse for a parity check."""
     for name, array in constants.items():
-        if array.dtype.kind not in NUMBER_KINDS or array.dtype == np.float16:
-            raise ExportRefused(f"tensor {name!r} is {array.dtype}; export the model with float32 weights")
+        if array.dtype.kind in TEXT_KINDS:
+            raise ExportRefused(f"tensor {name!r} holds text: export the part of the model after its text lookup")
+        if array.dtype.kind not in ACCEPTED_KINDS or array.dtype == np.float16:
+            raise ExportRefused(f"tensor {name!r} is {array.dtype}: export the model with float32 weights")

@@ -1,9 +1,9 @@
-"""Takes out of a graph what exporters write and no score needs, so that a lookup of rows can be seen for what it is.
+"""Removes the nodes of a graph that return their input unchanged, so that lookups of table rows are recognised.
 
-torch's exporter writes `table[rows]` as a GatherND of a column of rows, behind a Transpose that changes no axis, a Max of one input
-and an Expand to the shape that is there already. Partial evaluation and `row_counts` read lookups of a table by an input: behind
-all this, the table's number of rows, and with it the number of users, would not be found. Every rule here gives the same numbers,
-bit for bit.
+torch's exporter writes `table[rows]` as a GatherND of a column of rows, after a Transpose that changes no axis, a Max of one input
+and an Expand to the shape that the rows have already. Partial evaluation and `row_counts` recognise only a lookup of a table by an
+input: with these nodes in between, they wouldn't find the table's number of rows, and with it the number of users. Every rule here
+gives the same numbers, bit for bit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ from recoserve_export.graph.network import Arrays
 
 
 def tidy(nodes: Sequence[onnx.NodeProto], constants: Arrays, output: str) -> tuple[list[onnx.NodeProto], str]:
-    """The nodes, in running order, without those that return their input; and the name that the output then has."""
-    aliases: dict[str, str] = {}
+    """The nodes without those that return their input, and the name that the output then has; `nodes` must be in running order."""
+    aliases: dict[str, str] = {}  # output of a removed node -> the value that it was equal to
     producers: dict[str, onnx.NodeProto] = {}
     tidied = []
     for node in nodes:
@@ -42,7 +42,7 @@ def _with_inputs_renamed(node: onnx.NodeProto, aliases: Mapping[str, str]) -> on
 
 
 def _returns_its_input(node: onnx.NodeProto, producers: Mapping[str, onnx.NodeProto]) -> bool:
-    """Whether the node's output is its first input, unchanged."""
+    """True if the node's output is its first input, unchanged."""
     if operators.properties(node.op_type).identity_of_one:
         return len(node.input) == 1
     if node.op_type == "Transpose":
@@ -54,7 +54,7 @@ def _returns_its_input(node: onnx.NodeProto, producers: Mapping[str, onnx.NodePr
 
 
 def _is_full_shape_of(node: onnx.NodeProto | None, value: str) -> bool:
-    """Whether a node gives all axes of the shape of `value`."""
+    """True if a node is the Shape of `value`, with all axes."""
     if node is None or node.op_type != "Shape" or node.input[0] != value:
         return False
     return not _attribute(node, "start", 0) and not _has_attribute(node, "end")

@@ -59,14 +59,16 @@ def beside(tmp_path):
     """A function that saves the dot model with its user table in another file, and with what it says of that file."""
     (tmp_path / "films.bin").write_bytes(b"\0" * 4096 + USERS.tobytes())
 
-    def save(location="films.bin", offset="4096", length=str(USERS.nbytes), dims=(7, 4)):
+    def save(location="films.bin", offset="4096", length=str(USERS.nbytes), dims=(7, 4), data_type=onnx.TensorProto.FLOAT):
         model_proto = model()
         (tensor,) = [initializer for initializer in model_proto.graph.initializer if initializer.name == "users"]
         tensor.ClearField("raw_data")
         tensor.data_location = onnx.TensorProto.EXTERNAL
         tensor.dims[:] = dims
+        tensor.data_type = data_type
         for key, value in {"location": location, "offset": offset, "length": length}.items():
-            tensor.external_data.add(key=key, value=value)
+            if value is not None:
+                tensor.external_data.add(key=key, value=value)
         return saved(model_proto, tmp_path)
 
     return save
@@ -161,7 +163,7 @@ def test_functions_inside_the_model_are_inlined(tmp_path):
         (model(inputs="string[B] user, int64[B] item"), "takes string"),
         (model(outputs="float[B] score, float[B, 4] p"), r"2 outputs \(score, p\)"),
         (model(f"{LOOKUP} score = com.microsoft.Gelu (p)", imports=', "com.microsoft" : 1'), "com.microsoft.Gelu"),
-        (model("score = Gather (nowhere, user)"), "'nowhere', which nothing in it makes"),
+        (model("score = Gather (nowhere, user)"), "'nowhere', which nothing in it computes"),
         (model(opset=99), "operator set 99; 1 to 24"),
         (model(inputs="int64[B] user, int64[B, 3] item"), r"'item' takes \[3\] values a row"),
         (model(BRANCHING), "branches or loops"),
@@ -180,6 +182,27 @@ def test_half_precision_is_refused(tmp_path):
     model_proto.graph.initializer.append(numpy_helper.from_array(ITEMS.astype(np.float16), "halves"))
 
     with pytest.raises(ExportRefused, match="'halves' is float16"):
+        load(saved(model_proto, tmp_path))
+
+
+def test_text_is_refused_with_its_own_advice(tmp_path):
+    """Weights in float32 would not help."""
+    model_proto = model(
+        f"t = Gather (names, user)\n e = Equal (t, t)\n v = Cast <to = 7> (e)\n {DOT.replace('users, user', 'users, v')}"
+    )
+    model_proto.graph.initializer.append(numpy_helper.from_array(np.array(["a", "b"], object), "names"))
+
+    with pytest.raises(ExportRefused, match="'names' holds text: export the part of the model after its text lookup"):
+        load(saved(model_proto, tmp_path))
+
+
+def test_a_constant_node_with_its_data_in_another_file_is_refused(tmp_path):
+    """Only initializers are read from other files."""
+    model_proto = model(f"c = Constant <value = int64[1] {{1}}> ()\n {LOOKUP} score = ReduceSum <keepdims = 0> (p, c)")
+    tensor = model_proto.graph.node[0].attribute[0].t
+    tensor.name, tensor.data_location = "one", onnx.TensorProto.EXTERNAL
+
+    with pytest.raises(ExportRefused, match=r"'one' lies in another file, .* with this tensor inside the \.onnx file"):
         load(saved(model_proto, tmp_path))
 
 
@@ -242,6 +265,8 @@ def test_tensors_beside_the_model_are_mapped(beside):
         {"length": "9"},
         {"dims": (700000, 4)},
         {"dims": (-7, 4)},
+        {"data_type": onnx.TensorProto.INT16},
+        {"data_type": onnx.TensorProto.INT16, "length": None},
     ],
     ids=str,
 )
