@@ -174,7 +174,7 @@ def test_after_several_kills_no_user_is_lost_or_doubled(many, uninterrupted, tmp
     process = start_slow_batch(many, output, "--json")
     stdout, stderr = process.communicate(timeout=120)
     assert json.loads(stdout)["resumed_from"] == before
-    assert f"going on after {before:,} of 800 users" in stderr
+    assert f"continuing after {before:,} of 800 users" in stderr
     assert output.read_bytes() == uninterrupted.read_bytes()
     assert_rankings(output, load_model(many), [Query(user, K) for user in range(USERS)])
     assert list(tmp_path.iterdir()) == [output]
@@ -214,7 +214,7 @@ def test_ctrl_c_says_how_to_go_on(many, uninterrupted, tmp_path):
         output.unlink()  # a busy machine was done before the signal came
 
     assert exit_code == 130
-    assert "the same command goes on" in stderr and "Traceback" not in stderr
+    assert "run the same command again" in stderr and "Traceback" not in stderr
     assert recoserve("batch", many, "-o", output, "-k", K).returncode == 0
     assert output.read_bytes() == uninterrupted.read_bytes()
 
@@ -297,7 +297,7 @@ def test_a_full_disk_is_one_error_and_no_loss(many, uninterrupted, tmp_path):
         text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
     )
-    assert_mistake(done, "can't write", "File too large", "the same command goes on")
+    assert_mistake(done, "can't write", "File too large", "run the same command again")
 
     assert recoserve("batch", many, "-o", output, "-k", K).returncode == 0
     assert output.read_bytes() == uninterrupted.read_bytes()

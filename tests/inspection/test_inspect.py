@@ -57,8 +57,8 @@ def test_a_length_beyond_float32_is_finite():
     assert vectors.summarise_lengths(np.full((1, 4), 3e38, np.float32)).quartiles[0] == pytest.approx(6e38)
 
 
-def test_a_table_larger_than_a_block_is_read_block_by_block():
-    table = np.zeros((5, vectors.BLOCK_ELEMENTS // 2), np.float32)
+def test_a_table_larger_than_a_slice_is_read_slice_by_slice():
+    table = np.zeros((5, vectors.SLICE_ELEMENTS // 2), np.float32)
     table[:, 0] = np.arange(5)
 
     assert vectors.summarise_lengths(table).quartiles == (0, 1, 2, 3, 4)

@@ -1,1 +1,1 @@
-"""Recommendations for all users, written to a Parquet file: in bounded memory, and resumable after any interruption."""
+"""Writes recommendations for all users to a Parquet file, in bounded memory; a run can be resumed after any interruption."""

@@ -1,7 +1,7 @@
-"""Rankings as Parquet, and the only file that imports pyarrow.
+"""Writes rankings as Parquet files and reads them back. No other module of the service imports pyarrow.
 
 One row for each user, in row order: `user_id` (int64 or string), `item_ids` (a list of int64 or string) and `scores` (a list of
-float32), best first. The file's metadata has the plan as JSON under the key `recoserve`.
+float32), best first. The file's metadata holds the plan as JSON under the key `recoserve`.
 """
 
 import json
@@ -24,7 +24,7 @@ ArrowTable: TypeAlias = pa.Table
 
 METADATA_KEY = b"recoserve"
 ROW_GROUP_ITEMS = 1 << 20  # items in a row group: about 6 MiB written, 12 MiB in memory
-IDS_AT_A_TIME = 1 << 16  # turned into Python objects, on the way from a vocabulary to Arrow
+IDS_AT_A_TIME = 1 << 16  # as Python objects, on the way from a vocabulary to Arrow
 
 
 class RankingTables:
@@ -40,7 +40,7 @@ class RankingTables:
         self._schema = pa.schema(fields, {METADATA_KEY: json.dumps(plan, ensure_ascii=False).encode()})
 
     def table(self, first_user: int, rankings: Sequence[Ranking]) -> ArrowTable:
-        """The rankings of the users from row `first_user` on, as a table."""
+        """The `rankings` of consecutive users, from row `first_user` on, as a table."""
         offsets = pa.array(offsets_of(np.array([len(ranking.item_rows) for ranking in rankings])).astype(np.int32))
         item_ids = self._item_ids.take(np.concatenate([ranking.item_rows for ranking in rankings]))
         scores = pa.array(np.concatenate([ranking.scores for ranking in rankings]), pa.float32())
@@ -56,20 +56,20 @@ class RankingTables:
         with open(path, "wb") as file:
             with pq.ParquetWriter(file, self._schema, compression="zstd") as writer:
                 for table in self._row_groups(tables):
-                    # Pages end where chunks do, and chunks end where a run was interrupted; in one chunk no trace of it is left.
+                    # A page ends where a chunk ends, and a chunk where a run was interrupted. One chunk keeps no trace of that.
                     writer.write_table(table.combine_chunks(), row_group_size=self._row_group_rows)
             file.flush()
             os.fsync(file.fileno())
 
     def _row_groups(self, tables: Iterable[ArrowTable]) -> Iterator[ArrowTable]:
-        """The rows of all tables in tables of one size, so that an interrupted run writes the same bytes as any other."""
+        """The rows of all tables in tables of one size, so that interruptions make no difference to the bytes that are written."""
         pending = self._schema.empty_table()
         for table in tables:
             pending = pa.concat_tables([pending, table])
-            full_rows = pending.num_rows - pending.num_rows % self._row_group_rows
-            for start in range(0, full_rows, self._row_group_rows):
+            full_row_count = pending.num_rows - pending.num_rows % self._row_group_rows
+            for start in range(0, full_row_count, self._row_group_rows):
                 yield pending.slice(start, self._row_group_rows)
-            pending = pending.slice(full_rows)
+            pending = pending.slice(full_row_count)
         if pending.num_rows:
             yield pending
 
@@ -86,14 +86,14 @@ def read_table(path: Path) -> ArrowTable:
 def count_rows(path: Path) -> int:
     """The number of rows in a file's footer; raises OperatorError where it is damaged."""
     try:
-        rows: int = pq.read_metadata(path).num_rows
+        row_count: int = pq.read_metadata(path).num_rows
     except pa.ArrowException as error:
         raise damaged_file(path) from error
-    return rows
+    return row_count
 
 
 def read_plan(path: Path) -> dict[str, Any] | None:
-    """The document of the plan in a Parquet file's metadata; None for any other file."""
+    """The plan in a Parquet file's metadata, as a JSON object; None for a file that has none or can't be read."""
     try:
         metadata = pq.read_schema(path).metadata or {}
         plan: dict[str, Any] = json.loads(metadata.get(METADATA_KEY, b"null"))
@@ -108,7 +108,7 @@ def damaged_file(path: Path) -> OperatorError:
 
 
 class _ItemIdArray:
-    """The external ids of all items as an Arrow array, to be taken by row; ids that are row numbers need no array."""
+    """The external ids of all items as an Arrow array, from which they are taken by row. Ids that are row numbers need no array."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.type = _arrow_type(vocabulary)

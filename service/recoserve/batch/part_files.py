@@ -1,8 +1,8 @@
-"""The part files of a batch run: what is ranked so far, in a hidden folder beside the output, from which a later run goes on.
+"""The part files of a batch run: the rankings so far, in a hidden folder beside the output, which a later run continues.
 
     .NAME.partial/
       plan.json                    the plan of the output; a run with another plan is refused
-      lock                         locked by the run that writes
+      lock                         held by the run that is writing
       part-START-STOP.parquet      users START … STOP - 1, in row order, without a gap between files
 
 Every file is written under another name, synced, and then renamed, so that each file that has its final name is complete. When the
@@ -33,7 +33,7 @@ NAME = re.compile(r"part-(\d+)-(\d+)\.parquet")
 
 
 class PartFiles:
-    """The part files of one output; `finished_users` are in them. One thread adds rankings.
+    """The part files of one output. They hold the first `finished_user_count` users. Only one thread may add rankings.
 
     Rankings are collected, and become a part file after `seconds` or `PART_ITEMS` items: a process that is killed loses that much
     work at most.
@@ -41,10 +41,10 @@ class PartFiles:
 
     def __init__(self, folder: Path, tables: RankingTables, seconds: float) -> None:
         self._folder, self._tables, self._seconds = folder, tables, seconds
-        self.finished_users = _count_finished_users(folder)
-        self._next_user = self.finished_users
+        self.finished_user_count = _read_finished_user_count(folder)
+        self._next_user = self.finished_user_count
         self._pending: list[ArrowTable] = []
-        self._pending_items = 0
+        self._pending_item_count = 0
         self._pending_since = time.monotonic()
 
     def add(self, first_user: int, rankings: Sequence[Ranking]) -> None:
@@ -57,27 +57,27 @@ class PartFiles:
             raise RuntimeError(f"users from {first_user} were added where {self._next_user} is the next one")
         self._pending.append(self._tables.table(first_user, rankings))
         self._next_user += len(rankings)
-        self._pending_items += sum(len(ranking.item_rows) for ranking in rankings)
-        if self._pending_items >= PART_ITEMS or time.monotonic() - self._pending_since >= self._seconds:
+        self._pending_item_count += sum(len(ranking.item_rows) for ranking in rankings)
+        if self._pending_item_count >= PART_ITEMS or time.monotonic() - self._pending_since >= self._seconds:
             self.flush()
 
     def flush(self) -> None:
         """Write what is collected as a part file; raises OSError."""
         if self._pending:
-            name = f"part-{self.finished_users:013d}-{self._next_user:013d}.parquet"
+            name = f"part-{self.finished_user_count:013d}-{self._next_user:013d}.parquet"
             self._tables.write(self._folder / (name + UNFINISHED), self._pending)
             _rename(self._folder / (name + UNFINISHED), self._folder / name)
-        self.finished_users = self._next_user
-        self._pending, self._pending_items, self._pending_since = [], 0, time.monotonic()
+        self.finished_user_count = self._next_user
+        self._pending, self._pending_item_count, self._pending_since = [], 0, time.monotonic()
 
     def publish(self, output: Path) -> None:
         """Merge the part files into the output, and remove their folder; raises OperatorError where the output exists by now."""
-        merged = self._folder / (output.name + UNFINISHED)
-        self._tables.write(merged, (parquet.read_table(path) for path in _part_paths(self._folder)))
+        merged_path = self._folder / (output.name + UNFINISHED)
+        self._tables.write(merged_path, (parquet.read_table(path) for path in _part_paths(self._folder)))
         if output.exists():
             raise output_exists(output)
-        _rename(merged, output)
-        # Last: a run that is killed before this finds the complete output, and has only the folder to remove.
+        _rename(merged_path, output)
+        # Last: if the process is killed before this, the next run finds the complete output and has only the folder to remove.
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -85,7 +85,7 @@ class PartFiles:
 def open_part_files(
     output: Path, plan: Mapping[str, Any], tables: RankingTables, seconds: float, restart: bool = False
 ) -> Iterator[PartFiles]:
-    """The part files of an output, those of an earlier run of the same plan included; `restart` deletes those.
+    """The part files of an output. An earlier run's files are continued if it had the same plan, or deleted if `restart` is true.
 
     Raises OperatorError where an earlier run had another plan, where another run is writing, or where a part file is damaged.
     """
@@ -112,10 +112,10 @@ def output_exists(output: Path) -> OperatorError:
 def _store_or_compare_plan(folder: Path, output: Path, plan: Mapping[str, Any]) -> None:
     path = folder / PLAN
     if not path.exists() and not _part_paths(folder):
-        unfinished = folder / (PLAN + UNFINISHED)
-        unfinished.write_text(json.dumps(plan, ensure_ascii=False), encoding="utf-8")
-        fsync(unfinished)
-        _rename(unfinished, path)
+        unfinished_path = folder / (PLAN + UNFINISHED)
+        unfinished_path.write_text(json.dumps(plan, ensure_ascii=False), encoding="utf-8")
+        fsync(unfinished_path)
+        _rename(unfinished_path, path)
         return
     try:
         earlier = json.loads(path.read_bytes())
@@ -123,13 +123,13 @@ def _store_or_compare_plan(folder: Path, output: Path, plan: Mapping[str, Any]) 
         raise parquet.damaged_file(path) from None
     if phrases := differences(earlier, plan):
         raise OperatorError(
-            f"{output} was begun with other options or another bundle: {'; '.join(phrases)}. Repeat the first command to go on "
-            f"with it, or begin again with --restart, which removes {folder}"
+            f"{output} was begun with other options or another bundle: {'; '.join(phrases)}. Repeat the first command to continue, "
+            f"or begin again with --restart, which discards what is in {folder}"
         )
 
 
-def _count_finished_users(folder: Path) -> int:
-    """The number of users in the part files; raises OperatorError for a gap between them, or one that isn't what its name says."""
+def _read_finished_user_count(folder: Path) -> int:
+    """The number of users in the part files; raises OperatorError for a gap between files and for a wrong number of rows in one."""
     next_user = 0
     for path in _part_paths(folder):
         name = NAME.fullmatch(path.name)
@@ -140,12 +140,12 @@ def _count_finished_users(folder: Path) -> int:
 
 
 def _part_paths(folder: Path) -> list[Path]:
-    return sorted(folder.glob("part-*.parquet"))  # row numbers have leading zeros, so that names sort as they do
+    return sorted(folder.glob("part-*.parquet"))  # the numbers have leading zeros, so names sort like numbers
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system releases however the process ends; raises OperatorError where it is held already."""
+    """Hold the folder's lock, which the system releases however the process ends; raises OperatorError if another run holds it."""
     with open(folder / LOCK, "wb") as file:
         if sys.platform != "win32":
             import fcntl
@@ -160,4 +160,4 @@ def _locked(folder: Path) -> Iterator[None]:
 def _rename(path: Path, target: Path) -> None:
     """Give a file, whose bytes are on the disk, its final name."""
     path.rename(target)
-    fsync(target.parent)  # at once: after a power failure no part file may be missing before a later one
+    fsync(target.parent)  # at once, since after a power failure no part file may be missing in front of a later one

@@ -1,4 +1,4 @@
-"""What a batch run writes: recommendations of which bundle, under which options. Two runs of one plan write the same file."""
+"""The plan of a batch run: its bundle, and the options that decide what it writes. Two runs of equal plans write the same file."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from recoserve.search.filters import filter_conditions
 from recoserve.search.query import Query
 
 ClausesByColumn = Mapping[str, Mapping[str, Any]]  # column -> operator -> value or list
-MAX_SHOWN_LETTERS = 60  # of a value in a message
+MAX_SHOWN_CHARACTERS = 60  # of a value in a message
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Plan:
     filter: ClausesByColumn
 
     def document(self) -> dict[str, Any]:
-        """The plan as a JSON object, as it is in `plan.json` and in the metadata of the Parquet file."""
+        """The plan as a JSON object, as `plan.json` and the metadata of the Parquet file hold it."""
         members: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return members
 
@@ -48,16 +48,16 @@ def make_plan(
     exclude_item_ids: Sequence[ExternalId] = (),
     filter: ClausesByColumn = MappingProxyType({}),
 ) -> Plan:
-    """The plan of a bundle; equal for the same options in another order.
+    """The plan of a run. The order of `exclude_item_ids` makes no difference.
 
-    Raises OperatorError for an item that the bundle doesn't hold, InvalidRequest for a filter that doesn't fit its columns.
+    Raises OperatorError for an item that the bundle doesn't hold, and InvalidRequest for a filter that doesn't fit its columns.
     """
     manifest = bundle.manifest
     filter_conditions(bundle.columns, filter)
     for external_id in exclude_item_ids:
         if bundle.items.find(external_id) is None:
             raise OperatorError(f"--exclude-item {external_id}: the bundle has no such item")
-    excluded = sorted(set(exclude_item_ids), key=lambda external_id: bundle.items.find(external_id) or 0)
+    excluded_ids = sorted(set(exclude_item_ids), key=lambda external_id: bundle.items.find(external_id) or 0)
     return Plan(
         model=manifest.name,
         version=manifest.version,
@@ -65,13 +65,13 @@ def make_plan(
         users=manifest.users,
         k=min(k, manifest.items),
         exclude_seen=exclude_seen,
-        exclude_item_ids=tuple(excluded),
+        exclude_item_ids=tuple(excluded_ids),
         filter=dict(filter),
     )
 
 
 def differences(earlier: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """What differs between the documents of two plans, a phrase for each member."""
+    """The differences between two plans as JSON objects, a phrase for each member that differs."""
     names = dict.fromkeys((*current, *earlier))
     return [
         f"{name} was {_shortened(earlier.get(name))} and is now {_shortened(current.get(name))}"
@@ -82,15 +82,15 @@ def differences(earlier: Mapping[str, Any], current: Mapping[str, Any]) -> list[
 
 def _shortened(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= MAX_SHOWN_LETTERS else text[: MAX_SHOWN_LETTERS - 1] + "…"
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 1] + "…"
 
 
 class UserQueries:
-    """The query of each user under a plan, in rows."""
+    """Makes the query of each user under a plan."""
 
     def __init__(self, bundle: Bundle, plan: Plan) -> None:
         self._k = plan.k
-        rows = [bundle.items.find(external_id) for external_id in plan.exclude_item_ids]
+        rows = [bundle.items.find(external_id) for external_id in plan.exclude_item_ids]  # ascending, as queries need them
         self._excluded = np.array(rows, np.int64)
         self._interactions = bundle.interactions if plan.exclude_seen else None
         self._conditions = filter_conditions(bundle.columns, plan.filter)

@@ -1,4 +1,4 @@
-"""The built-in demo: a bundle trained on a made-up library, and the script that generates its data (`library.py`)."""
+"""The built-in demo: a bundle of a model trained on a made-up library, and the script that generates the data (`library.py`)."""
 
 from pathlib import Path
 

@@ -24,7 +24,7 @@ from recoserve.demo.words import FIRST_NAMES, GENRES, LAST_NAMES, TOWNS, Genre
 SEED = 7
 BOOKS, READERS, AUTHORS_PER_GENRE = 300, 200, 5
 MIN_READ, MAX_READ = 16, 32  # books per reader
-LOVED_SHARE = 0.85  # of the books that a reader reads, those of a loved genre
+LOVED_SHARE = 0.85  # of the books that a reader reads: how many are of a loved genre
 FIRST_TIMESTAMP, LAST_TIMESTAMP = 1_577_836_800, 1_735_603_200  # 2020-01-01 and 2024-12-31, UTC, in seconds
 TITLES = (
     "The {adjective} {noun}",
@@ -53,7 +53,7 @@ class Book:
     author: str
     genres: tuple[str, ...]
     year: int
-    appeal: float  # weight with which readers pick it
+    appeal: float  # the weight with which readers pick the book
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class SyntheticLibrary:
 
 
 def generate(seed: int = SEED) -> SyntheticLibrary:
-    """The library of a seed."""
+    """Make the library of a seed: equal seeds give equal libraries."""
     rng = Random(seed)
     authors = _authors(rng)
     books = _books(rng, authors)
@@ -118,7 +118,7 @@ def _sample(rng: Random, choices: Sequence[Choice], count: int) -> list[Choice]:
 
 
 def _authors(rng: Random) -> dict[str, list[str]]:
-    """The authors of each genre; nobody writes books of two genres."""
+    """The authors of each genre; no author writes in two genres."""
     names = [f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES]
     authors = _sample(rng, names, AUTHORS_PER_GENRE * len(GENRES))
     return {genre.name: authors[index :: len(GENRES)] for index, genre in enumerate(GENRES)}
@@ -146,7 +146,7 @@ def _title(rng: Random, genre: Genre) -> str:
 
 
 def _genres(rng: Random, genre: Genre) -> tuple[str, ...]:
-    """The book's own genre, often its neighbour, seldom a third."""
+    """The genres of a book: its own, often the neighbouring one as well, seldom a random one more."""
     names = [genre.name]
     if rng.random() < 0.45:
         names.append(genre.neighbour)
@@ -163,20 +163,21 @@ def _reader(rng: Random, number: int, authors: dict[str, list[str]]) -> Reader:
 
 def _ratings(rng: Random, reader: Reader, books: Sequence[Book]) -> Iterable[Rating]:
     """The ratings of one reader, in the order of reading."""
-    loved = [book for book in books if reader.loves(book)]
-    others = [book for book in books if not reader.loves(book)]
+    loved_books = [book for book in books if reader.loves(book)]
+    other_books = [book for book in books if not reader.loves(book)]
     count = _between(rng, MIN_READ, MAX_READ)
-    loved_count = min(round(count * LOVED_SHARE), len(loved))
-    weights = [book.appeal * (4 if book.author in reader.authors else 1) for book in loved]
-    read = _weighted_sample(rng, loved, weights, loved_count)
-    read += _weighted_sample(rng, others, [book.appeal for book in others], count - loved_count)
-    shuffled = _sample(rng, read, len(read))
-    timestamps = sorted(_between(rng, FIRST_TIMESTAMP, LAST_TIMESTAMP) for _ in shuffled)
-    for book, timestamp in zip(shuffled, timestamps, strict=True):
+    loved_count = min(round(count * LOVED_SHARE), len(loved_books))
+    weights = [book.appeal * (4 if book.author in reader.authors else 1) for book in loved_books]
+    read_books = _weighted_sample(rng, loved_books, weights, loved_count)
+    read_books += _weighted_sample(rng, other_books, [book.appeal for book in other_books], count - loved_count)
+    in_order = _sample(rng, read_books, len(read_books))
+    timestamps = sorted(_between(rng, FIRST_TIMESTAMP, LAST_TIMESTAMP) for _ in in_order)
+    for book, timestamp in zip(in_order, timestamps, strict=True):
         yield Rating(reader.user_id, book.book_id, _stars(rng, reader, book), timestamp)
 
 
 def _stars(rng: Random, reader: Reader, book: Book) -> float:
+    """A rating in half stars: 1 to 3.5 without a loved genre, 3.5 to 5 with one, and 4.5 or 5 for a loved author."""
     if not reader.loves(book):
         return _between(rng, 2, 7) / 2
     return _between(rng, 9 if book.author in reader.authors else 7, 10) / 2
@@ -197,7 +198,7 @@ def _write_csv(path: Path, header: list[str], rows: Iterable[list[Any]]) -> None
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m recoserve.demo.library FOLDER`; the exit code."""
+    """Run `python -m recoserve.demo.library FOLDER` with these arguments; returns the exit code."""
     if len(arguments) != 1 or arguments[0].startswith("-"):
         sys.stderr.write("usage: python -m recoserve.demo.library FOLDER\n")
         return 2

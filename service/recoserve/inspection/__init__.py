@@ -1,1 +1,1 @@
-"""Looking at a bundle's vectors: their lengths, nearest items, and a map. NumPy only; no JSON, no HTTP, no disk."""
+"""Describes a bundle's vectors: their lengths, nearest items, and a map. Needs only NumPy; knows no JSON, HTTP or output file."""

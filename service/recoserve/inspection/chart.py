@@ -1,4 +1,4 @@
-"""The content of a bundle's map: where its items lie, their titles and groups."""
+"""Makes the content of a bundle's map: where the items lie, and their titles and groups."""
 
 from recoserve.bundle.archive import Bundle
 from recoserve.bundle.arrays import Float32Array
@@ -9,13 +9,13 @@ from recoserve.inspection.vectors import user_and_item_vectors
 
 
 def item_map(bundle: Bundle) -> Chart:
-    """The item vectors on a plane, coloured by the first column of lists; raises OperatorError where there are no vectors."""
+    """The item vectors on a plane, grouped by the first column of lists; raises OperatorError where there are no vectors."""
     _, table = user_and_item_vectors(bundle)
     projection, items = plane(table), ItemTitles(bundle)
     rows = projection.rows.tolist()
     column, groups = first_list_column(map(items.metadata, rows)) or (None, ())
     return Chart(
-        heading=f"{bundle.manifest.name} {bundle.manifest.version}: map of {_count(projection)}",
+        heading=f"{bundle.manifest.name} {bundle.manifest.version}: map of {_item_count_text(projection)}",
         description=_description(bundle, table, projection),
         plane=projection,
         titles=[items.title(row) for row in rows],
@@ -24,9 +24,9 @@ def item_map(bundle: Bundle) -> Chart:
     )
 
 
-def _count(projection: Plane) -> str:
-    drawn = len(projection.rows)
-    return f"{drawn:,} items" if drawn == projection.row_count else f"{drawn:,} of {projection.row_count:,} items, a sample"
+def _item_count_text(projection: Plane) -> str:
+    drawn, total = len(projection.rows), projection.row_count
+    return f"{drawn:,} items" if drawn == total else f"{drawn:,} of {total:,} items, a sample"
 
 
 def _description(bundle: Bundle, table: Float32Array, projection: Plane) -> str:

@@ -1,4 +1,4 @@
-"""A map as SVG: a circle for each item, its title as the tooltip, a legend at the right. Every text is escaped."""
+"""Draws a map as SVG: a circle for each item with its title as tooltip, and a legend at the right. Every text is escaped."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from recoserve.inspection.plane import Plane
 WIDTH, HEIGHT, SIDE = 960, 760, 660  # of the picture and of the square that the points lie in, in pixels
 LEFT, TOP = 44, 62
 WIDTH_WITHOUT_LEGEND = LEFT + SIDE + LEFT
-MARGIN = 14
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#d5a021", "#66b5dd", "#aa3377", "#ee7733", "#6a4c93")  # one for each large group
+MARGIN = 14  # between the square's border and the outermost points
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#d5a021", "#66b5dd", "#aa3377", "#ee7733", "#6a4c93")  # of the largest groups
 ONLY_COLOUR, OTHER_COLOUR = COLOURS[0], "#b4b8bf"
-MAX_LEGEND_LETTERS = 22
+MAX_LEGEND_CHARACTERS = 22
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#333}"
     ".head{font-size:18px;font-weight:600}.name{font-weight:600}.soft{fill:#666;font-size:12px}"
@@ -26,7 +26,7 @@ STYLE = (
 
 @dataclass(frozen=True)
 class Chart:
-    """The content of a map: the points on the plane, and each point's title and group; `column` names what groups are, if any."""
+    """The content of a map: points on a plane, with a title and a group each; groups come from the metadata `column`, if any."""
 
     heading: str
     description: str
@@ -38,7 +38,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """One line of the legend: its colour, its text, and the points that it stands for, by their positions in the chart."""
+    """One line of the legend: its colour, its text, and the points of that colour, by their positions in the chart."""
 
     colour: str
     label: str
@@ -64,7 +64,7 @@ def svg(chart: Chart) -> str:
 
 
 def legend(chart: Chart) -> list[LegendEntry]:
-    """An entry for each of the most frequent groups, the largest first, and a grey one for all other points."""
+    """An entry for each of the largest groups, the largest first, and a grey one for all other points, if there are any."""
     if chart.column is None:
         return [LegendEntry(ONLY_COLOUR, "items", range(len(chart.titles)))]
     sizes = Counter(group for group in chart.groups if group)
@@ -91,10 +91,9 @@ def _frame_lines(chart: Chart) -> list[str]:
 
 def _circle_lines(chart: Chart, entries: list[LegendEntry]) -> list[str]:
     pixels = _pixels(chart.plane)
-    radius = float(np.clip(90 / np.sqrt(len(pixels)), 2.2, 6))
+    radius = float(np.clip(90 / np.sqrt(len(pixels)), 2.2, 6))  # smaller for more points, so that they cover a similar area
     entry_of = {point: number for number, entry in enumerate(entries) for point in entry.points}
-    # Grey circles come first, so that they cover no coloured one; the coloured ones come in row order, not group after group, so
-    # that no group covers another.
+    # Later circles cover earlier ones. So grey ones come first, and coloured ones in row order, which puts no group behind another.
     order = sorted(entry_of, key=lambda point: (entries[entry_of[point]].colour != OTHER_COLOUR, point))
     lines = ['<g class="dots" fill-opacity=".78">']
     for point in order:
@@ -107,7 +106,7 @@ def _circle_lines(chart: Chart, entries: list[LegendEntry]) -> list[str]:
 
 
 def _pixels(plane: Plane) -> Float64Array:
-    """The points in pixels, float64 [P, 2], centred in the square, on one scale for both axes; larger values are further up."""
+    """The points in pixels, float64 [P, 2], centred in the square, on one scale for both axes; the second axis points up."""
     low, high = plane.points.min(axis=0), plane.points.max(axis=0)
     scale = (SIDE - 2 * MARGIN) / (float((high - low).max()) or 1.0)
     centre = np.array([LEFT + SIDE / 2, TOP + SIDE / 2])
@@ -132,4 +131,4 @@ def _legend_lines(chart: Chart, entries: list[LegendEntry]) -> list[str]:
 
 def _shortened(text: str) -> str:
     line = readable(text)
-    return line if len(line) <= MAX_LEGEND_LETTERS else line[: MAX_LEGEND_LETTERS - 1] + "…"
+    return line if len(line) <= MAX_LEGEND_CHARACTERS else line[: MAX_LEGEND_CHARACTERS - 1] + "…"

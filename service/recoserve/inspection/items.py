@@ -1,4 +1,4 @@
-"""Items for people to read: by title, and by group (such as genre)."""
+"""Shows items to people by title and group (such as genre), and finds an item by its title."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,12 +8,12 @@ from recoserve.bundle.archive import Bundle
 from recoserve.bundle.vocabulary import ExternalId
 from recoserve.errors import BundleInvalid, OperatorError
 
-MAX_LETTERS = 160
-MAX_MATCHES = 20
+MAX_TEXT_CHARACTERS = 160
+MAX_LISTED_MATCHES = 20
 
 
 class ItemTitles:
-    """The titles of a bundle's items, and the items by title."""
+    """The titles of a bundle's items, and the search for an item by title."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._ids, self._metadata = bundle.items, bundle.item_metadata
@@ -35,22 +35,22 @@ class ItemTitles:
         return metadata
 
     def title(self, row: int) -> str:
-        """The item's `title` in its metadata, fit to print; without one, "item" and the id."""
+        """The item's `title` in its metadata, or "item" and the id where it has none; made `readable`."""
         title = self.metadata(row).get("title")
         return readable(str(title if title not in (None, "") else f"item {self.id_of(row)}"))
 
     def find(self, text: str, external_id: ExternalId) -> int:
-        """The row of an item: of the id `external_id`; or of the only title equal to `text`, or else that contains it, in any case.
+        """The row of the item that has the id `external_id`; else the title `text`; else a title that contains `text`.
 
-        Raises OperatorError where no item matches, or more than one: the message lists them.
+        Case doesn't count in titles. Raises OperatorError if no item matches, and if several do, which the message lists.
         """
         row = self._ids.find(external_id)
         if row is not None:
             return row
         titles = {row: self.title(row).casefold() for row in range(len(self._ids))} if self._metadata else {}
         folded = text.casefold()
-        equal = [row for row, title in titles.items() if title == folded]
-        matches = equal or [row for row, title in titles.items() if folded in title]
+        exact_matches = [row for row, title in titles.items() if title == folded]
+        matches = exact_matches or [row for row, title in titles.items() if folded in title]
         if not matches:
             raise OperatorError(f"no item has the id {readable(text)!r}, and no title contains it")
         if len(matches) > 1:
@@ -59,30 +59,30 @@ class ItemTitles:
 
     def _ambiguous(self, text: str, rows: list[int]) -> str:
         heading = f"{len(rows)} titles match {readable(text)!r}; give the id of one of them, or more of its title:"
-        lines = [f"  {readable(str(self.id_of(row)))}: {self.title(row)}" for row in rows[:MAX_MATCHES]]
-        more = [f"  … and {len(rows) - MAX_MATCHES} more"] if len(rows) > MAX_MATCHES else []
+        lines = [f"  {readable(str(self.id_of(row)))}: {self.title(row)}" for row in rows[:MAX_LISTED_MATCHES]]
+        more = [f"  … and {len(rows) - MAX_LISTED_MATCHES} more"] if len(rows) > MAX_LISTED_MATCHES else []
         return "\n".join([heading, *lines, *more])
 
 
 def first_list_column(metadata: Iterable[dict[str, Any]]) -> tuple[str, list[str]] | None:
-    """The first column with lists of strings, and each item's first entry in it ("" for none); None without such a column."""
-    rows = list(metadata)
-    names = (name for row in rows for name, value in row.items() if _is_list_of_strings(value))
+    """The name of the first column with lists of strings, and each item's first string in it, or ""; None without such a column."""
+    items = list(metadata)
+    names = (name for item in items for name, value in item.items() if _is_list_of_strings(value))
     column = next(names, None)
     if column is None:
         return None
-    return column, [readable(row[column][0]) if _is_list_of_strings(row.get(column)) else "" for row in rows]
+    return column, [readable(item[column][0]) if _is_list_of_strings(item.get(column)) else "" for item in items]
 
 
 def readable(text: str) -> str:
-    """A text from a bundle as one line without control characters, at most `MAX_LETTERS` long.
+    """A text from a bundle as one line without control characters, of at most `MAX_TEXT_CHARACTERS`.
 
-    Bundles come from others: a title could hold escape sequences that a terminal obeys.
+    Bundles may come from strangers: a title could hold escape sequences that a terminal obeys.
     """
-    line = text[: MAX_LETTERS + 1]
+    line = text[: MAX_TEXT_CHARACTERS + 1]  # one more than fits, so that the cut is noticed below
     if not line.isprintable():
-        line = "".join(letter if letter.isprintable() else " " for letter in line)
-    return line if len(line) <= MAX_LETTERS else line[: MAX_LETTERS - 1] + "…"
+        line = "".join(character if character.isprintable() else " " for character in line)
+    return line if len(line) <= MAX_TEXT_CHARACTERS else line[: MAX_TEXT_CHARACTERS - 1] + "…"
 
 
 def _is_list_of_strings(value: Any) -> bool:

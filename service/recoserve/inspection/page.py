@@ -1,4 +1,4 @@
-"""A map as an HTML page in one file: the SVG inline, a search field, and a script that loads nothing."""
+"""Writes a map as an HTML page in one file: the SVG, a search field, and a script that loads nothing."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ output{flex:1;overflow:hidden;white-space:nowrap;text-overflow:ellipsis}
 .key{cursor:pointer}.key.off{opacity:.35}.dots circle.off{opacity:.07}.dots circle.hit{stroke:#222;stroke-width:1.2;r:5px}
 """
 
-# Titles come from whoever made the bundle: the script writes them with textContent, never as markup.
+# Titles come from whoever made the bundle, so the script writes them as textContent, never as markup.
 SCRIPT = """
 const field = document.querySelector('input'), output = document.querySelector('output');
 const dots = [...document.querySelectorAll('.dots circle')], keys = [...document.querySelectorAll('.key')];
@@ -47,7 +47,7 @@ show();
 
 
 def html(chart: Chart) -> str:
-    """The map as an HTML document; its Content-Security-Policy lets the browser run this script alone, and load nothing."""
+    """The map as an HTML document; its Content-Security-Policy lets the browser run only this script, and load nothing."""
     policy = f"default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; script-src 'sha256-{_digest(SCRIPT)}'"
     return f"""<!DOCTYPE html>
 <html lang="en">

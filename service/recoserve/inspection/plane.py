@@ -1,11 +1,11 @@
-"""A table of vectors projected on a plane: the two directions in which it varies most (principal components)."""
+"""Projects a table of vectors on a plane: on the two directions in which it varies most (principal components)."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from recoserve.bundle.arrays import Float32Array, Float64Array, Rows
-from recoserve.inspection.vectors import blocks
+from recoserve.inspection.vectors import slices
 
 MAX_POINTS = 3000
 SEED = 0
@@ -15,7 +15,7 @@ SEED = 0
 class Plane:
     """The rows of a table that are drawn, `rows` int64 [P], at `points` float64 [P, 2].
 
-    `shares` are the parts of the table's variance along each axis, 0 to 1; `row_count` is the number of rows in the table.
+    `shares` are the shares of the table's variance along each axis, 0 to 1; `row_count` is the number of rows in the table.
     """
 
     rows: Rows
@@ -27,9 +27,9 @@ class Plane:
 def plane(table: Float32Array, max_points: int = MAX_POINTS) -> Plane:
     """The rows of a table, float32 [n, d], on the two axes of largest variance; a seeded sample of them above `max_points`.
 
-    The axes come from all rows, so that a sample changes no point's place.
+    The axes are computed from all rows, so a point lies at the same place whether it is drawn in a sample or not.
     """
-    mean = sum(block.sum(axis=0) for block in blocks(table)) / len(table)
+    mean = sum(vectors.sum(axis=0) for vectors in slices(table)) / len(table)
     axes, shares = _principal_axes(table, mean)
     rows = np.arange(len(table), dtype=np.int64)
     if len(rows) > max_points:
@@ -38,11 +38,11 @@ def plane(table: Float32Array, max_points: int = MAX_POINTS) -> Plane:
 
 
 def _principal_axes(table: Float32Array, mean: Float64Array) -> tuple[Float64Array, tuple[float, float]]:
-    """Both axes, float64 [d, 2], of length 1, and the share of the variance along each; where d is 1, the second axis is zero."""
+    """The two axes, float64 [d, 2], of length 1, and the share of the variance along each; if d is 1, the second axis is zero."""
     dim = table.shape[1]
     scatter = np.zeros((dim, dim))
-    for block in blocks(table):
-        centred = block - mean
+    for vectors in slices(table):
+        centred = vectors - mean
         scatter += centred.T @ centred
     eigenvalues, eigenvectors = np.linalg.eigh(scatter)
     axes = np.zeros((dim, 2))

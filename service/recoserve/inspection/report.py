@@ -1,4 +1,4 @@
-"""What `recoserve inspect` prints about vectors, as plain values and as lines of text."""
+"""Computes what `recoserve inspect` prints about vectors, as values for JSON and as lines of text."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -16,30 +16,30 @@ NEAREST = 10
 
 
 def lengths(bundle: Bundle) -> dict[str, LengthSummary]:
-    """The lengths of both tables by side, user and item; raises OperatorError where the bundle has no vectors."""
+    """A summary of the vectors' lengths for each side, user and item; raises OperatorError where the bundle has no vectors."""
     tables = vectors.user_and_item_vectors(bundle)
     return {side: vectors.summarise_lengths(table) for side, table in zip(SIDES, tables, strict=True)}
 
 
 def length_values(lengths: Mapping[str, LengthSummary]) -> dict[str, Any]:
-    """The lengths of both tables as a JSON object."""
+    """The summaries as a JSON object."""
     return {side: asdict(summary) for side, summary in lengths.items()}
 
 
-def length_lines(lengths: Mapping[str, LengthSummary], cosine: bool) -> list[str]:
-    """The lengths of both tables, a line for each; without quartiles where a cosine model's vectors all have length 1."""
+def length_lines(lengths: Mapping[str, LengthSummary], is_cosine: bool) -> list[str]:
+    """The summaries as a line each, without quartiles where a cosine model's vectors all have length 1."""
     lines = []
     for side, summary in lengths.items():
         quartiles = ", ".join(f"{name} {value:.4g}" for name, value in zip(vectors.QUARTILES, summary.quartiles, strict=True))
-        description = "unit length: cosine" if cosine and summary.unit else quartiles
+        description = "unit length: cosine" if is_cosine and summary.unit else quartiles
         lines.append(f"{side}s: {description}; {summary.zero:,} of {summary.rows:,} are zero")
     return lines
 
 
 def nearest(bundle: Bundle, text: str, external_id: ExternalId) -> dict[str, Any]:
-    """The item that a text or an id names, and the `NEAREST` items to it: ids, titles and cosines.
+    """The item that `external_id` or `text` names, and the `NEAREST` items to it, as a JSON object: ids, titles and cosines.
 
-    Raises OperatorError where the text names no item or several, where its vector is zero, and where the bundle has no vectors.
+    Raises OperatorError where the text names no item or several, where the item's vector is zero, and where there are no vectors.
     """
     _, table = vectors.user_and_item_vectors(bundle)
     items = ItemTitles(bundle)

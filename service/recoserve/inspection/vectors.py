@@ -1,4 +1,4 @@
-"""Lengths of vectors and nearest vectors, for tables of any size: a memory map is read block by block, never copied at once."""
+"""Measures lengths of vectors and finds the nearest ones, in tables of any size: a memory map is read slice by slice."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from recoserve.bundle.arrays import Float32Array, Float64Array, Rows
 from recoserve.bundle.tensors import embedding_tables
 from recoserve.errors import OperatorError
 
-BLOCK_ELEMENTS = 1 << 21  # 16 MiB of float64 at a time
+SLICE_ELEMENTS = 1 << 21  # 16 MiB of float64 at a time
 QUARTILES = ("min", "25 %", "median", "75 %", "max")
 UNIT_LENGTH_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class LengthSummary:
-    """Euclidean lengths of one table's rows: how many rows, how many of length zero, and the five `QUARTILES`."""
+    """Euclidean lengths of one table's vectors: how many there are, how many are zero, and the five `QUARTILES` of the lengths."""
 
     rows: int
     zero: int
     quartiles: tuple[float, ...]
-    unit: bool  # every row that is not zero has length 1
+    unit: bool  # every vector that is not zero has length 1
 
 
 def user_and_item_vectors(bundle: Bundle) -> tuple[Float32Array, Float32Array]:
@@ -34,12 +34,12 @@ def user_and_item_vectors(bundle: Bundle) -> tuple[Float32Array, Float32Array]:
 
 
 def summarise_lengths(table: Float32Array) -> LengthSummary:
-    """The lengths of a table's rows, float32 [n, d], in a few numbers."""
+    """A summary of the lengths of a table's vectors, float32 [n, d]."""
     lengths = _lengths(table)
-    zero = lengths == 0
+    is_zero = lengths == 0
     quartiles = tuple(float(value) for value in np.quantile(lengths, (0, 0.25, 0.5, 0.75, 1)))
-    unit = bool(np.all(zero | (np.abs(lengths - 1) < UNIT_LENGTH_TOLERANCE)))
-    return LengthSummary(len(lengths), int(zero.sum()), quartiles, unit)
+    unit = bool(np.all(is_zero | (np.abs(lengths - 1) < UNIT_LENGTH_TOLERANCE)))
+    return LengthSummary(len(lengths), int(is_zero.sum()), quartiles, unit)
 
 
 def nearest(table: Float32Array, row: int, k: int) -> tuple[Rows, Float64Array]:
@@ -53,20 +53,20 @@ def nearest(table: Float32Array, row: int, k: int) -> tuple[Rows, Float64Array]:
     if not length:
         raise OperatorError("its vector is zero: every item is as near to it as any other")
     lengths = _lengths(table)
-    products = np.concatenate([block @ (vector / length) for block in blocks(table)])
+    products = np.concatenate([vectors @ (vector / length) for vectors in slices(table)])
     cosines = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
     order = np.argsort(-cosines, kind="stable")
     best = order[order != row][:k]
     return best, cosines[best]
 
 
-def blocks(table: Float32Array) -> Iterator[Float64Array]:
-    """The rows of a table in order, float64 [rows, d] at a time, in blocks of bounded size."""
-    size = max(1, BLOCK_ELEMENTS // table.shape[1])
+def slices(table: Float32Array) -> Iterator[Float64Array]:
+    """The vectors of a table in order, in slices float64 [rows, d] of bounded size."""
+    size = max(1, SLICE_ELEMENTS // table.shape[1])
     return (np.asarray(table[start : start + size], np.float64) for start in range(0, len(table), size))
 
 
 def _lengths(table: Float32Array) -> Float64Array:
-    # The squares are float64: those of a large float32 vector would be infinite as float32.
-    lengths: Float64Array = np.sqrt(np.concatenate([np.einsum("nd,nd->n", block, block) for block in blocks(table)]))
+    # Slices are float64: as float32 the squares of a large vector would be infinite.
+    lengths: Float64Array = np.sqrt(np.concatenate([np.einsum("nd,nd->n", vectors, vectors) for vectors in slices(table)]))
     return lengths
