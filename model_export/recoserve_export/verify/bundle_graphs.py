@@ -1,4 +1,4 @@
-"""A folder's graphs run in ONNX Runtime, as any program would run them that has the folder and nothing else."""
+"""Runs the graphs of a bundle's folder in ONNX Runtime, as any program does that has nothing but the folder."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from recoserve.bundle import contract
 from recoserve.bundle.arrays import Float32Array, Rows
 
-BOUND_USERS = 8
-EXACT_LEVELS = 63  # 7 bits of query: at 8, processors without VNNI saturate silently, and a bound fails that holds elsewhere
+BOUND_USERS = 8  # users for whom the bounds of all blocks are compared
+# A query is rounded to 7 bits here: at 8, sums saturate silently on processors without VNNI, and a bound would fail on these alone.
+EXACT_LEVELS = 63
 BATCH_SCORES = 1 << 22  # 16 MiB of float32 scores per run of a graph
 
 
@@ -22,7 +23,7 @@ class GraphOutputs:
     """What the graphs return for S users, the k best items, and M items to score.
 
     `rows` int64 and `scores` float32 [S, k], best first; `pair_scores` float32 [S, M], of every user with every item to score;
-    `bounds` float32 [the first few users, blocks], those of the int8 index, of no blocks where there is none.
+    `bounds` float32 [up to BOUND_USERS, blocks], the int8 index's bounds for the first users; of no blocks without such an index.
     """
 
     rows: Rows
@@ -32,15 +33,16 @@ class GraphOutputs:
 
 
 class BundleGraphs:
-    """Every graph of the folder in a session of its own, without its manifest: at export there is none yet."""
+    """The graphs of a folder, a session each. No manifest is read: at export there is none yet."""
 
     def __init__(self, folder: Path) -> None:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the library is loaded
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # a row that is refused is an exception here, not an error for the log
-        options.add_session_config_entry("session.disable_prepacking", "1")  # else large tables are copied, not mapped
+        options.log_severity_level = 4  # fatal errors only: a row that is refused raises an exception, and needs no log line
+        # Otherwise large tables are copied instead of memory-mapped.
+        options.add_session_config_entry("session.disable_prepacking", "1")
         state = onnxruntime.capi.onnxruntime_pybind11_state
         self._errors: tuple[type[Exception], ...] = (state.Fail, state.RuntimeException, state.InvalidArgument)
         self._sessions = {
@@ -51,11 +53,11 @@ class BundleGraphs:
         }
 
     def has(self, *roles: str) -> bool:
-        """Whether the folder has a graph for each of these roles."""
+        """True if the folder has a graph for each of these roles."""
         return set(roles) <= self._sessions.keys()
 
     def run(self, role: str, outputs: list[str], **feed: NDArray[Any]) -> list[Any]:
-        """The named outputs of one graph."""
+        """The outputs called `outputs` of the graph with this role, for the inputs in `feed`."""
         arrays: list[Any] = self._sessions[role].run(outputs, feed)
         return arrays
 
@@ -78,24 +80,24 @@ class BundleGraphs:
         return vectors
 
     def bounds(self, users: Rows) -> Float32Array:
-        """The int8 index's bound of every block for each user, [S, blocks]; of no blocks where there is no index."""
+        """The int8 index's bound on the scores of every block, for each user, [S, blocks]; [S, 0] without such an index."""
         if not self.has(contract.SCREEN):
             return np.zeros((len(users), 0), np.float32)
-        levels, blocks = np.array([EXACT_LEVELS], np.float32), np.array([1])
-        feed = {contract.QUERY: self.user_vectors(users), contract.LEVELS: levels, contract.BLOCKS: blocks}
-        bounds, unit = self.run(contract.SCREEN, [contract.BOUND, contract.UNIT], **feed)
-        products: Float32Array = bounds * unit
-        return products
+        levels, best_count = np.array([EXACT_LEVELS], np.float32), np.array([1])  # the graph's best blocks are not needed here
+        feed = {contract.QUERY: self.user_vectors(users), contract.LEVELS: levels, contract.BLOCKS: best_count}
+        bounds_in_units, unit = self.run(contract.SCREEN, [contract.BOUND, contract.UNIT], **feed)
+        bounds: Float32Array = bounds_in_units * unit
+        return bounds
 
-    def outputs(self, users: Rows, items: Rows, k: int, catalogue_size: int) -> GraphOutputs:
-        """Everything that parity compares, computed in batches of bounded size."""
-        batches = [users[batch] for batch in score_batches(len(users), max(catalogue_size, len(items)))]
+    def outputs(self, users: Rows, items: Rows, k: int, item_count: int) -> GraphOutputs:
+        """Everything that parity compares, computed in batches of bounded size; the model has `item_count` items."""
+        batches = [users[batch] for batch in score_batches(len(users), max(item_count, len(items)))]
         rows, scores = zip(*(self.recommend(batch, k) for batch in batches), strict=True)
         pair_scores = np.concatenate([self.score(batch, items) for batch in batches])
         return GraphOutputs(np.concatenate(rows), np.concatenate(scores), pair_scores, self.bounds(users[:BOUND_USERS]))
 
     def refuses(self, run: Callable[..., Any], *arguments: Any) -> bool:
-        """Whether a run of a graph ends in an error of the runtime."""
+        """True if `run(*arguments)`, which runs a graph, ends in an error of ONNX Runtime."""
         try:
             run(*arguments)
         except self._errors:
@@ -103,7 +105,7 @@ class BundleGraphs:
         return False
 
 
-def score_batches(rows: int, width: int) -> Iterator[slice]:
-    """Slices that cover range(rows), so that a batch of rows with `width` scores each has `BATCH_SCORES` at most."""
-    size = max(1, BATCH_SCORES // width)
-    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
+def score_batches(user_count: int, scores_per_user: int) -> Iterator[slice]:
+    """Slices that cover range(user_count), each with `BATCH_SCORES` scores at most, but at least with one user."""
+    size = max(1, BATCH_SCORES // scores_per_user)
+    return (slice(start, min(start + size, user_count)) for start in range(0, user_count, size))

@@ -1,4 +1,4 @@
-"""The graphs of a folder, run in a new process that has never seen the model and has nothing but the files to go by."""
+"""Runs the graphs of a newly written bundle in a separate Python process, so that the check depends only on the bundle's files."""
 
 import json
 import os
@@ -14,42 +14,60 @@ from recoserve import errors
 from recoserve.bundle.arrays import Rows
 from recoserve.errors import ExportRefused
 from recoserve_export.verify.bundle_graphs import BundleGraphs, GraphOutputs
-from recoserve_export.verify.self_check import SelfCheck, row_counts, self_check
+from recoserve_export.verify.self_check import SelfCheck, self_check, user_and_item_counts
 
-# The child finds both packages where this process found them, also where they are not installed. They come last on its path, and -P
-# leaves the working directory out: a user's own file called numpy.py must not stand in for the library.
-CHILD = (
+# The child's first argument has the folders in which this process found recoserve and recoserve_export, so that the child finds
+# both even if they are not installed. They come last on its path, and -P leaves the working directory out: a user's own file called
+# numpy.py must not be imported instead of the library.
+CHILD_CODE = (
     "import os, sys; sys.path += sys.argv.pop(1).split(os.pathsep); from recoserve_export.verify.fresh_process import main; main()"
 )
+MAX_REASON = 500  # characters of the child's last line that an error message quotes
 
 
 def run_graphs(folder: Path, user_rows: Rows, item_rows: Rows, k: int) -> tuple[GraphOutputs, SelfCheck]:
-    """The graphs' outputs for these rows, and what the folder's own check shows; raises ExportRefused where they can't be run."""
+    """The outputs of the graphs in `folder`, and the results of its own check.
+
+    The outputs are the k best items of each of these users, int64 [S], and the scores of each of them with each of these items,
+    int64 [M]. Raises ExportRefused if the process fails.
+    """
     packages = [Path(errors.__file__).resolve().parent, Path(__file__).resolve().parents[1]]
-    homes = os.pathsep.join(str(package.parent) for package in packages)
+    import_paths = os.pathsep.join(str(package.parent) for package in packages)
     with tempfile.TemporaryDirectory() as scratch:
-        request, outputs = Path(scratch, "request.npz"), Path(scratch, "outputs.npz")
-        np.savez(request, users=user_rows, items=item_rows, k=np.array([k]))
-        command = [sys.executable, "-P", "-c", CHILD, homes, str(folder), str(request), str(outputs)]
+        inputs_path, outputs_path = Path(scratch, "inputs.npz"), Path(scratch, "outputs.npz")
+        np.savez(inputs_path, users=user_rows, items=item_rows, k=np.array([k]))
+        command = [sys.executable, "-P", "-c", CHILD_CODE, import_paths, str(folder), str(inputs_path), str(outputs_path)]
         process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own interpreter and arguments
-        if not outputs.exists():
-            raise ExportRefused(f"parity failed: the graphs can't be run: {_last_line(process.stderr)}")
-        with np.load(outputs) as arrays:
+        # The exit code too: a child that dies while it writes leaves a part of the file.
+        if process.returncode or not outputs_path.exists():
+            reason = _last_line(process.stderr, process.returncode)
+            raise ExportRefused(
+                f"parity could not be checked, so no bundle was written: the process that runs the graphs failed: {reason}"
+            )
+        with np.load(outputs_path) as arrays:
             return GraphOutputs(**arrays), SelfCheck(**json.loads(process.stdout))
 
 
-def _last_line(stderr: str) -> str:
-    """The last line that a failed process wrote, which of a traceback is the reason."""
-    lines = [line for line in stderr.splitlines() if line.strip()] or ["it ended without a word; was its memory enough?"]
-    return lines[-1].strip()[:500]
+def _last_line(stderr: str, exit_code: int) -> str:
+    """The last line that a failed process wrote to stderr, cut to `MAX_REASON`; of a traceback it names the exception.
+
+    For a process that wrote nothing, a sentence with its exit code.
+    """
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return lines[-1][:MAX_REASON] if lines else f"it ended with exit code {exit_code} and no message; did it run out of memory?"
 
 
 def main() -> None:
-    """In the child: check the folder, print what that shows, and write the outputs for the rows of the request file."""
-    folder, request, target = (Path(argument) for argument in sys.argv[1:])
+    """Check a bundle's folder and run its graphs, in the child process.
+
+    The arguments are the folder, the .npz file of user rows, item rows and k, and the .npz file to write the outputs to. The
+    results of the check are printed as JSON.
+    """
+    folder, inputs_path, outputs_path = (Path(argument) for argument in sys.argv[1:])
     graphs = BundleGraphs(folder)
     check = self_check(folder, graphs)
     sys.stdout.write(json.dumps(asdict(check)) + os.linesep)
-    with np.load(request) as arrays:
-        outputs = graphs.outputs(arrays["users"], arrays["items"], int(arrays["k"][0]), row_counts(folder)[1])
-    np.savez(target, **vars(outputs))
+    _, item_count = user_and_item_counts(folder)
+    with np.load(inputs_path) as arrays:
+        outputs = graphs.outputs(arrays["users"], arrays["items"], int(arrays["k"][0]), item_count)
+    np.savez(outputs_path, **vars(outputs))

@@ -9,7 +9,7 @@ from recoserve.errors import ExportRefused
 from recoserve_export import export_model
 from recoserve_export.graph.dot_score import EmbeddingTable, Formula
 from recoserve_export.graph.monotone_tail import SIGMOID
-from recoserve_export.verify import parity
+from recoserve_export.verify import fresh_process, parity
 from recoserve_export.verify.bundle_graphs import GraphOutputs
 from recoserve_export.verify.reference import TableReference
 from tests.export.models import random_tables
@@ -73,5 +73,13 @@ def test_graphs_that_cannot_run_are_refused(exported, tables, tmp_path):
     broken = shutil.copytree(exported, tmp_path / "broken")
     (broken / "tensors.bin").unlink()
 
-    with pytest.raises(ExportRefused, match="can't be run"):
+    with pytest.raises(ExportRefused, match="parity could not be checked"):
         parity.check(broken, table_reference(*tables))
+
+
+def test_a_process_that_dies_while_it_writes_the_outputs_is_a_refusal(exported, monkeypatch):
+    """Its file is there, but cut off; without a message on stderr, the exit code is named."""
+    monkeypatch.setattr(fresh_process, "CHILD_CODE", "import sys; open(sys.argv[4], 'wb').write(b'PK'); sys.exit(9)")
+
+    with pytest.raises(ExportRefused, match=r"parity could not be checked.*exit code 9"):
+        fresh_process.run_graphs(exported, np.arange(2), np.arange(2), 2)

@@ -54,7 +54,7 @@ def test_a_graph_that_accepts_rows_outside_the_table_is_named(exported, tmp_path
 
     assert check.golden_agrees
     assert not check.passed
-    assert check.unguarded == ["item_id of score.onnx"]
+    assert check.unguarded_inputs == ["item_id of score.onnx"]
 
 
 def test_a_graph_that_scores_users_vectors_in_another_way_is_named(exported, tmp_path):
@@ -68,7 +68,7 @@ def test_a_graph_that_scores_users_vectors_in_another_way_is_named(exported, tmp
     check = self_check(folder, BundleGraphs(folder))
 
     assert check.golden_agrees
-    assert check.inconsistent == ["score_query.onnx"]
+    assert check.inconsistent_graphs == ["score_query.onnx"]
 
 
 def test_a_golden_sample_of_another_model_is_a_difference(exported, tmp_path):
