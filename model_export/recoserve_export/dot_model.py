@@ -87,7 +87,7 @@ def prepare(source: DotSource, similarity: str | None, framework: PairReference 
     Raises ExportRefused where no formula explains the model's score, or tables without a model are to be served by `model`.
     """
     own_formula, compared_pairs, difference = recognise(source)
-    served = similarity or ("cosine" if source.plain else "model")
+    served = similarity or ("cosine" if source.uses_own_embeddings else "model")
     if served != "model":
         return DotExport(source, served, Formula(cosine=served == "cosine"), own_formula, compared_pairs, difference)
     if own_formula is None:
@@ -97,8 +97,8 @@ def prepare(source: DotSource, similarity: str | None, framework: PairReference 
 
 def golden_sample(reference: Reference) -> Golden:
     """Some users with their best items, and their scores of items picked at random."""
-    users = sample_rows(reference.users, min(GOLDEN_USERS, reference.most_users), seed=0)
-    items = sample_rows(reference.items, GOLDEN_ITEMS, seed=1)
-    rows, products = reference.top(users, min(reference.items, GOLDEN_TOP))
+    users = sample_rows(reference.user_count, min(GOLDEN_USERS, reference.max_ranked_users), seed=0)
+    items = sample_rows(reference.item_count, GOLDEN_ITEMS, seed=1)
+    rows, products = reference.top(users, min(reference.item_count, GOLDEN_TOP))
     scores_of = reference.formula.scores
     return Golden(users, rows, scores_of(products), items, scores_of(reference.products(users, items)))

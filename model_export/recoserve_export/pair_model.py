@@ -117,6 +117,6 @@ def _as_dot(scorer: PairScorer, split: SplitScorer, vectors: DotProductScore, si
         scores=scorer.scores,
         digest=source.digest,
         formula=Formula(cosine=False, tail=split.tail),
-        plain=vectors.plain,
+        uses_own_embeddings=vectors.uses_own_embeddings,
     )
     return dot_model.prepare(tables, similarity, PairReference(scorer))

@@ -58,8 +58,8 @@ class DotSource:
     `scores` is the framework's own forward on pairs, (user rows int64 [P], item rows int64 [P]) -> float64 [P]; None if the tables
     came without a model. `structure` is the formula that the model's layers show, such as "cosine"; None if they couldn't be read.
     `formula` is the one that partial evaluation derived, which `recognise` compares with the scores and tries no other; None if the
-    model was not split. `plain` is True if the tables are the model's own two embeddings, with no weight multiplied into them.
-    `digest` is the SHA-256 of the source file; `notes` are warnings for the export's report.
+    model was not split. `uses_own_embeddings` is True if the tables are the model's own two embeddings, with no weight multiplied
+    into them. `digest` is the SHA-256 of the source file; `notes` are warnings for the export's report.
     """
 
     framework: str
@@ -71,7 +71,7 @@ class DotSource:
     structure: str | None = None
     digest: str | None = None
     formula: "Formula | None" = None
-    plain: bool = True
+    uses_own_embeddings: bool = True
     notes: tuple[str, ...] = ()
 
 

@@ -1,1 +1,1 @@
-"""Item-side partial evaluation: a scorer of pairs, taken apart so that a whole catalogue can be ranked with it."""
+"""Partial evaluation: splits a pair scorer's graph into what depends on the user alone, on the item alone, and on both."""

@@ -1,4 +1,4 @@
-"""The output activation: the last operators of a scorer, as far as they change no order, and so can run after the ranking."""
+"""The output activation: the last operators of a scorer that change no order, so that they can run after the ranking."""
 
 from math import isfinite, prod
 
@@ -12,15 +12,15 @@ from recoserve_export.partial.probe import Probe
 
 
 def split_tail(network: Network, probe: Probe) -> tuple[str, Tail]:
-    """The name of the value before the monotone tail, and the tail's steps in the order of their running."""
+    """The name of the value before the monotone tail, and the steps of the tail in the order in which they run."""
     producers = {name: node for node in network.nodes for name in node.output}
     name, steps = network.output, list[TailStep]()
-    # One number for each pair: 2 in all at 2 pairs. Of several numbers, a later operator may pick or add in another order.
-    while name in producers and name not in probe.fixed and prod(probe.two[name].shape) == 2:
+    # An increasing function keeps the order of the pairs only if its input is one number for each pair: 2 numbers at two pairs.
+    while name in producers and name not in probe.constant_names and prod(probe.with_two_pairs[name].shape) == 2:
         node = producers[name]
         step = _increasing_step(node, probe)
-        row = operators.properties(node.op_type)
-        if step is None and not (row.keeps_numbers and not row.changes_dtype):
+        operator = operators.properties(node.op_type)
+        if step is None and not (operator.keeps_numbers and not operator.changes_dtype):
             break
         steps[:0] = [step] if step and not step.is_identity else []
         name = node.input[_variable_input(node, probe)]
@@ -29,32 +29,35 @@ def split_tail(network: Network, probe: Probe) -> tuple[str, Tail]:
 
 def _variable_input(node: onnx.NodeProto, probe: Probe) -> int:
     """The index of the input that isn't constant: the second of `c + x` and `c * x`, the first of everything else in a tail."""
-    is_swapped = _is_binary_affine(node) and node.input[0] in probe.fixed
-    return 1 if is_swapped else 0
+    constant_is_first = _is_binary_affine(node) and node.input[0] in probe.constant_names
+    return 1 if constant_is_first else 0
 
 
 def _is_binary_affine(node: onnx.NodeProto) -> bool:
     """Whether the operator is Add, Sub, Mul or Div."""
-    row = operators.properties(node.op_type)
-    return row.broadcasts and row.max_inputs == 2 and 0 in row.affine
+    operator = operators.properties(node.op_type)
+    return operator.broadcasts and operator.max_inputs == 2 and 0 in operator.affine
 
 
 def _increasing_step(node: onnx.NodeProto, probe: Probe) -> TailStep | None:
     """The node as a step of a tail; None if it isn't strictly increasing.
 
-    Relu, Clip and others that aren't *strictly* increasing make equal scores of different numbers. Equal scores are ranked by their
-    order in the catalogue; if such an operator ran after the top-k, they would be ranked by the numbers before it.
+    Relu, Clip and others that aren't *strictly* increasing make equal scores of different numbers. Equal scores are ranked by item
+    row; if such an operator ran after the top-k, they would be ranked by the numbers before it.
     """
     # Integers overflow, and their division rounds: different scores would become equal.
-    if not np.issubdtype(probe.two[node.output[0]].dtype, np.floating):
+    if not np.issubdtype(probe.with_two_pairs[node.output[0]].dtype, np.floating):
         return None
     if operators.properties(node.op_type).increasing_function:
         return TailStep(node.op_type)
-    constants = [index for index, name in enumerate(node.input) if name in probe.fixed]
-    if not _is_binary_affine(node) or len(constants) != 1 or probe.two[node.input[constants[0]]].size != 1:
+    constant_indices = [index for index, name in enumerate(node.input) if name in probe.constant_names]
+    if not _is_binary_affine(node) or len(constant_indices) != 1:
         return None
-    number = float(probe.two[node.input[constants[0]]].reshape(-1)[0])
-    return _affine_step(node.op_type, number, constant_is_last=constants == [1]) if isfinite(number) else None
+    constant = probe.with_two_pairs[node.input[constant_indices[0]]]
+    if constant.size != 1:
+        return None
+    number = float(constant.reshape(-1)[0])
+    return _affine_step(node.op_type, number, constant_is_last=constant_indices == [1]) if isfinite(number) else None
 
 
 def _affine_step(operator: str, number: float, constant_is_last: bool) -> TailStep | None:

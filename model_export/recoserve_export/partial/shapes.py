@@ -1,4 +1,4 @@
-"""Values whose numbers stay what they are and move: reshaped, side by side, sliced. None if a value's form doesn't allow it."""
+"""Reshapes, concatenations and slices of values: their numbers stay the same. None if a value's form doesn't allow it."""
 
 from math import prod
 from typing import Any
@@ -23,7 +23,7 @@ from recoserve_export.partial.values import (
 
 
 def as_operand(builder: ProgramBuilder, value: Value) -> Operand:
-    """The value as an operand of a concatenation; a sum or a dot product is computed for every pair."""
+    """The value as an operand of a concatenation; any other form than an operand's is computed for every pair."""
     if isinstance(value, SideValue | PairValue | ElementwiseProduct):
         return value
     name = builder.materialise_rows(value)
@@ -33,13 +33,11 @@ def as_operand(builder: ProgramBuilder, value: Value) -> Operand:
 def flatten(builder: ProgramBuilder, value: SideValue) -> SideValue:
     """The value with rows of one axis."""
     size = prod(value.row_shape)
-    if value.row_shape == (size,):
-        return value
-    return builder.apply(value, "Reshape", builder.constant(np.array([-1, size])), row_shape=(size,))
+    return value if value.row_shape == (size,) else reshape_side(builder, value, (size,))
 
 
 def split_constant(value: Concatenation, constant: NDArray[Any]) -> list[NDArray[Any]] | None:
-    """The part of a broadcasting constant that meets each operand; None if the constant would make the rows wider."""
+    """For each operand the numbers of a broadcasting constant at its positions; None if the constant would make the rows wider."""
     if np.broadcast_shapes(value.row_shape, constant.shape) != value.row_shape:
         return None
     if constant.ndim < -value.axis or constant.shape[value.axis] == 1:
@@ -48,26 +46,35 @@ def split_constant(value: Concatenation, constant: NDArray[Any]) -> list[NDArray
     return list(np.split(constant, stops, value.axis))
 
 
+def reshape_side(builder: ProgramBuilder, value: SideValue, row_shape: RowShape) -> SideValue:
+    """A side's value with rows of another shape."""
+    return builder.apply(value, "Reshape", builder.constant(_any_rows(row_shape)), row_shape=row_shape)
+
+
+def _any_rows(row_shape: RowShape) -> NDArray[np.int64]:
+    """The shape that a Reshape takes for any number of such rows."""
+    return np.array([-1, *row_shape])
+
+
 def reshape(builder: ProgramBuilder, value: Value, row_shape: RowShape) -> Value | None:
     """The value with rows of another shape."""
-    target = np.array([-1, *row_shape])  # -1: a program runs for any number of rows
     match value:
         case SideValue():
-            return builder.apply(value, "Reshape", builder.constant(target), row_shape=row_shape)
-        case PairValue(name, before):
-            if before == row_shape:
+            return reshape_side(builder, value, row_shape)
+        case PairValue(name, own_shape):
+            if own_shape == row_shape:
                 return value
-            return builder.pair_value(builder.emit(PAIR, "Reshape", [name, builder.constant(target)]), row_shape)
+            return builder.pair_value(builder.emit(PAIR, "Reshape", [name, builder.constant(_any_rows(row_shape))]), row_shape)
         case DotProduct():
             return DotProduct(value.user, value.item, row_shape, value.weighted)
         case ElementwiseProduct(user, item):
-            user, item = (builder.apply(side, "Reshape", builder.constant(target), row_shape=row_shape) for side in (user, item))
+            user, item = (reshape_side(builder, side_value, row_shape) for side_value in (user, item))
             return ElementwiseProduct(user, item, row_shape, value.weighted)
-        # A term that broadcasts has fewer numbers than the sum, and no shape of its own could stand for the reshaped rows.
-        case LinearCombination(terms, before) if all(
-            isinstance(term, Constant) or prod(term.row_shape) == prod(before) for term in terms
+        # A term that broadcasts has fewer numbers than the sum: no shape of its own would broadcast to the reshaped rows.
+        case LinearCombination(terms, sum_shape) if all(
+            isinstance(term, Constant) or prod(term.row_shape) == prod(sum_shape) for term in terms
         ):
-            reshaped = [_reshape_constant(term, before, row_shape) or reshape(builder, term, row_shape) for term in terms]
+            reshaped = [_reshape_constant(term, sum_shape, row_shape) or reshape(builder, term, row_shape) for term in terms]
             return None if None in reshaped else LinearCombination(tuple(term for term in reshaped if term is not None), row_shape)
         case Concatenation(operands):
             layout = _concatenated_layout(value, row_shape)
@@ -82,20 +89,23 @@ def reshape(builder: ProgramBuilder, value: Value, row_shape: RowShape) -> Value
             return None
 
 
-def _reshape_constant(term: Value, before: RowShape, row_shape: RowShape) -> Constant | None:
-    """A constant term of a sum, broadcast to the sum's rows first."""
+def _reshape_constant(term: Value, sum_shape: RowShape, row_shape: RowShape) -> Constant | None:
+    """A constant term of a sum, broadcast to the sum's row shape and then reshaped; None if the term isn't constant."""
     if not isinstance(term, Constant):
         return None
-    return Constant(np.broadcast_to(term.row(len(before)), before).reshape(row_shape))
+    return Constant(np.broadcast_to(term.broadcastable(len(sum_shape)), sum_shape).reshape(row_shape))
 
 
 def _concatenated_layout(value: Concatenation, row_shape: RowShape) -> tuple[int, list[RowShape]] | None:
-    """The axis along which the operands stand side by side again in reshaped rows, and the row shape of each.
+    """The axis along which the operands are side by side in the reshaped rows, and the row shape of each operand.
 
     None if the operands' numbers alternate in memory, as those of a concatenation along an inner axis do: no axis separates them.
     """
+    # The last axis stays as it is, and so does the concatenation along it.
     if value.axis == -1 and row_shape[-1:] == value.row_shape[-1:]:
         return -1, [(*row_shape[:-1], operand.row_shape[-1]) for operand in value.operands]
+    # Otherwise the operands must follow each other in memory: no axis before theirs is longer than 1. Then the first axis of the
+    # reshaped rows that is longer than 1 separates them, if each operand fills some of its positions completely.
     first_axis = next((axis for axis, size in enumerate(row_shape) if size > 1), len(row_shape) - 1)
     inner_size = max(prod(row_shape[first_axis + 1 :]), 1)
     sizes = [prod(operand.row_shape) for operand in value.operands]
@@ -107,7 +117,7 @@ def _concatenated_layout(value: Concatenation, row_shape: RowShape) -> tuple[int
 
 
 def slice_concatenation(builder: ProgramBuilder, value: Concatenation, start: int, stop: int) -> Value:
-    """Positions start … stop - 1 of the axis of a concatenation, which is not empty: whole operands are passed on as they are."""
+    """Positions `start` to `stop` - 1 of a concatenation's axis, at least one; operands that lie within are used as they are."""
     operands, operand_start = list[Operand](), 0
     for operand in value.operands:
         width = operand.row_shape[value.axis]
@@ -127,13 +137,13 @@ def _slice(builder: ProgramBuilder, operand: Operand, axis: int, low: int, high:
         case SideValue():
             return builder.apply(operand, "Slice", *bounds, row_shape=row_shape)
         case ElementwiseProduct(user, item):
-            user, item = (builder.apply(side, "Slice", *bounds, row_shape=row_shape) for side in (user, item))
+            user, item = (builder.apply(side_value, "Slice", *bounds, row_shape=row_shape) for side_value in (user, item))
             return ElementwiseProduct(user, item, row_shape, operand.weighted)
         case PairValue(name):
             return builder.pair_value(builder.emit(PAIR, "Slice", [name, *bounds]), row_shape)
 
 
 def _resized(row_shape: RowShape, axis: int, size: int) -> RowShape:
-    """The shape with another size along one axis, which is negative."""
+    """The shape with another size along `axis`, which is negative."""
     axis += len(row_shape)
     return (*row_shape[:axis], size, *row_shape[axis + 1 :])

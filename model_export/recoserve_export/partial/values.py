@@ -1,8 +1,8 @@
 """The abstract values of partial evaluation: for each value of the model's graph, which side of a pair it depends on, and how.
 
-The graph scores a batch of pairs: every value that depends on an id has one row for each pair. Most of them depend on one side only
-and are worth computing once for each user or once for each item. Three programs do that, lists of ONNX nodes that `builder.py`
-collects: the user program and the item program run on rows of one side, the pair program on what is left for every pair.
+The graph scores a batch of pairs: every value that depends on an id has one row for each pair. Most values depend on one side only
+and are worth computing once for each user or once for each item. For that, `builder.py` collects three programs, lists of ONNX
+nodes: the user program and the item program compute the rows of one side, the pair program computes the rest for every pair.
 
     Constant            the same for every pair
     BatchShape          integers computed from the number of pairs, as shapes are
@@ -12,14 +12,15 @@ collects: the user program and the item program run on rows of one side, the pai
 A value that depends on both sides becomes a PairValue only when it must. As long as the operators allow, it is one of
 
     Concatenation       operands side by side along one axis
-    LinearCombination   terms added up, each with its factor already multiplied into it
+    LinearCombination   a sum of terms, whose constant factors have been multiplied into them
     ElementwiseProduct  a user's row times an item's row, number by number
-    DotProduct          the sum of such a product: one number
+    DotProduct          the sum of an elementwise product: one number
 
-because these are what a linear layer, a scale or a sum can be distributed over: `(u + v) @ W = u @ W + v @ W` moves the matrix
-product, which is most of the work, from the pair program into the programs of the two sides.
+because a linear layer, a factor or a sum can be distributed over these: `(u + i) @ W = u @ W + i @ W` moves the matrix product,
+which is most of the work, from the pair program into the programs of the two sides. (Throughout, `u` is a user's value, `i` an
+item's, `*` is number by number and `@` the matrix product.)
 
-Shapes of values are row shapes: those of one row, without the first axis, which is the pairs, the users or the items.
+The shape of a value is its row shape: that of one row, without the first axis, which stands for the pairs, the users or the items.
 """
 
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 USER, ITEM, PAIR = "user", "item", "pair"
-PAIR_COUNT = "recoserve.pair_count"  # int64 [1], which the pair program may read: the number of pairs it runs for
+PAIR_COUNT = "recoserve.pair_count"  # an input of the pair program, int64 [1]: the number of pairs
 RowShape = tuple[int, ...]
 
 
@@ -36,25 +37,25 @@ RowShape = tuple[int, ...]
 class Constant:
     """An array that is the same for every pair.
 
-    `repeated`: the graph computed it with one row for each pair, all of them equal; `array` has one of them, [1, *row_shape].
+    `repeated`: the graph computes one row for each pair, and all rows are equal; `array` is one of them, [1, *row_shape].
     """
 
     array: NDArray[Any]
     repeated: bool = False
 
-    def row(self, rank: int) -> NDArray[Any]:
-        """The array as it broadcasts over rows with `rank` axes: an axis of length 1 in place of the pairs is dropped."""
-        return self.array[0] if self.array.ndim == rank + 1 and self.array.shape[0] == 1 else self.array
+    def broadcastable(self, row_rank: int) -> NDArray[Any]:
+        """The array in a shape that broadcasts over rows with `row_rank` axes: an axis of length 1 for the pairs is dropped."""
+        return self.array[0] if self.array.ndim == row_rank + 1 and self.array.shape[0] == 1 else self.array
 
 
 @dataclass(frozen=True)
 class BatchShape:
-    """Integers that depend on the number of pairs and on nothing else."""
+    """Numbers, such as the shape of a batch, that depend on the number of pairs and on nothing else."""
 
 
 @dataclass(frozen=True)
 class SideValue:
-    """Value `name` of the user program or of the item program, as `side` says."""
+    """The value called `name` in the program of `side`, USER or ITEM."""
 
     side: str
     name: str
@@ -63,7 +64,7 @@ class SideValue:
 
 @dataclass(frozen=True)
 class PairValue:
-    """Value `name` of the pair program."""
+    """The value called `name` in the pair program."""
 
     name: str
     row_shape: RowShape
@@ -71,7 +72,7 @@ class PairValue:
 
 @dataclass(frozen=True)
 class Concatenation:
-    """Operands side by side along `axis` of their rows, which is negative: -1 is the last."""
+    """Operands side by side along an axis of their rows; `axis` is negative, -1 is the last."""
 
     operands: "tuple[Operand, ...]"
     row_shape: RowShape
@@ -80,7 +81,7 @@ class Concatenation:
 
 @dataclass(frozen=True)
 class LinearCombination:
-    """The sum of the terms; a term may be narrower than the sum and broadcast to it."""
+    """The sum of the terms; a term may have a smaller shape than the sum, and broadcasts to it."""
 
     terms: "tuple[Value, ...]"
     row_shape: RowShape
@@ -94,14 +95,14 @@ class _UserTimesItem:
     weighted: bool = False
 
     def with_side(self, value: SideValue, weighted: bool = True) -> Self:
-        """The product with the value of one side replaced."""
+        """The product with `value` in place of its side's; `weighted` if that direction is no longer the embedding's own."""
         user, item = (value, self.item) if value.side == USER else (self.user, value)
         return replace(self, user=user, item=item, weighted=self.weighted or weighted)
 
 
 @dataclass(frozen=True)
 class ElementwiseProduct(_UserTimesItem):
-    """A user's row times an item's row of the same shape; `weighted` as for a dot product."""
+    """A user's row times an item's row of the same shape, number by number; `weighted` means the same as for a DotProduct."""
 
 
 @dataclass(frozen=True)

@@ -94,9 +94,9 @@ def is_dot_product(result):
     return isinstance(result.score, DotProductScore)
 
 
-def is_plain(result):
+def uses_own_embeddings(result):
     """Whether the score is the dot product of the model's own two embeddings."""
-    return is_dot_product(result) and result.score.plain
+    return is_dot_product(result) and result.score.uses_own_embeddings
 
 
 def network_scores(network):

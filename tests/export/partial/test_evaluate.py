@@ -23,7 +23,6 @@ from tests.export.partial.graphs import (
     USERS,
     evaluated,
     is_dot_product,
-    is_plain,
     network_scores,
     pair_operators,
     pair_scorer,
@@ -31,6 +30,7 @@ from tests.export.partial.graphs import (
     split,
     split_scores,
     table,
+    uses_own_embeddings,
 )
 
 TURNED = "a = Transpose (u)\n b = Transpose (i)\n p = Mul (a, b)\n score = ReduceSum <keepdims = 0> (p, zero)"
@@ -41,7 +41,7 @@ TWICE = (
 
 
 @pytest.mark.parametrize(
-    ("body", "plain"),
+    ("body", "uses_own_embeddings"),
     [
         ("p = Mul (u, i)\n score = ReduceSum <keepdims = 0> (p, last)", True),
         ("p = Mul (u, i)\n s = ReduceSum <keepdims = 0> (p, last)\n score = Sigmoid (s)", True),
@@ -51,15 +51,15 @@ TWICE = (
         ("c = Concat <axis = 1> (u, i)\n w = Concat <axis = 0> (column, column)\n score = MatMul (c, w)", False),
     ],
 )
-def test_a_dot_product_is_recognised_in_every_form_it_is_written_in(body, plain):
+def test_a_dot_product_is_recognised_in_every_form_it_is_written_in(body, uses_own_embeddings):
     result = split(body)
 
     assert is_dot_product(result)
-    assert result.score.plain is plain
+    assert result.score.uses_own_embeddings is uses_own_embeddings
 
 
 def test_a_graph_that_moves_the_axis_of_pairs_is_not_separable():
-    with pytest.raises(NotSeparable, match=r"Transpose gives \[4, 2\] for 2 pairs and \[4, 3\] for 3"):
+    with pytest.raises(NotSeparable, match=r"Transpose gives shape \[4, 2\] for 2 pairs and \[4, 3\] for 3"):
         evaluated(scorer(TURNED))
 
 
@@ -143,7 +143,7 @@ def test_inputs_of_one_column_are_split_as_well():
     users, items = item_tables.vector_tables(pairs, result, result.score)
 
     np.testing.assert_allclose(users.values @ items.values.T, constants["users"] @ constants["items"].T, rtol=1e-5)
-    assert result.score.plain
+    assert result.score.uses_own_embeddings
 
 
 @pytest.mark.parametrize("body", ["t = Softmax <axis = -1> (c)", "t = LayerNormalization (c, ones)"])
@@ -174,7 +174,7 @@ def test_integers_of_one_side_divide_as_integers():
         halves=table(ITEMS, DIM, 0),
     )
 
-    assert is_plain(result)
+    assert uses_own_embeddings(result)
 
 
 def test_integers_of_both_sides_run_for_every_pair():
@@ -197,7 +197,7 @@ def test_integers_of_both_sides_run_for_every_pair():
 def test_any_operator_of_one_side_stays_there(body):
     constants = {"target": np.array([0, 2, 2]), "width": np.array([DIM]), "other": np.arange(ITEMS)[::-1].copy()}
 
-    assert is_plain(split(f"{body}\n p = Mul (u, t)\n score = ReduceSum (p, last)", **constants))
+    assert uses_own_embeddings(split(f"{body}\n p = Mul (u, t)\n score = ReduceSum (p, last)", **constants))
 
 
 def test_an_id_may_be_used_twice():
@@ -208,4 +208,4 @@ def test_an_id_may_be_used_twice():
 
 def test_features_of_the_item_are_values_of_its_side():
     assert 0 < GENRES < ITEMS
-    assert is_plain(split("t = Add (i, g)\n p = Mul (t, u)\n score = ReduceSum (p, last)"))
+    assert uses_own_embeddings(split("t = Add (i, g)\n p = Mul (t, u)\n score = ReduceSum (p, last)"))

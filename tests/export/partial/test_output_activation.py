@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from recoserve_export.graph import monotone_tail, operators
 from recoserve_export.graph.monotone_tail import TailStep, tail_formula
-from tests.export.partial.graphs import DOT, is_dot_product, is_plain, pair_operators, split
+from tests.export.partial.graphs import DOT, is_dot_product, pair_operators, split, uses_own_embeddings
 
 INCREASING = sorted(operators.names(lambda row: row.increasing_function is not None))
 
@@ -33,7 +33,7 @@ def test_strictly_increasing_steps_go_behind_the_ranking(body, tail):
     result = split(DOT + body, none=np.float32(0), single=np.float32(1))
 
     assert tail_formula(result.tail, "x") == tail
-    assert is_plain(result)
+    assert uses_own_embeddings(result)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_factor_that_turns_the_order_round_goes_into_the_vectors(body):
     result = split(DOT + body)
 
     assert is_dot_product(result)
-    assert not is_plain(result)
+    assert not uses_own_embeddings(result)
 
 
 def test_a_constant_term_of_the_score_goes_behind_the_ranking():

@@ -238,7 +238,7 @@ class Branching(Tables):
         return self.dot(user, item) if self.user_vector(user).max() > 100 else -self.dot(user, item)
 
 
-@CASES.add(refusal="of all pairs together")
+@CASES.add(refusal="mixes all pairs of a batch")
 class BySize(Tables):
     """Other above a hundred rows than below."""
 

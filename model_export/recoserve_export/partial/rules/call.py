@@ -1,4 +1,4 @@
-"""One operator of the model's graph, as its rule sees it; and the register of rules."""
+"""One operator of the model's graph, as its rule sees it; and the registry of rules."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class OperatorCall:
 
     @property
     def is_float(self) -> bool:
-        """Whether the algebra of the rules holds: integers overflow, and their division rounds."""
+        """Whether the output is a float. Rules of arithmetic don't hold for integers: they overflow, and their division rounds."""
         return np.issubdtype(self.dtype, np.floating)
 
     def scalar(self, number: float) -> NDArray[Any]:
@@ -33,31 +33,32 @@ class OperatorCall:
         return np.asarray(number, self.dtype)
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """The value of an attribute of the node."""
+        """The value of an attribute of the node; `default` if the node doesn't have it."""
         return next((helper.get_attribute_value(entry) for entry in self.node.attribute if entry.name == name), default)
 
     def input(self, index: int) -> Value | None:
-        """The value of an input; None if it is left out, at the end or in between."""
+        """The value of an input; None if the input is left out, at the end or in between."""
         return self.inputs[index] if index < len(self.inputs) else None
 
     def constant(self, index: int) -> NDArray[Any] | None:
-        """The array of a constant input."""
+        """The array of a constant input; None if the input isn't constant or is left out."""
         value = self.input(index)
         return value.array if isinstance(value, Constant) else None
 
-    def constant_row(self, index: int) -> NDArray[Any] | None:
-        """The array of a constant input, as it broadcasts with the rows of the output."""
+    def broadcastable_constant(self, index: int) -> NDArray[Any] | None:
+        """The array of a constant input in a shape that broadcasts with the rows of the output; None if it isn't constant."""
         value = self.input(index)
-        return value.row(len(self.row_shape)) if isinstance(value, Constant) else None
+        return value.broadcastable(len(self.row_shape)) if isinstance(value, Constant) else None
 
-    def reduced_axes(self, rank: int) -> tuple[int, ...] | None:
-        """The axes that a reduction of rows with `rank` axes names, as negative numbers.
+    def reduced_axes(self, row_rank: int) -> tuple[int, ...] | None:
+        """The axes of a reduction of rows with `row_rank` axes, as negative numbers.
 
-        None if it names none, which means all of them, or if the axis of the pairs is among them.
+        None if the reduction names no axes, which means all of them, or if the axis of the pairs is among them.
         """
-        named = self.constant(1) if len(self.inputs) > 1 else self.attribute("axes")
-        axes = tuple(int(axis) % (rank + 1) - rank - 1 for axis in named) if named is not None else ()
-        return axes if axes and -rank - 1 not in axes else None
+        named_axes = self.constant(1) if len(self.inputs) > 1 else self.attribute("axes")
+        rank = row_rank + 1  # with the axis of the pairs, -rank
+        axes = tuple(int(axis) % rank - rank for axis in named_axes) if named_axes is not None else ()
+        return axes if axes and -rank not in axes else None
 
 
 Rewrite = Value | list[Value] | None
@@ -66,7 +67,7 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(*operators: str) -> Callable[[Rule], Rule]:
-    """Register a function as the rule of some operators; raises ValueError if one of them has a rule already."""
+    """A decorator that registers a function as the rule of some operators; raises ValueError if one of them has a rule already."""
 
     def register(function: Rule) -> Rule:
         for operator in operators:

@@ -1,4 +1,4 @@
-"""Values side by side, and positions taken out of them again."""
+"""Concatenation of values, and slices of a concatenation."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def concat(call: OperatorCall) -> Rewrite:
     """
     rank = len(call.row_shape) + 1
     axis = call.attribute("axis") % rank - rank
-    # A constant that isn't repeated has one row where the operator wants as many as there are pairs.
+    # A constant that isn't repeated has not as many rows as there are pairs, which the operator needs.
     if axis == -rank or any(isinstance(value, Constant) and not value.repeated for value in call.inputs):
         return None
     operands: list[Operand] = []
@@ -44,19 +44,19 @@ def slice_(call: OperatorCall) -> Rewrite:
 
 @rule("Split")
 def split(call: OperatorCall) -> Rewrite:
-    """`Split(Concat(u, i))` is a list of slices, as above.
+    """`Split(Concat(u, i))` is a list of concatenations of slices of u and i.
 
-    Condition: along the axis of the concatenation; sizes that are constants and add up, or none, for outputs of equal size.
+    Condition: along the axis of the concatenation; the sizes are constants that add up, or are left out for outputs of equal size.
     """
     value, sizes = call.inputs[0], call.constant(1)
     if not isinstance(value, Concatenation):
         return None
     if call.attribute("axis", 0) not in (len(value.row_shape) + 1 + value.axis, value.axis):
         return None
-    total, count = value.row_shape[value.axis], len(call.node.output)
-    equal = -(-total // count)  # rounded up, so that the last output may be smaller
-    widths = sizes.tolist() if sizes is not None else [equal] * (count - 1) + [total - equal * (count - 1)]
+    axis_length, output_count = value.row_shape[value.axis], len(call.node.output)
+    equal = -(-axis_length // output_count)  # rounded up, so that the last output may be smaller
+    widths = sizes.tolist() if sizes is not None else [equal] * (output_count - 1) + [axis_length - equal * (output_count - 1)]
     stops = np.cumsum(widths).tolist()
-    if stops[-1] != total or min(widths) < 1:
+    if stops[-1] != axis_length or min(widths) < 1:
         return None
     return [slice_concatenation(call.builder, value, stop - width, stop) for width, stop in zip(widths, stops, strict=True)]

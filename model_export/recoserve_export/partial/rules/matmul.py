@@ -1,4 +1,4 @@
-"""Matrix products: a linear layer goes to both sides, and a row of one side by a column of the other is a dot product."""
+"""Matrix products: a linear layer is computed for each side, and a row of one side by a column of the other is a dot product."""
 
 from math import prod
 
@@ -18,11 +18,11 @@ def matmul(call: OperatorCall) -> Rewrite:
     weight = call.constant(1)
     if weight is not None and weight.ndim in (1, 2) and value is not None:
         product = algebra.matmul(call.builder, value, weight.reshape(len(weight), -1))
-        # A vector's product has no last axis, which a matrix of one column leaves behind.
+        # The product with a vector has no last axis; that with the matrix of one column has one, of length 1.
         return reshape(call.builder, product, call.row_shape) if product is not None and weight.ndim == 1 else product
     if not isinstance(value, SideValue) or not isinstance(other, SideValue):
         return None
-    # Of several rows or columns, the result would be as many dot products as it has numbers.
+    # With several rows or columns the product would be several dot products, one for each of its numbers.
     is_row_by_column = value.row_shape[:-1] == (1,) and other.row_shape[1:] == (1,)
     return algebra.dot(call.builder, value, other, call.row_shape) if is_row_by_column else None
 
@@ -31,7 +31,7 @@ def matmul(call: OperatorCall) -> Rewrite:
 def gemm(call: OperatorCall) -> Rewrite:
     """`alpha * (x @ W) + beta * b = x @ (alpha * W) + (beta * b)`, where `x @ W` is distributed as for MatMul.
 
-    Condition: W and b are constants; x isn't turned, which would make an axis of numbers of the axis of pairs.
+    Condition: W and b are constants; x isn't transposed, which would move the axis of the pairs.
     """
     value, weight = call.inputs[0], call.constant(1)
     bias = call.constant(2) if call.input(2) is not None else call.scalar(0)
@@ -49,20 +49,21 @@ def einsum(call: OperatorCall) -> Rewrite:
     """`bd,bd->b` is `u . i`; so are `bij,bkj->bik` and others, if i and k have one position each.
 
     Condition: two inputs, of one side each; both have the pairs first and then the same labels in the same order, not counting axes
-    of one position; the result is one number for each pair.
+    of length 1; the result is one number for each pair.
     """
-    operand_labels, arrow, result_labels = call.attribute("equation").decode().replace(" ", "").partition("->")
-    labels = operand_labels.split(",")
+    left_side, arrow, result_labels = call.attribute("equation").decode().replace(" ", "").partition("->")
+    input_labels = left_side.split(",")
     values = [value for value in call.inputs if isinstance(value, SideValue)]
-    # `...` stands for any number of axes, and without an arrow the result's labels are implied: both are left for every pair.
-    if not arrow or "." in operand_labels or len(labels) != 2 or len(values) != 2 or prod(call.row_shape) != 1:
+    # `...` means any number of axes, and without an arrow the result's labels are implied: this rule reads neither.
+    if not arrow or "." in left_side or len(input_labels) != 2 or len(values) != 2 or prod(call.row_shape) != 1:
         return None
     first, second = (
-        [label for label, size in zip(axes[1:], value.row_shape, strict=True) if size > 1]
-        for axes, value in zip(labels, values, strict=True)
+        [label for label, size in zip(labels[1:], value.row_shape, strict=True) if size > 1]
+        for labels, value in zip(input_labels, values, strict=True)
     )
-    # A label that an operand has twice means its diagonal.
-    has_diagonal = any(len(set(axes)) < len(axes) for axes in labels)
-    if len({labels[0][0], labels[1][0], result_labels[0]}) > 1 or first != second or has_diagonal:
+    pair_labels = {labels[0] for labels in (*input_labels, result_labels)}
+    # A label that an input has twice means its diagonal.
+    has_diagonal = any(len(set(labels)) < len(labels) for labels in input_labels)
+    if len(pair_labels) > 1 or first != second or has_diagonal:
         return None
     return algebra.dot(call.builder, values[0], values[1], call.row_shape)

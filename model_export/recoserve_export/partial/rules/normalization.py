@@ -1,4 +1,4 @@
-"""Batch normalization; other normalizations reduce a row, and come as operators of their own or as several that have rules."""
+"""Batch normalization. Others reduce a row; exporters write them as one operator without a rule, or as several with rules."""
 
 import numpy as np
 

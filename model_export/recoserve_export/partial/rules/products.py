@@ -9,12 +9,12 @@ from recoserve_export.partial.values import Constant, DotProduct, ElementwisePro
 
 @rule("Mul")
 def multiply(call: OperatorCall) -> Rewrite:
-    """`(u + i) * c = u * c + i * c` for a constant or a side's value c; `u * i` of both sides becomes an elementwise product.
+    """`(u + i) * c = u * c + i * c` if c is a constant or a side's value; `u * i` becomes an elementwise product.
 
     Condition: floats; one of the inputs is a constant, a side's value or a product of both sides.
     """
     for index, other in ((0, 1), (1, 0)):
-        value, factor, constant = call.inputs[index], call.inputs[other], call.constant_row(other)
+        value, factor, constant = call.inputs[index], call.inputs[other], call.broadcastable_constant(other)
         if not call.is_float or value is None or isinstance(value, Constant):
             continue
         product = algebra.scale(call.builder, value, constant) if constant is not None else _multiply(call, value, factor)
@@ -29,13 +29,13 @@ def divide(call: OperatorCall) -> Rewrite:
 
     Condition: floats; the divisor is a constant, a side's value or a product of both sides.
     """
-    value, divisor, constant = call.inputs[0], call.inputs[1], call.constant_row(1)
+    value, divisor, constant = call.inputs[0], call.inputs[1], call.broadcastable_constant(1)
     if not call.is_float or value is None or isinstance(value, Constant):
         return None
     if constant is not None:
         with np.errstate(all="ignore"):
             inverse = (1 / constant.astype(np.float64)).astype(constant.dtype)
-        # 1 / 1e-40 overflows a float32 where x / 1e-40 need not: an inverse of 0, infinity or NaN would change scores.
+        # 1 / 1e-40 overflows a float32, although x / 1e-40 needn't: an inverse of 0, infinity or NaN would change scores.
         return algebra.scale(call.builder, value, inverse) if np.isfinite(inverse).all() and inverse.all() else None
     if isinstance(divisor, SideValue):
         return algebra.multiply(call.builder, value, _reciprocal(call, divisor))
@@ -46,7 +46,7 @@ def divide(call: OperatorCall) -> Rewrite:
 
 
 def _reciprocal(call: OperatorCall, value: SideValue) -> SideValue:
-    # The divisor may be 0 where the model masks the result later; `write/item_tables.py` looks for the infinity and falls back.
+    # The divisor may be 0 in rows that the model masks later. `write/item_tables.py` raises NotSeparable for the infinity.
     return call.builder.apply(value, "Reciprocal", row_shape=value.row_shape)
 
 

@@ -17,9 +17,9 @@ def reduce_sum(call: OperatorCall) -> Rewrite:
     if value is None or isinstance(value, Constant) or not call.is_float:
         return None
     axes = call.reduced_axes(len(value.row_shape))
-    if axes is None:  # a sum over the pairs themselves, or over all axes, is no score of one pair
+    if axes is None:
         return None
-    total = algebra.reduce_sum(call.builder, value, axes, call.row_shape, call.scalar(1))
-    if total is None or call.node.op_type == "ReduceSum":
-        return total
-    return algebra.scale(call.builder, total, call.scalar(1 / prod(value.row_shape[axis] for axis in axes)))
+    row_sum = algebra.reduce_sum(call.builder, value, axes, call.row_shape, call.scalar(1))
+    if row_sum is None or call.node.op_type == "ReduceSum":
+        return row_sum
+    return algebra.scale(call.builder, row_sum, call.scalar(1 / prod(value.row_shape[axis] for axis in axes)))

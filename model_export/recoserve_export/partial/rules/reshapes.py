@@ -1,4 +1,4 @@
-"""Operators that return the numbers they are given: in another shape, or as they are."""
+"""Operators that return their input's numbers: in another shape, or unchanged."""
 
 from recoserve_export.graph import operators
 from recoserve_export.partial import shapes
@@ -7,7 +7,7 @@ from recoserve_export.partial.rules.call import OperatorCall, Rewrite, rule
 
 @rule(*operators.RESHAPES)
 def reshape(call: OperatorCall) -> Rewrite:
-    """`reshape(u + i) = reshape(u) + reshape(i)`, and the same for products, dot products and concatenations.
+    """`reshape(u + i) = reshape(u) + reshape(i)`; the same holds for products, dot products and concatenations.
 
     Condition: no term of a sum broadcasts, and the operands of a concatenation don't alternate in memory.
     """

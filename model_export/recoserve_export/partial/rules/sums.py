@@ -6,7 +6,7 @@ from recoserve_export.partial.rules.call import OperatorCall, Rewrite, rule
 
 @rule("Add", "Sum")
 def add(call: OperatorCall) -> Rewrite:
-    """`(u + i) + v = (u + v) + i`: a bias, a residual connection, or two layers added up. Condition: floats."""
+    """`(u + i) + u' = (u + u') + i`: a bias, a residual connection, or the sum of two layers. Condition: floats."""
     values = [value for value in call.inputs if value is not None]
     return algebra.add(call.builder, values, call.row_shape) if call.is_float else None
 

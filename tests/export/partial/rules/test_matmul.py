@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.export.partial.graphs import CONCAT, DIM, RELU_OF_SUM, is_dot_product, is_plain, pair_operators, split, table
+from tests.export.partial.graphs import CONCAT, DIM, RELU_OF_SUM, is_dot_product, pair_operators, split, table, uses_own_embeddings
 
 
 @pytest.mark.parametrize("weight", ["column", "line"])
@@ -11,7 +11,7 @@ def test_matmul_of_a_product_with_a_column_is_a_weighted_dot_product(weight):
     result = split(f"p = Mul (u, i)\n score = MatMul (p, {weight})", line=table(DIM, 1, 3)[:, 0])
 
     assert is_dot_product(result)
-    assert not is_plain(result)
+    assert not uses_own_embeddings(result)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_matmul_of_a_product_with_a_column_is_a_weighted_dot_product(weight):
     ],
 )
 def test_matmul_of_a_row_and_a_column_is_a_dot_product(body):
-    assert is_plain(split(body, two=np.array([2])))
+    assert uses_own_embeddings(split(body, two=np.array([2])))
 
 
 def test_an_outer_product_runs_for_every_pair():
@@ -62,7 +62,7 @@ def test_matmul_of_a_pair_value_and_its_bias_become_one_operator():
 def test_einsum_of_two_rows_is_a_dot_product(equation):
     longer = "a = Unsqueeze (u, one)\n b = Unsqueeze (i, one)\n" if "j" in equation else "a = Identity (u)\n b = Identity (i)\n"
 
-    assert is_plain(split(f'{longer} score = Einsum <equation = "{equation}"> (a, b)'))
+    assert uses_own_embeddings(split(f'{longer} score = Einsum <equation = "{equation}"> (a, b)'))
 
 
 def test_einsum_of_three_rows_runs_for_every_pair():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.export.partial.graphs import DOT, SUM, is_dot_product, is_plain, pair_operators, split
+from tests.export.partial.graphs import DOT, SUM, is_dot_product, pair_operators, split, uses_own_embeddings
 
 
 @pytest.mark.parametrize(
@@ -18,11 +18,11 @@ def test_add_takes_biases_into_the_vectors(body):
     result = split(body)
 
     assert is_dot_product(result)
-    assert not is_plain(result)
+    assert not uses_own_embeddings(result)
 
 
 def test_a_residual_connection_stays_on_its_side():
-    assert is_plain(split("w = MatMul (u, square)\n t = Add (u, w)\n p = Mul (t, i)\n score = ReduceSum (p, last)"))
+    assert uses_own_embeddings(split("w = MatMul (u, square)\n t = Add (u, w)\n p = Mul (t, i)\n score = ReduceSum (p, last)"))
 
 
 def test_a_constant_that_is_added_joins_a_side():
