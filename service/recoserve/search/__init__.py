@@ -1,1 +1,1 @@
-"""Search: int64 rows and float32 arrays in, rows and scores out. It knows no id, no JSON and no HTTP."""
+"""Ranks and scores: takes int64 rows and float32 arrays, returns rows and scores. It knows no id, no JSON and no HTTP."""

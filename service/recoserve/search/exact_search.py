@@ -1,4 +1,4 @@
-"""What the exact searches over all items share: their contract, and the runs that several queries share."""
+"""The interface of the exact searches over all items, and the grouping of queries that share runs."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
@@ -6,8 +6,8 @@ from typing import Protocol, TypeVar
 
 from recoserve.search.query import Query, Ranking
 
-PROVED, WIDENED, FULL_SCAN = "proved", "widened", "full_scan"  # what `Ranking.path` may be
-FULL_SCAN_SHARE = 4  # a full scan is cheaper than scoring a quarter of all items a few at a time
+PROVED, WIDENED, FULL_SCAN = "proved", "widened", "full_scan"  # the values of `Ranking.path`; `bounded_search` explains them
+FULL_SCAN_SHARE = 4  # a full scan is cheaper than scoring more than 1/4 of all items a few at a time
 GroupKey = TypeVar("GroupKey", bound=Hashable)
 
 
@@ -17,7 +17,7 @@ class ExactSearch(Protocol):
     def top(self, queries: Sequence[Query]) -> list[Ranking]:
         """The k best items that each query allows, one ranking for each query, in their order.
 
-        A ranking is the same, to the last bit, whatever other queries stand beside it.
+        A ranking is bit for bit the same whatever other queries are in the batch.
         """
         ...
 
@@ -25,19 +25,19 @@ class ExactSearch(Protocol):
 def rank_in_groups(
     queries: Sequence[Query], key: Callable[[Query], GroupKey], rank: Callable[[Sequence[Query], GroupKey], list[Ranking]]
 ) -> list[Ranking]:
-    """A ranking for each query, in their order, from one call of `rank` for all queries that have the same `key`.
+    """A ranking for each query, in their order, from one call of `rank` for all queries with the same `key`.
 
-    The key says how much work a query needs, so that one that needs a lot doesn't slow the others down.
+    The key says how much work a query needs: queries that need little don't share a run with one that needs a lot.
     """
     positions_by_key: dict[GroupKey, list[int]] = defaultdict(list)
     for position, query in enumerate(queries):
         positions_by_key[key(query)].append(position)
     rankings: dict[int, Ranking] = {}
-    for key_of_group, positions in positions_by_key.items():
-        rankings |= zip(positions, rank([queries[position] for position in positions], key_of_group), strict=True)
+    for group_key, positions in positions_by_key.items():
+        rankings |= zip(positions, rank([queries[position] for position in positions], group_key), strict=True)
     return [rankings[position] for position in range(len(queries))]
 
 
-def passing_share(query: Query, items: int) -> float:
-    """How much of all items the query's mask lets pass, in (0, 1]."""
-    return max(query.mask.count, 1) / items if query.mask else 1.0
+def passing_share(query: Query, item_count: int) -> float:
+    """The share of all items that pass the query's mask, in (0, 1]: at least that of one item, since callers divide by it."""
+    return max(query.mask.count, 1) / item_count if query.mask else 1.0

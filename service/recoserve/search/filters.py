@@ -1,4 +1,4 @@
-"""A request's filter, checked against a model's item columns."""
+"""Checks a request's filter against a model's item columns, and turns it into conditions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ LIST_OPERATORS = ("any", "all", "none", "in")
 ORDER_OPERATORS = ("gte", "lte")
 OPERATORS = (*LIST_OPERATORS, "eq", *ORDER_OPERATORS)
 PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {STRING: (str,), NUMBER: (int, float), BOOLEAN: (bool,)}
-MAX_NAMES = 20  # of columns in one message
+MAX_LISTED_COLUMNS = 20  # in one message
 NO_COLUMNS = "this model's bundle has no columns to filter by; export it again with --items"
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One operator on one column, checked; `values` are of the column's type, distinct and ascending: just one for eq, gte and lte.
+    """One checked operator on one column; `values` are of the column's type, distinct and ascending: one for eq, gte and lte.
 
-    Filters that mean the same have equal conditions, so that a cached mask serves them all.
+    Filters that differ only in the order of values, or in repeated ones, have equal conditions, and so share a cached mask.
     """
 
     column: str
@@ -28,17 +28,17 @@ class Condition:
 
 
 def filter_conditions(columns: Columns | None, clauses_by_column: Mapping[str, Mapping[str, Any]]) -> tuple[Condition, ...]:
-    """A request's filter, column -> operator -> value or list, as conditions. All of them must hold for an item.
+    """The conditions of a filter, column -> operator -> value or list; an item passes if all of them hold.
 
-    Raises InvalidRequest with every clause at fault, none of which repeats what was sent.
+    Raises InvalidRequest with an error for each clause at fault; no message repeats the values that were sent.
     """
     if not clauses_by_column:
         return ()
-    checked = [clause for name, clauses in clauses_by_column.items() for clause in _parse_column(columns, name, clauses)]
-    faults = [clause for clause in checked if isinstance(clause, FieldError)]
-    if faults:
-        raise InvalidRequest("the filter doesn't fit this model's columns", faults)
-    return tuple(clause for clause in checked if isinstance(clause, Condition))
+    parsed = [entry for name, clauses in clauses_by_column.items() for entry in _parse_column(columns, name, clauses)]
+    errors = [entry for entry in parsed if isinstance(entry, FieldError)]
+    if errors:
+        raise InvalidRequest("the filter doesn't fit this model's columns", errors)
+    return tuple(entry for entry in parsed if isinstance(entry, Condition))
 
 
 def _parse_column(columns: Columns | None, name: str, clauses: Mapping[str, Any]) -> Iterator[Condition | FieldError]:
@@ -77,7 +77,7 @@ def _must_be(column_type: str) -> str:
 
 
 def _fits(value: Any, column_type: str) -> bool:
-    # Python's True is an int, and JSON's true is no number. NaN equals nothing, itself included, and has no place in an order.
+    # In Python True is an int; in JSON it is no number. NaN, which doesn't equal itself, can't be compared.
     has_type = isinstance(value, PYTHON_TYPES[column_type]) and isinstance(value, bool) == (column_type == BOOLEAN)
     return has_type and bool(value == value)
 
@@ -86,5 +86,5 @@ def _known_columns(columns: Columns) -> str:
     names = list(columns.by_name)
     if not names:
         return "it has none that can be filtered by"
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return f"it has {', '.join(names[:MAX_NAMES])}{more}"
+    more = f" and {len(names) - MAX_LISTED_COLUMNS} more" if len(names) > MAX_LISTED_COLUMNS else ""
+    return f"it has {', '.join(names[:MAX_LISTED_COLUMNS])}{more}"

@@ -1,7 +1,7 @@
-"""The k best of all items by the compiled kernel: the bounds and the proof of `bounded_search`, in one call for a batch.
+"""Ranks by the compiled kernel, with the bounds and the proof of `bounded_search`, in one call for a batch.
 
 The kernel scores items in float32 in the order of their bounds, until no other item can be one of the k best. Items that are
-excluded or masked never count toward the k.
+excluded or filtered out never count toward the k.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from recoserve.search.query import Query, Ranking
 from recoserve.search.session import Session
 
 VECTOR_WIDTH = 16  # float32 numbers in the widest register
-PROVED_ITEMS, PROVED_ITEMS_PER_K = 512, 16  # scored for a ranking that took no more than most do
+PROVED_ITEMS, PROVED_ITEMS_PER_K = 512, 16  # most rankings rescore no more items, in all or for each of the k: they count as PROVED
 
 
 class KernelSearch:
-    """Ranks by an `index`. `users` float32 [U, d] are the users' vectors, `tail` the graph of a score that has a monotone tail."""
+    """Ranks by an `index`. `users` float32 [U, d] are the users' vectors, `tail` the graph of the monotone tail, if any."""
 
-    def __init__(self, index: Index, users: Float32Array, items: int, tail: Session | None = None) -> None:
+    def __init__(self, index: Index, users: Float32Array, item_count: int, tail: Session | None = None) -> None:
         self._index = index
         self._users = np.asarray(users)
-        self._items = items
+        self._item_count = item_count
         self._tail = tail
 
     def top(self, queries: Sequence[Query]) -> list[Ranking]:
@@ -36,8 +36,8 @@ class KernelSearch:
         scores = best.products if self._tail is None else self._tail_scores(self._tail, best.products)
         rankings, start = [], 0
         for query, count, rescored in zip(queries, best.counts, best.rescored, strict=True):
-            # The path of `bounded_search` that so many rescored items would have been; in a small index that may be all of them.
-            if rescored * FULL_SCAN_SHARE > self._items:
+            # The kernel has no paths; a ranking gets the one that fits its number of rescored items.
+            if rescored * FULL_SCAN_SHARE > self._item_count:
                 path = FULL_SCAN
             else:
                 path = PROVED if rescored <= max(PROVED_ITEMS, PROVED_ITEMS_PER_K * query.k) else WIDENED
@@ -53,8 +53,8 @@ class KernelSearch:
         return self._users.take(rows, axis=0)
 
     def _tail_scores(self, tail: Session, products: Float32Array) -> Float32Array:
-        # The runtime computes full registers by one routine and the numbers behind them by another, which may round otherwise: a
-        # score would depend on where in the batch it stands. Zeros fill the last register up.
+        # The runtime computes full registers by one routine and the numbers behind them by another, which may round differently: a
+        # score would depend on its position in the batch. So the last register is filled up with zeros.
         padded = np.zeros(-(-len(products) // VECTOR_WIDTH) * VECTOR_WIDTH, np.float32)
         padded[: len(products)] = products
         (scores,) = tail.run((contract.SCORE_OUT,), {contract.PRODUCT: padded})

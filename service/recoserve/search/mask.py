@@ -1,4 +1,4 @@
-"""A bit for every item: which items pass a filter."""
+"""Masks: a bit for every item, set if the item passes a filter."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,21 +12,21 @@ from recoserve.bundle.contract import BLOCK
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """Which items pass: item i is bit i % 8 (from the least) of byte i // 8; zeros up to a full block of items.
+    """Which items pass: item i is bit i % 8 (from the least) of byte i // 8; zeros fill the last block of items.
 
     `bits` uint8 [blocks * BLOCK / 8], read-only; `count` is how many items pass.
     """
 
-    # Bits rather than bytes or rows: a million items take 128 KiB, which stays in a cache, an `and` of filters is one of bytes, and
-    # the kernel reads the array where it is. A block of 32 items is one uint32, so that one comparison says whether it holds
-    # anything; the zeros behind the last item keep that true of the last block.
+    # Bits, not bytes or rows: a million items take 128 KiB, which stays in a cache; filters are joined by `&` of bytes; and the
+    # kernel reads the array without a copy. A block of 32 items is one uint32, so one comparison says whether any item of it
+    # passes; the zeros behind the last item make that true of the last block too.
     bits: NDArray[np.uint8]
     count: int
 
     @classmethod
-    def of_rows(cls, rows: NDArray[np.integer[Any]], items: int) -> Self:
-        """The mask that lets `rows` pass, in any order, of `items` items."""
-        flags = np.zeros(-(-items // BLOCK) * BLOCK, np.bool_)
+    def of_rows(cls, rows: NDArray[np.integer[Any]], item_count: int) -> Self:
+        """The mask of `item_count` items that lets `rows`, in any order, pass."""
+        flags = np.zeros(-(-item_count // BLOCK) * BLOCK, np.bool_)
         flags[rows] = True
         return cls.of_bits(np.packbits(flags, bitorder="little"))
 
@@ -49,10 +49,10 @@ class Mask:
         """Whether any item of each block passes: bool [blocks]."""
         return np.not_equal(self.bits.view(np.uint32), 0)
 
-    def inverted(self, items: int) -> "Mask":
-        """The mask of every other one of `items` items."""
+    def inverted(self, item_count: int) -> "Mask":
+        """The mask that lets those of `item_count` items pass which this one doesn't."""
         flags = ~np.unpackbits(self.bits, bitorder="little").view(np.bool_)
-        flags[items:] = False  # no item stands behind these bits
+        flags[item_count:] = False  # the padding, which holds no items
         return Mask.of_bits(np.packbits(flags, bitorder="little"))
 
     def __and__(self, other: "Mask") -> "Mask":

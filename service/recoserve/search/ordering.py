@@ -1,4 +1,4 @@
-"""The k best of some rows, in one order for all of the service: falling scores, equal ones by ascending row."""
+"""Selects the k best of some rows, in the one order of the whole service: by falling score, equal scores by ascending row."""
 
 import numpy as np
 
@@ -15,9 +15,9 @@ def best_first(rows: Rows, scores: Float32Array, k: int) -> tuple[Rows, Float32A
 
 
 def best_positions(rows: Rows, scores: Float32Array, k: int) -> Rows:
-    """Where the k best stand, best first: int64 [n], float32 [n] in any order -> int64 [min(k, n)]."""
+    """The positions of the k best in `rows` and `scores`, best first: int64 [n], float32 [n] in any order -> int64 [min(k, n)]."""
     if k < len(rows):
-        # A partition alone would take any of the items that equal the k-th; all of them go on, so that the lowest rows come first.
+        # A partition would pick any of the items whose scores equal the k-th. All of these are sorted, so that the lowest rows win.
         candidates = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
         return candidates[np.lexsort((rows[candidates], -scores[candidates]))[:k]]
     return np.lexsort((rows, -scores))[:k]

@@ -1,4 +1,4 @@
-"""The most popular items: a ranking for users whom the model doesn't know."""
+"""Ranks items by popularity, for users whom the model doesn't know."""
 
 from functools import cached_property
 
@@ -9,15 +9,15 @@ from recoserve.bundle.interactions import Interactions
 from recoserve.search.ordering import best_first
 from recoserve.search.query import NO_ROWS, Query, Ranking
 
-SLICE_ROWS = 1 << 14
+SLICE_ROWS = 1 << 14  # of the ordered items, checked at a time
 
 
 class Popularity:
-    """The items by their number of interactions, equal ones by ascending row."""
+    """Ranks items by their number of interactions, equal ones by ascending row."""
 
-    def __init__(self, interactions: Interactions, items: int) -> None:
+    def __init__(self, interactions: Interactions, item_count: int) -> None:
         self._interactions = interactions
-        self._items = items
+        self._item_count = item_count
 
     def top(self, query: Query) -> Ranking:
         """The k most popular items that the query allows; scores are numbers of interactions."""
@@ -25,7 +25,7 @@ class Popularity:
             rows = query.candidates[query.allows(query.candidates)]
             return Ranking(*best_first(rows, self._counts[rows], query.k))
         rows = NO_ROWS
-        # From the most popular on: most queries find their k in the first slice, and no filter is looked up for all items.
+        # From the most popular on: most queries find their k items in the first slice, and needn't check all items.
         for start in range(0, len(self._order), SLICE_ROWS):
             candidates = self._order[start : start + SLICE_ROWS]
             rows = np.concatenate([rows, candidates[query.allows(candidates)]])
@@ -35,7 +35,7 @@ class Popularity:
 
     @cached_property
     def _counts(self) -> Float32Array:
-        return np.bincount(self._interactions.arrays[1], minlength=self._items).astype(np.float32)
+        return np.bincount(self._interactions.arrays[1], minlength=self._item_count).astype(np.float32)
 
     @cached_property
     def _order(self) -> Rows:

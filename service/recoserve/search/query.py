@@ -14,10 +14,10 @@ NO_SCORES: Float32Array = np.empty(0, np.float32)
 
 
 class Query(NamedTuple):
-    """The `k` best of all items, or of `candidates`, without `excluded` (both int64 rows, distinct and ascending).
+    """Asks for the `k` best of all items, or of `candidates`, without `excluded` (both int64 rows, distinct and ascending).
 
-    Best for the user in `user_row`, or for a `vector` float32 [d]; where both are None, by popularity. An item must meet all
-    `conditions`; the model turns them into a `mask`. `diversity` in [0, 1] is weighed against the score.
+    They are the best for the user in `user_row`, or for a `vector` float32 [d], or the most popular where both are None. Items must
+    meet all `conditions`, which the model turns into a `mask`. `diversity` in [0, 1] is weighed against the score.
     """
 
     user_row: int | None
@@ -30,13 +30,13 @@ class Query(NamedTuple):
     vector: Float32Array | None = None
 
     def allows(self, rows: Rows) -> NDArray[np.bool_]:
-        """Which of `rows` are neither excluded nor masked: int64 of any shape -> bool of that shape."""
+        """Whether each of `rows` is neither excluded nor masked out: int64 of any shape -> bool of that shape."""
         allowed = ~isin_sorted(rows, self.excluded)
         return allowed & self.mask.passes(rows) if self.mask else allowed
 
 
 class NeighbourQuery(NamedTuple):
-    """The `k` users or items (`side`) whose vectors have the largest cosine to that of `row`, without `row` itself.
+    """Asks for the `k` users or items (`side`) whose vectors have the largest cosine to that of `row`, without `row` itself.
 
     The other fields mean what they mean in `Query`.
     """
@@ -55,10 +55,10 @@ AnyQuery = Query | NeighbourQuery
 class Ranking(NamedTuple):
     """Rows and their scores, best first: `item_rows` int64 [n], `scores` float32 [n], n <= k.
 
-    The rows are users' where a `NeighbourQuery` has the side `user`. Items of equal score stand by ascending row. Where a monotone
-    tail turns products into scores, its rounding may make more of them equal: then the order is that of the products.
+    The rows are those of users for a `NeighbourQuery` of the side `user`. Items of equal score are in the order of their rows. If a
+    monotone tail turns products into scores, its rounding may make different products equal scores: then products decide the order.
 
-    `path` says how all items were searched (`bounded_search` lists the paths); empty where only candidates were ranked.
+    `path` says how all items were searched (`bounded_search` lists the paths); it is empty where there was no such search.
     """
 
     item_rows: Rows = NO_ROWS
@@ -67,7 +67,7 @@ class Ranking(NamedTuple):
 
 
 def isin_sorted(rows: Rows, members: Rows) -> NDArray[np.bool_]:
-    """Which of `rows` are in `members`, distinct and ascending: int64 of any shape -> bool of that shape."""
+    """Whether each of `rows` is in `members`, which are distinct and ascending: int64 of any shape -> bool of that shape."""
     if not len(members):
         return np.zeros(rows.shape, np.bool_)
     # `np.isin` doesn't know that `members` is sorted: it takes seven times as long for 512 rows and 200 members.

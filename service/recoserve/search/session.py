@@ -1,4 +1,4 @@
-"""ONNX Runtime behind a small interface: providers, threads, run. No other file of the service imports it."""
+"""Wraps ONNX Runtime in a small interface: providers, threads, run. No other module of the service imports it."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recoserve.errors import BundleInvalid, ProviderUnavailable
 
-# The runtime's own wheels report to their maker from 1.29 on; this is read when the library is loaded, not later.
+# From 1.29 on the runtime's wheels send telemetry to their maker. The library reads this variable only when it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
@@ -29,23 +29,23 @@ class Session(Protocol):
 
 
 def resolve_provider(requested: str) -> str:
-    """Where graphs will run: `auto`, `cpu` or `cuda` -> `cpu` or `cuda`.
+    """The provider that graphs will run on, `cpu` or `cuda`, where `auto`, `cpu` or `cuda` is requested.
 
     Raises ProviderUnavailable for `cuda` where this installation has no CUDA.
     """
     has_cuda = CUDA in onnxruntime.get_available_providers()
     if requested == "cuda" and not has_cuda:
         raise ProviderUnavailable(
-            "provider cuda is set, but this ONNX Runtime has no CUDA: "
-            "install onnxruntime-gpu in place of onnxruntime, or set RECOSERVE_PROVIDER=cpu"
+            "the provider cuda is chosen, but this ONNX Runtime has no CUDA: "
+            "install onnxruntime-gpu in place of onnxruntime, or choose --provider cpu (or RECOSERVE_PROVIDER=cpu)"
         )
     return "cuda" if has_cuda and requested != "cpu" else "cpu"
 
 
 class OnnxSession:
-    """A graph in ONNX Runtime, its large tensors mapped from the bundle's file rather than copied.
+    """A graph in ONNX Runtime, its large tensors memory-mapped from the bundle's file, not copied.
 
-    `prepack` copies them into the order that products read: more memory, and a faster int8 scan.
+    `prepack` copies them into the order in which matrix products read them: that takes more memory, and makes an int8 scan faster.
     Raises BundleInvalid where the runtime refuses the file, ProviderUnavailable where it falls back from CUDA to the CPU.
     """
 
@@ -55,7 +55,7 @@ class OnnxSession:
         options.inter_op_num_threads = 1
         # A pool that spins after its session has run takes the cores from the next session.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.log_severity_level = 4
+        options.log_severity_level = 4  # fatal errors only: others are raised as exceptions too
         options.add_session_config_entry("session.disable_prepacking", "0" if prepack else "1")
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=[CUDA, CPU] if provider == "cuda" else [CPU])
@@ -63,10 +63,10 @@ class OnnxSession:
             raise BundleInvalid([f"{path.name}: ONNX Runtime refuses it: {_first_line(error)}"]) from None
         if provider == "cuda" and CUDA not in self._session.get_providers():
             raise ProviderUnavailable(
-                "provider cuda is set, but ONNX Runtime could not start it: "
-                "check the driver and the device, or set RECOSERVE_PROVIDER=cpu"
+                "the provider cuda is chosen, but ONNX Runtime could not start it: "
+                "check the driver and the device, or choose --provider cpu (or RECOSERVE_PROVIDER=cpu)"
             )
-        self._session.disable_fallback()  # else a run that fails on CUDA is repeated on the CPU
+        self._session.disable_fallback()  # otherwise a run that fails on CUDA is repeated on the CPU
         self.provider = provider
         self.inputs = frozenset(node.name for node in self._session.get_inputs())
         self.outputs = frozenset(node.name for node in self._session.get_outputs())
@@ -77,7 +77,7 @@ class OnnxSession:
 
 
 def int64(values: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Contiguous int64, as every graph input is."""
+    """`values` as a contiguous int64 array, which graphs take for rows and counts."""
     return np.ascontiguousarray(values, np.int64)
 
 

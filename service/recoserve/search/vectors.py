@@ -1,4 +1,4 @@
-"""The vectors of a bundle: nearest neighbours, the query vector of a history, and which of a user's items explain a score.
+"""Computes with a bundle's vectors: nearest neighbours, the query vector of a history, and which of a user's items explain a score.
 
 Cosines are those of the bundle's tables. A vector of zeros has cosine 0 with everything.
 """
@@ -14,29 +14,29 @@ from recoserve.search.mask import Mask
 from recoserve.search.ordering import best_first
 from recoserve.search.query import NeighbourQuery, Ranking, isin_sorted
 
-ROUNDING = np.finfo(np.float32).eps  # relative: what is left of float32 vectors that cancel out is no more than this
-SLICE_ROWS = 1 << 16
+ROUNDING = np.finfo(np.float32).eps  # if float32 vectors cancel out, their sum is no larger than this share of their sizes
+SLICE_ROWS = 1 << 16  # of a table, read at a time
 
 
 class VectorTable:
-    """One side's `vectors`, float32 [rows, d], usually a memory map; `unit` where all are of length 1, or zero."""
+    """One side's `vectors`, float32 [rows, d], usually a memory map; `unit` says that all have length 1, or are zero."""
 
     def __init__(self, vectors: Float32Array, unit: bool, slice_rows: int = SLICE_ROWS) -> None:
         self.vectors = vectors
         self._slice_rows = slice_rows
-        self._lengths = None if unit else self._measured_lengths()
+        self._lengths = None if unit else self._measure_lengths()
 
-    def _measured_lengths(self) -> Float32Array:
-        """Each row's length, float32 [rows], with 1 in place of 0: a vector of zeros is divided by it, and stays zeros."""
-        # In float64: squares of large or tiny numbers leave the range of float32.
+    def _measure_lengths(self) -> Float32Array:
+        """Each row's length, float32 [rows], with 1 in place of 0, so that dividing a vector of zeros by it leaves zeros."""
+        # In float64, since squares of large or tiny numbers leave the range of float32.
         lengths = np.concatenate([np.linalg.norm(rows.astype(np.float64), axis=1) for rows in self.slices()])
         return np.where(lengths > 0, lengths, 1).astype(np.float32)
 
     def nearest(self, query: NeighbourQuery, mask: Mask | None) -> Ranking:
-        """The k allowed rows with the largest cosine to `query.row`, which is left out itself; scores are cosines."""
+        """The k rows with the largest cosine to `query.row`, without that row and those not allowed; scores are cosines."""
         vector = self.vectors[query.row]
         if self._lengths is not None:
-            # Before the product, not after it: that of two large vectors leaves the range of float32.
+            # Before the product, not after it: the product of two large vectors leaves the range of float32.
             vector = vector / self._lengths[query.row]
         if query.candidates is None:
             rows = np.arange(len(self.vectors))
@@ -52,12 +52,12 @@ class VectorTable:
         return Ranking(*best_first(rows[allowed], cosines[allowed], query.k))
 
     def slices(self) -> Iterator[Float32Array]:
-        """All vectors in order, so many at a time as fit in a cache."""
+        """All vectors in order, as many at a time as fit in a cache."""
         return (self.vectors[start : start + self._slice_rows] for start in range(0, len(self.vectors), self._slice_rows))
 
 
 class VectorTables:
-    """Both sides of a bundle, `users` float32 [U, d] and `items` float32 [N, d]; `unit` where all vectors are of length 1."""
+    """Both sides of a bundle, `users` float32 [U, d] and `items` float32 [N, d]; `unit` as in `VectorTable`, for both."""
 
     def __init__(self, users: Float32Array, items: Float32Array, unit: bool) -> None:
         self.users, self.items = VectorTable(users, unit), VectorTable(items, unit)
@@ -65,21 +65,22 @@ class VectorTables:
         self._user_shape = None if unit else _user_shape(self.users)
 
     def history_vector(self, liked: Rows, weights: Float32Array | None, disliked: Rows) -> Float32Array | None:
-        """The query vector of somebody who likes and dislikes some items, float32 [d]; None where no direction is left.
+        """The query vector of somebody who likes and dislikes some items, float32 [d]; None where the items' vectors cancel out.
 
-        Its direction is twice the mean of the liked items, by `weights`, less the mean of the disliked ones (where there are any).
-        Unit vectors give a unit vector. Otherwise its length is the users' root mean square length, and a dimension in which all
-        users have one value, as of a bias, has that value and no vectors in direction or length. Source: docs/decisions/0016.
+        Its direction is the mean of the liked items, by `weights`; with disliked items, twice that mean less theirs. Unit vectors
+        give a unit vector. Otherwise its length is the users' root mean square length, and a dimension in which all users have the
+        same value, such as a bias, gets that value and counts neither for direction nor length. Source: docs/decisions/0016.
         """
         likes, dislikes = (self.items.vectors[rows].astype(np.float64) for rows in (liked, disliked))
-        # By the largest first: weights near either end of float64 have no sum otherwise.
+        # Divided by the largest first: sums of very large or very small weights would leave the range of float64.
         shares = None if weights is None else weights / weights.max()
         direction, magnitude = (np.average(values, axis=0, weights=shares) for values in (likes, abs(likes)))
         if len(disliked):
             direction, magnitude = 2 * direction - dislikes.mean(axis=0), 2 * magnitude + abs(dislikes).mean(axis=0)
         varying, values, length = self._user_shape or _UserShape(np.ones(len(direction), np.bool_), direction, 1.0)
         direction_length = np.linalg.norm(direction[varying])
-        # `magnitude` is what the direction would be if nothing cancelled out. A sum no larger than its rounding points anywhere.
+        # `magnitude` is what `direction` would be if nothing cancelled out. A sum that is no larger than its rounding error has no
+        # direction.
         if not direction_length > ROUNDING * np.linalg.norm(magnitude[varying]):
             return None
         return np.where(varying, direction * (length / direction_length), values).astype(np.float32)
@@ -87,7 +88,7 @@ class VectorTables:
     def reasons(self, item_rows: Sequence[int], history: Rows, k: int) -> Iterator[tuple[Rows, Float32Array, Float32Array]]:
         """For each of `item_rows` the k items of `history` with the largest cosine: rows, cosines, shares of all positive cosines.
 
-        An item is no reason for itself, nor is one at right angles to it, but for rounding.
+        The item itself is left out, and so are items whose cosine is 0, up to rounding, or below.
         """
         history_units = unit_rows(self.items.vectors[history])
         for row in item_rows:
@@ -98,15 +99,15 @@ class VectorTables:
 
 
 def unit_rows(vectors: Float32Array) -> Float64Array:
-    """Each row at length 1, in float64; rows of zeros stay as they are: float32 [n, d] -> float64 [n, d]."""
+    """Each vector scaled to length 1, in float64; zeros stay zeros: float32 [n, d] -> float64 [n, d]."""
     vectors64 = vectors.astype(np.float64)
     lengths = np.linalg.norm(vectors64, axis=1, keepdims=True)
     return vectors64 / np.where(lengths > 0, lengths, 1)
 
 
 class _UserShape(NamedTuple):
-    """Dimensions in which users differ, bool [d]; the first user's `values`, float64 [d]; the root mean square length over those
-    dimensions."""
+    """In which dimensions users differ (`varying`, bool [d]), the first user's `values`, float64 [d], and the users' root mean
+    square `length` over the varying dimensions."""
 
     varying: NDArray[np.bool_]
     values: Float64Array
@@ -119,6 +120,6 @@ def _user_shape(users: VectorTable) -> _UserShape:
     for vectors in users.slices():
         varying |= (vectors != first).any(axis=0)
         squares += np.square(vectors, dtype=np.float64).sum(axis=0)
-    if not varying.any():  # all users are alike: then a history's direction is all that there is
+    if not varying.any():  # if all users are equal, no dimension can be told from a bias: all count
         varying[:] = True
     return _UserShape(varying, first.astype(np.float64), float(np.sqrt(squares[varying].sum() / len(users.vectors))))
