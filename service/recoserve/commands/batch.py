@@ -45,9 +45,9 @@ def batch(
     settings = load_settings(provider=provider, threads=threads)
     try:
         model = load_model(find_bundle(bundle), settings.provider, settings.threads, settings.retrieval)
-        excluded = [parse_external_id(model.bundle.items, item) for item in exclude_item or []]
+        excluded_ids = [parse_external_id(model.bundle.items, item) for item in exclude_item or []]
         clauses = SelectionOptions.from_document({"filter": parse_filter(filter)}, settings).clauses
-        plan = make_plan(model.bundle, k, exclude_seen, excluded, clauses)
+        plan = make_plan(model.bundle, k, exclude_seen, excluded_ids, clauses)
         summary = write_all(model, plan, output, batch_rows, part_seconds, restart)
     except KeyboardInterrupt:
         err.print("interrupted; to continue, run the same command again", soft_wrap=True)

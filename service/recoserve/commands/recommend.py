@@ -47,7 +47,7 @@ def recommend(
         "filter": parse_filter(filter),
         "diversity": diversity,
         "fallback": fallback,
-        "include": ["metadata"] if metadata or not as_json else [],  # the table shows all of it
+        "include": ["metadata"] if metadata or not as_json else [],  # the table always shows metadata
     }
     request = RecommendRequest.from_document(fields, settings)
     work = top_k.for_user(model, request)
