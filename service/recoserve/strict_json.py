@@ -16,6 +16,8 @@ def parse(body: bytes) -> Any:
     try:
         text = body.decode("utf-8")
         document = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        if "\\u" in text:
+            _refuse_lone_surrogates(document)  # needs a stack as well, perhaps a deeper one than `loads`
     except UnicodeDecodeError:
         raise MalformedJson("the body is not UTF-8") from None
     except RecursionError:
@@ -24,8 +26,6 @@ def parse(body: bytes) -> Any:
         raise MalformedJson(f"not valid JSON at line {error.lineno}, column {error.colno}") from None
     except ValueError:  # of `int`, which converts no more than sys.get_int_max_str_digits()
         raise MalformedJson("a number has too many digits") from None
-    if "\\u" in text:
-        _refuse_lone_surrogates(document)
     return document
 
 
