@@ -1,1 +1,1 @@
-"""The files of a bundle: graphs, tensors, the int8 index, item tables, ids and metadata."""
+"""Writes the files of a bundle: graphs, tensors, the int8 index, item tables, ids and metadata."""

@@ -1,4 +1,4 @@
-"""The graphs of a dot product that rank and score, for users and for queries: standard operators over the shared tensor file."""
+"""Writes the graphs of a dot model that rank and score, for user rows and for query vectors, over the shared tensor file."""
 
 from pathlib import Path
 
@@ -52,12 +52,12 @@ def _user_vector(users: ExternalTensor) -> list[onnx.NodeProto]:
 
 
 def _top(query: str, items: ExternalTensor, formula: Formula) -> list[onnx.NodeProto]:
-    # The tail stands behind TopK: it changes no order, and so it runs for k scores in place of the whole catalogue's.
-    ranked = "product" if formula.tail else contract.SCORE_OUT
+    # The tail follows TopK: it changes no order, so it needs to run for k products only.
+    topk_output = "product" if formula.tail else contract.SCORE_OUT
     return [
         helper.make_node("Gemm", [query, items.name], ["products"], transB=1),
         helper.make_node("Min", [contract.K, "item_id_rows"], ["k_held"]),
-        helper.make_node("TopK", ["products", "k_held"], [ranked, contract.ITEM_ID], axis=1),
+        helper.make_node("TopK", ["products", "k_held"], [topk_output, contract.ITEM_ID], axis=1),
         *tail_nodes("product", formula.tail),
     ]
 

@@ -1,6 +1,6 @@
-"""The graphs over the int8 index: a user's vector, the bounds of all blocks, the exact scores of some, and a score's tail.
+"""Writes the graphs over the int8 index: a user's vector, the bounds of all blocks, the exact scores of some, and a score's tail.
 
-The names of their files and of the values in them belong to the bundle's format, which calls the index a screen.
+The names of their files and of the values in them belong to the bundle format, which calls the index a screen.
 """
 
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ from recoserve_export.graph.dot_score import Formula
 from recoserve_export.graph.monotone_tail import Tail
 from recoserve_export.write.int8_index import SMALLEST_STEP, Int8Tensors
 from recoserve_export.write.onnx_nodes import FLOAT, INT64, external, guard, integers, save, tail_nodes, value
-from recoserve_export.write.tensors import ExternalTensor, padded
+from recoserve_export.write.tensors import ExternalTensor, padded_row_count
 
 
 def write(folder: Path, users: ExternalTensor, items: ExternalTensor, index: Int8Tensors, formula: Formula) -> None:
-    """Write the index's three graphs beside the tables that `users` and `items` describe, and a tail's own where there is one."""
+    """Write the index's three graphs beside the tables that `users` and `items` describe, and that of the tail if there is one."""
     save(folder / contract.SCREEN_GRAPHS[contract.USER], user_graph(users))
     save(folder / contract.SCREEN_GRAPHS[contract.SCREEN], bounds_graph(index))
     save(folder / contract.SCREEN_GRAPHS[contract.RESCORE], rescore_graph(items, formula))
@@ -38,10 +38,10 @@ def user_graph(users: ExternalTensor) -> onnx.GraphProto:
 
 
 def rescore_graph(items: ExternalTensor, formula: Formula) -> onnx.GraphProto:
-    """query float32 [B, d], query_row and block int64 [P] -> product and score float32 [P, BLOCK] of each pair of them."""
-    rows, width = items.dims
-    dims = (padded(rows) // contract.BLOCK, contract.BLOCK, width)
-    blocks = replace(items, name=contract.ITEM_BLOCKS, dims=dims)  # the bytes of the item table, and the zeros behind them
+    """query float32 [B, d], query_row and block int64 [P] -> product and score float32 [P, BLOCK] of each pair."""
+    row_count, width = items.dims
+    dims = (padded_row_count(row_count) // contract.BLOCK, contract.BLOCK, width)
+    blocks = replace(items, name=contract.ITEM_BLOCKS, dims=dims)  # the bytes of the item table and of the zeros after it
     score_is_product = [helper.make_node("Identity", [contract.PRODUCT], [contract.SCORE_OUT])]
     nodes = [
         helper.make_node("Gather", [blocks.name, contract.BLOCK_ROW], ["rows"]),
@@ -61,7 +61,7 @@ def rescore_graph(items: ExternalTensor, formula: Formula) -> onnx.GraphProto:
 
 
 def tail_graph(tail: Tail) -> onnx.GraphProto:
-    """product float32 [n] -> score float32 [n], by the operators that stand behind the product in `rescore_graph`."""
+    """product float32 [n] -> score float32 [n], by the operators that follow the product in `rescore_graph`."""
     inputs = [value(contract.PRODUCT, FLOAT, ["products"])]
     outputs = [value(contract.SCORE_OUT, FLOAT, ["products"])]
     return helper.make_graph(tail_nodes(contract.PRODUCT, tail), contract.FINISH, inputs, outputs)
@@ -69,30 +69,31 @@ def tail_graph(tail: Tail) -> onnx.GraphProto:
 
 def bounds_graph(index: Int8Tensors) -> onnx.GraphProto:
     """query float32 [B, d], levels float32 [1], blocks int64 [1] -> the outputs of `screen.onnx`, as `contract` describes them."""
-    width, count = len(index.rotation), len(index.error)
-    products = [node for number in range(len(index.pieces)) for node in _block_maxima(number)]
-    maxima = [f"units_{number}" for number in range(len(index.pieces))]
-    nodes = [*_rounded_query(), *products, helper.make_node("Concat", maxima, ["units"], axis=1), *_bounds()]
+    width, block_count, piece_count = len(index.rotation), len(index.error), len(index.pieces)
+    maxima_nodes = [node for number in range(piece_count) for node in _block_maxima(number)]
+    maxima_names = [f"units_{number}" for number in range(piece_count)]
+    nodes = [*_rounded_query(), *maxima_nodes, helper.make_node("Concat", maxima_names, ["units"], axis=1), *_bounds()]
     inputs = [
         value(contract.QUERY, FLOAT, ["batch", width]),
         value(contract.LEVELS, FLOAT, [1]),
         value(contract.BLOCKS, INT64, [1]),
     ]
     outputs = [
-        value(contract.BOUND, FLOAT, ["batch", count]),
+        value(contract.BOUND, FLOAT, ["batch", block_count]),
         value(contract.UNIT, FLOAT, ["batch", 1]),
         value(contract.BEST_BOUND, FLOAT, ["batch", "blocks"]),
         value(contract.BEST_BLOCK, INT64, ["batch", "blocks"]),
     ]
-    copy = [external(piece, contract.SCREEN_TENSORS) for piece in index.pieces]
-    return helper.make_graph(nodes, contract.SCREEN, inputs, outputs, [*_constants(index), *copy])
+    pieces = [external(piece, contract.SCREEN_TENSORS) for piece in index.pieces]
+    return helper.make_graph(nodes, contract.SCREEN, inputs, outputs, [*_constants(index), *pieces])
 
 
 def _rounded_query() -> list[onnx.NodeProto]:
-    """The rotated query in steps around a zero of `levels` + 1, the query's length, and the length of what rounding took from it.
+    """Nodes that round the rotated query, and compute the lengths of the query and of its rounding error.
 
-    How many levels is an input: a processor without VNNI adds pairs of int8 products in 16 bits, which saturate silently at 127
-    levels of the query, and a bound would be none. The service passes 63 there (decision 9).
+    The query is rounded to integers from -levels to levels, which are stored as uint8 around a zero point of levels + 1. `levels`
+    is an input: a processor without VNNI adds pairs of int8 products in 16 bits, which saturate silently if the query has 127
+    levels, and bounds would be too low. The service passes 63 there (decision 9).
     """
     return [
         helper.make_node("Add", [contract.LEVELS, "one_float"], ["zero_float"]),
@@ -115,7 +116,7 @@ def _rounded_query() -> list[onnx.NodeProto]:
 
 
 def _block_maxima(number: int) -> list[onnx.NodeProto]:
-    """The largest product of each block of one piece, in steps of the query times steps of the block."""
+    """Nodes that compute the largest product of each block of piece `number`, in steps of the query times steps of the block."""
     dots, blocked = f"dots_{number}", f"blocked_{number}"
     return [
         helper.make_node("MatMulInteger", ["query8", f"items8_{number}", "query_zero"], [dots]),
@@ -125,10 +126,10 @@ def _block_maxima(number: int) -> list[onnx.NodeProto]:
 
 
 def _bounds() -> list[onnx.NodeProto]:
-    """Each block's bound and the best of them.
+    """Nodes that compute each block's bound and sort the largest of them.
 
-    Bounds are in units of the query's steps: the long rows [B, blocks] are then read and written twice, where bounds in the
-    query's own numbers would take five passes. Only the few best are multiplied by the unit.
+    Bounds are in units of the query's step: so the long rows [B, blocks] are read and written twice, and bounds in the query's own
+    numbers would take five passes. Only the few largest are multiplied by the unit.
     """
     return [
         helper.make_node("Cast", ["units"], ["in_steps"], to=FLOAT),

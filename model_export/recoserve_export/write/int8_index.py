@@ -1,12 +1,12 @@
-"""The int8 index: a copy of the items in int8, and for each block of items what an upper bound of its products is made of.
+"""Writes the int8 index: the items rounded to int8, and for each block the numbers that give an upper bound on its products.
 
 For a query q and an item v, with q' and v' their values after rounding,
 
     q·v = q'·v' + (q - q')·v' + q·(v - v')  <=  q'·v' + |q - q'| |v'| + |q| |v - v'|        (Cauchy-Schwarz)
 
 so the largest q'·v' in a block, plus |q - q'| times the block's largest |v'|, plus |q| times its largest |v - v'|, is at least
-the product of every item in the block. Both sides are multiplied by one orthogonal matrix first (`rotation`), which changes no
-product: rounding to int8 loses less then, and the leading dimensions hold most of each product.
+the product of every item in the block. Queries and items are first multiplied by the same orthogonal matrix (`rotation`), which
+changes no product: then rounding to int8 loses less, and the leading dimensions hold most of each product.
 """
 
 from collections.abc import Iterator
@@ -21,23 +21,27 @@ from recoserve.bundle import contract
 from recoserve.bundle.arrays import Float32Array, Float64Array
 from recoserve_export.graph.dot_score import EmbeddingTable, Formula
 from recoserve_export.write.rotation import rotation_of
-from recoserve_export.write.tensors import ExternalTensor, padded, page_after
+from recoserve_export.write.tensors import ExternalTensor, padded_row_count, page_after
 
-# Items in one piece, which one MatMulInteger multiplies. Larger pieces suit single queries, for each product wakes the thread
-# pool; smaller ones suit batches, whose int32 products then stay in cache. Decision 9 has the figures.
+# The number of items in a piece, which one MatMulInteger multiplies. Larger pieces are faster for single queries, because each
+# MatMulInteger wakes the thread pool; smaller ones are faster for batches, whose int32 products then stay in cache. Decision 9 has
+# the figures.
 PIECE_ITEMS = 1 << 17
 MANY_ITEMS, LARGE_PIECE_ITEMS = 1 << 22, 1 << 18
-LEVELS = 127  # of int8, for items
-SMALLEST_STEP = 1e-30  # of a block, and of a query: float32 has few digits left below it, and a query of zeros must not divide by 0
+LEVELS = 127  # items are rounded to integers from -127 to 127
+# Nothing is divided by 0: a block whose step isn't larger than this gets a step of 1, and the largest number of a query counts as
+# no less.
+SMALLEST_STEP = 1e-30
 EPSILON = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
 class Int8Tensors:
-    """What the bounds are made of.
+    """The tensors that the graph of the bounds needs.
 
-    `pieces` int8 [d, items of the piece] each, in the index's own file. `step`, `error` and `norm` float32 [blocks]: the size of
-    the block's int8 steps, the most that |v - v'| can be in it, and the largest |v'|. `rotation` float32 [d, d].
+    `pieces` are int8 [d, items of the piece] each, in the index's own file. `step`, `error` and `norm` float32 [blocks] are, for
+    each block, what 1 in int8 stands for, the largest |v - v'| plus an allowance for float32 rounding, and the largest |v'|.
+    `rotation` is float32 [d, d].
     """
 
     pieces: list[ExternalTensor]
@@ -48,20 +52,20 @@ class Int8Tensors:
 
 
 def write(folder: Path, table: EmbeddingTable, formula: Formula) -> Int8Tensors:
-    """Write `screen.bin`, the int8 copy of the items as `formula` multiplies them; returns all that its graph needs."""
-    rotation = rotation_of((_as_multiplied(rows, formula) for _, rows in table.blocks()), table.width)
+    """Write `screen.bin`, the rotated int8 copy of the item vectors that `formula` multiplies; returns the index's tensors."""
+    rotation = rotation_of((_stored_vectors(rows, formula) for _, rows in table.blocks()), table.width)
     pieces: list[ExternalTensor] = []
     steps, errors, norms = [], [], []
     with open(folder / contract.SCREEN_TENSORS, "wb") as file:
         for rows in _item_pieces(table, formula):
             rotated = rows @ rotation
             steps.append(_block_steps(rotated))
-            scale = np.repeat(steps[-1].astype(np.float64), contract.BLOCK)[:, None]
-            levels = np.clip(np.round(rotated / scale), -LEVELS, LEVELS)
+            row_steps = np.repeat(steps[-1].astype(np.float64), contract.BLOCK)[:, None]
+            levels = np.clip(np.round(rotated / row_steps), -LEVELS, LEVELS)
             pieces.append(_append(file, len(pieces), levels.astype(np.int8)))
-            rounded = levels * scale
-            errors.append(_longest_in_blocks(rotated - rounded) + _float32_slack(table.width) * _longest_in_blocks(rows))
-            norms.append(_longest_in_blocks(rounded))
+            rounded = levels * row_steps
+            errors.append(_largest_lengths(rotated - rounded) + _float32_allowance(table.width) * _largest_lengths(rows))
+            norms.append(_largest_lengths(rounded))
     return Int8Tensors(
         pieces=pieces,
         step=np.concatenate(steps),
@@ -72,54 +76,57 @@ def write(folder: Path, table: EmbeddingTable, formula: Formula) -> Int8Tensors:
 
 
 def _item_pieces(table: EmbeddingTable, formula: Formula) -> Iterator[Float64Array]:
-    """The items, a piece at a time, each of whole blocks: zeros fill the last."""
+    """The item vectors in pieces of complete blocks, float64 [items of the piece, d]; rows of zeros fill the last block."""
     size = PIECE_ITEMS if table.row_count < MANY_ITEMS else LARGE_PIECE_ITEMS
     for start in range(0, table.row_count, size):
-        rows = _as_multiplied(np.asarray(table.values[start : start + size]), formula)
-        yield np.pad(rows, ((0, padded(len(rows)) - len(rows)), (0, 0)))
+        rows = _stored_vectors(np.asarray(table.values[start : start + size]), formula)
+        yield np.pad(rows, ((0, padded_row_count(len(rows)) - len(rows)), (0, 0)))
 
 
-def _as_multiplied(rows: NDArray[np.float32], formula: Formula) -> Float64Array:
-    # The float32 values that stand in the item table are what the bound has to hold for, not the float64 ones before them.
+def _stored_vectors(rows: NDArray[np.float32], formula: Formula) -> Float64Array:
+    """The vectors of some items, with the values that the item table has."""
+    # The bounds must hold for these float32 values, not for the float64 values that they are rounded from.
     return formula.vectors(rows).astype(np.float32).astype(np.float64)
 
 
 def _block_steps(rotated: Float64Array) -> Float32Array:
-    """The size of each block's int8 steps, [blocks]; 1 where a block's numbers are so small that all are rounded to 0.
+    """What 1 in int8 stands for in each block, float32 [blocks]: 1 if the block's numbers are so small that all are rounded to 0.
 
-    A step for each block, not for each piece, so that one row of huge length makes its own block's bound wide and no other's.
+    Each block has its own step, so that one very long row loosens the bound of its own block and no other.
     """
     peaks = np.abs(rotated).reshape(-1, contract.BLOCK * rotated.shape[1]).max(axis=1)
-    # Rounded to float32 before anything is divided by it: the graph multiplies by the float32 step, and must get these values back.
+    # Steps are rounded to float32 before the items are divided by them, since the graph multiplies by the float32 steps.
     steps = (peaks / LEVELS).astype(np.float32)
     return np.where(steps > SMALLEST_STEP, steps, np.float32(1))
 
 
-def _float32_slack(dim: int) -> float:
-    """By how much float32 arithmetic may lift a product of two vectors of length 1 above its bound.
+def _float32_allowance(dim: int) -> float:
+    """How far float32 rounding may raise a product above its bound, for a query and an item of length 1.
 
     The bound is proved for exact numbers, but the service rotates the query, adds up the bound and rescores the items in float32.
     A float32 sum of d products is off by at most about d·u·|q||v|, with u = EPSILON / 2 the unit roundoff (Higham, Accuracy and
     Stability of Numerical Algorithms, 2nd ed., section 3.1). Each rotated number and the rescored product are such sums, and the
-    bound is a few operations more: the allowance is four such sums and 64 operations. If every rotated number erred to the utmost
-    in the worst direction, that could be too little. Rounding errors don't, and parity checks every block's bound for some users.
+    bound takes a few operations more: the allowance is for four such sums and 64 operations. It would be too small if every rotated
+    number had the largest error in the worst direction; rounding errors don't add up like that, and parity checks every block's
+    bound for some users.
     """
     return 2 * (dim + 16) * EPSILON
 
 
-def _longest_in_blocks(rows: Float64Array) -> Float64Array:
-    """The largest length of a row in each block: [n * BLOCK, d] -> [n]."""
+def _largest_lengths(rows: Float64Array) -> Float64Array:
+    """The largest length of a row in each block: float64 [n * BLOCK, d] -> float64 [n]."""
     lengths: Float64Array = np.linalg.norm(rows, axis=1).reshape(-1, contract.BLOCK).max(axis=1)
     return lengths
 
 
 def _round_up(values: Float64Array) -> Float32Array:
-    # astype rounds to the nearest, which may be below: the next float32 never is, and a bound that is too low proves nothing.
+    # `astype` rounds to the nearest float32, which may be lower; the next larger one never is. A bound that is too low is wrong.
     return np.nextafter(values.astype(np.float32), np.float32(np.inf))
 
 
-def _append(file: BinaryIO, number: int, levels: NDArray[np.int8]) -> ExternalTensor:
+def _append(file: BinaryIO, piece_number: int, levels: NDArray[np.int8]) -> ExternalTensor:
+    """Write a piece, int8 [items of the piece, d], transposed and at the next page of the file."""
     offset = page_after(file.tell())
     file.seek(offset)
     file.write(np.ascontiguousarray(levels.T).tobytes())
-    return ExternalTensor(f"items8_{number}", (levels.shape[1], levels.shape[0]), offset, np.dtype(np.int8))
+    return ExternalTensor(f"items8_{piece_number}", (levels.shape[1], levels.shape[0]), offset, np.dtype(np.int8))

@@ -1,4 +1,4 @@
-"""What a bundle holds beside the model: external ids, item metadata, and the interactions that users already had."""
+"""Reads and writes what a bundle holds beside the model: external ids, item metadata, and the users' interactions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,10 @@ from recoserve_export.inputs.metadata import read_items
 
 @dataclass(frozen=True)
 class BundleMetadata:
-    """SideIds by side, one mapping of metadata for each item row, and interactions, each None where nothing was given; warnings."""
+    """The ids of each side, "user" and "item"; a JSON object for each item row; the interactions; warnings for the report.
+
+    `items` and `interactions` are None if the export was called without them.
+    """
 
     ids: Mapping[str, SideIds]
     items: Sequence[Any] | None
@@ -27,7 +30,7 @@ class BundleMetadata:
 
 
 def read(ids: Mapping[str, SideIds], items: Any, interactions: Any) -> BundleMetadata:
-    """Read item metadata and interactions and join them with the rows of `ids`; raises ExportRefused where they don't fit."""
+    """Read item metadata and interactions and join them with the rows of `ids`; raises ExportRefused if they don't fit."""
     item_metadata, item_notes = read_items(items, ids["item"]) if items is not None else (None, [])
     pairs, pair_notes = read_interactions(interactions, ids["user"], ids["item"]) if interactions is not None else (None, [])
     return BundleMetadata(ids, item_metadata, pairs, (*item_notes, *pair_notes))

@@ -1,4 +1,4 @@
-"""What the graphs of a bundle share: files, inputs and outputs, tensors beside them, the guard of row numbers, a score's tail."""
+"""Helpers for all graphs of a bundle: saving, inputs and outputs, constants, the check of row numbers, a score's tail."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ INT64, FLOAT = TensorProto.INT64, TensorProto.FLOAT
 
 
 def save(path: Path, graph: onnx.GraphProto, opset: int = OPSET) -> None:
-    """Write one graph as a model file, and check it."""
+    """Write a graph as a model file, and check the file."""
     versions = [helper.make_opsetid("", opset)]
     model = helper.make_model(graph, opset_imports=versions, ir_version=IR_VERSION, producer_name="recoserve")
     path.write_bytes(model.SerializeToString())
@@ -28,12 +28,12 @@ def value(name: str, dtype: int, shape: list[int | str]) -> onnx.ValueInfoProto:
 
 
 def integers(name: str, numbers: int | list[int] | list[list[int]]) -> TensorProto:
-    """An int64 constant that stands in the graph itself."""
+    """An int64 constant in the graph itself."""
     return numpy_helper.from_array(np.array(numbers, np.int64), name)
 
 
 def external(tensor: ExternalTensor, file: str = contract.TENSORS) -> TensorProto:
-    """A constant that stands in a file beside the graph."""
+    """A constant in a file beside the graph."""
     dtype = helper.np_dtype_to_tensor_dtype(tensor.dtype)
     proto = TensorProto(name=tensor.name, data_type=dtype, dims=tensor.dims, data_location=TensorProto.EXTERNAL)
     for key, entry in (("location", file), ("offset", tensor.offset), ("length", tensor.nbytes)):
@@ -42,10 +42,11 @@ def external(tensor: ExternalTensor, file: str = contract.TENSORS) -> TensorProt
 
 
 def guard(rows: str) -> list[onnx.NodeProto]:
-    """`{rows}_checked`, equal to `rows`; a row outside the table is an error, by a Reshape to one element too many for each.
+    """Nodes that compute `{rows}_checked`, equal to the value called `rows`; a row outside the table makes the run fail.
 
-    Gather itself takes -1 for the last row on CPU, and returns zeros on CUDA. A shape is read on the host by every
-    execution provider, so the Reshape fails on all of them (decision 2).
+    The run fails in a Reshape, whose target shape has one element more for each such row. Gather itself takes -1 as the last row on
+    the CPU, and returns zeros on CUDA. Every execution provider reads shapes on the host, so the Reshape fails on all of them
+    (decision 2).
     """
     return [
         helper.make_node("Less", [rows, "zero"], [f"{rows}_below"]),
@@ -60,10 +61,10 @@ def guard(rows: str) -> list[onnx.NodeProto]:
 
 
 def tail_nodes(product: str, tail: Tail) -> list[onnx.NodeProto]:
-    """The nodes that make `score` out of `product`; none where there is no tail, for then the product is the score."""
+    """Nodes that compute `score` from the value called `product`; none if there is no tail, since the product is the score then."""
     if not tail:
         return []
-    # By way of float64: the runtime's float32 sigmoid falls, here and there, where its input rises, and no order may change.
+    # In float64: the runtime's float32 sigmoid returns less for some slightly larger inputs, and a tail must not change the order.
     nodes, name = [helper.make_node("Cast", [product], [f"{product}_64"], to=TensorProto.DOUBLE)], f"{product}_64"
     for position, step in enumerate(tail):
         inputs = [name]
@@ -76,9 +77,9 @@ def tail_nodes(product: str, tail: Tail) -> list[onnx.NodeProto]:
 
 
 def score_outputs(tail: Tail) -> list[onnx.ValueInfoProto]:
-    """The outputs of a graph that scores: the score and, where there is a tail, the product in front of it.
+    """The outputs of a graph that scores: the score and, if there is a tail, the product before it.
 
-    Ranks are those of the product: two scores may be rounded to one number where their products differ.
+    Items are ranked by the product: the scores of different products may be rounded to the same number.
     """
     names = [contract.SCORE_OUT, *([contract.PRODUCT] if tail else [])]
     return [value(name, FLOAT, ["batch", "candidates"]) for name in names]

@@ -1,4 +1,4 @@
-"""Raw numbers in files beside the graphs, written some rows at a time, so that no table stands in memory twice."""
+"""Writes tensors into files beside the graphs, some rows at a time, so that no table is in memory twice."""
 
 import os
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ FLOAT32 = np.dtype(np.float32)
 
 @dataclass(frozen=True)
 class ExternalTensor:
-    """Where a file beside the graphs (ONNX's "external data") holds a tensor of shape `dims`; `offset` in bytes."""
+    """A tensor of shape `dims` in a file beside the graphs (ONNX's "external data"), from byte `offset` on."""
 
     name: str
     dims: tuple[int, ...]
@@ -31,7 +31,7 @@ class ExternalTensor:
 
 
 class TensorFile:
-    """A file of tensors that grows; each starts at a page, and bytes that nobody wrote are zero."""
+    """A growing file of tensors: each starts at a page boundary, and bytes that aren't written are zero."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -39,7 +39,7 @@ class TensorFile:
         path.touch()
 
     def reserve(self, name: str, dims: tuple[int, ...], dtype: np.dtype[Any]) -> ExternalTensor:
-        """A tensor of zeros at the end of the file, to be filled by `write_rows`."""
+        """Append a tensor of zeros, to be filled by `write_rows`."""
         tensor = ExternalTensor(name, dims, page_after(self._end), dtype)
         self._end = tensor.offset + tensor.nbytes
         os.truncate(self._path, self._end)
@@ -52,16 +52,16 @@ class TensorFile:
             file.write(np.ascontiguousarray(rows, tensor.dtype).data)
 
     def add(self, name: str, array: NDArray[Any]) -> ExternalTensor:
-        """A tensor at the end of the file that holds `array`."""
+        """Append a tensor that holds `array`."""
         tensor = self.reserve(name, array.shape, array.dtype)
         self.write_rows(tensor, 0, array)
         return tensor
 
 
 def write(path: Path, users: EmbeddingTable, items: EmbeddingTable, formula: Formula) -> tuple[ExternalTensor, ExternalTensor]:
-    """Write `user_table` float32 [U, d] and `item_table` float32 [N, d] as `formula` multiplies them; returns both.
+    """Write the vectors that `formula` multiplies, `user_table` float32 [U, d] and `item_table` float32 [N, d]; returns both.
 
-    Zeros fill the last block of items, so that a graph may read whole blocks.
+    Zeros fill the last block of items, so that graphs can read complete blocks.
     """
     user_table = ExternalTensor(contract.USER_TABLE, (users.row_count, users.width), 0)
     item_table = ExternalTensor(contract.ITEM_TABLE, (items.row_count, items.width), page_after(user_table.nbytes))
@@ -70,15 +70,15 @@ def write(path: Path, users: EmbeddingTable, items: EmbeddingTable, formula: For
             file.seek(tensor.offset)
             for _, rows in table.blocks():
                 file.write(formula.vectors(rows).astype("<f4").tobytes())
-        file.truncate(item_table.offset + FLOAT32.itemsize * items.width * padded(items.row_count))
+        file.truncate(item_table.offset + FLOAT32.itemsize * items.width * padded_row_count(items.row_count))
     return user_table, item_table
 
 
-def padded(rows: int) -> int:
-    """Rows up to the end of the last block."""
-    return -(-rows // contract.BLOCK) * contract.BLOCK
+def padded_row_count(row_count: int) -> int:
+    """The number of rows with those that fill the last block."""
+    return -(-row_count // contract.BLOCK) * contract.BLOCK
 
 
 def page_after(offset: int) -> int:
-    """The first page boundary at or after `offset`: the runtime maps a tensor only where it starts at one."""
+    """The first page boundary at or after `offset`: the runtime memory-maps only tensors that start at one."""
     return -(-offset // contract.PAGE) * contract.PAGE

@@ -1,9 +1,9 @@
-"""The program of pairs with its values transposed: [width, items] in place of [items, width].
+"""Transposes the values of the pair program: [width, items] instead of [items, width], which takes half the time for each user.
 
 A user's vector is then a column that is added to long rows, and a layer of one number is a row times a matrix. The runtime has fast
-kernels for both and for neither the other way round: an addition that broadcasts a row stops at the end of every row, and a matrix
-times a column has no fast path (decision 14: a user takes half the time). A program with a value that isn't one row of numbers for
-each item stays as it is.
+kernels for both, but not for the untransposed operations: an addition that broadcasts a row stops at the end of every row, and a
+matrix times a column has no fast path (decision 14). A program with a value that isn't one row of numbers for each item stays as it
+is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,37 +30,38 @@ class _NotTransposable(Exception):
 
 @dataclass
 class _Transposition:
-    """A program as far as it has been read: `nodes` and `turned_constants` are the transposed ones.
+    """A transposed program in the making: its `nodes`, and the `new_constants` that these read.
 
-    `widths` has every value that stands transposed, a user's as [width, 1] and an item's or a pair's as [width, items].
+    `constants` are those of the original program. `widths` has the width of every transposed value by name: a user's, one of
+    `user_values`, is [width, 1], an item's or a pair's is [width, items].
     """
 
     constants: Arrays
-    users: frozenset[str]
+    user_values: frozenset[str]
     widths: dict[str, int]
     nodes: list[onnx.NodeProto] = field(default_factory=list)
-    turned_constants: Constants = field(default_factory=dict)
+    new_constants: Constants = field(default_factory=dict)
 
     def width(self, name: str) -> int:
-        """Numbers of each item in a transposed value."""
+        """How many numbers a transposed value has for each item."""
         if name not in self.widths:
             raise _NotTransposable
         return self.widths[name]
 
     def constant_of(self, name: str) -> NDArray[Any]:
-        """The constant called `name` in the program that is read."""
+        """The original program's constant called `name`."""
         if name not in self.constants:
             raise _NotTransposable
         return self.constants[name]
 
     def add_constant(self, name: str, array: NDArray[Any]) -> str:
-        """The name of a new constant that takes the place of `name`; one for each use, for each may need another shape."""
-        new_name = f"{name}.turned_{len(self.turned_constants)}"
-        self.turned_constants[new_name] = np.require(array, requirements="C")
+        """Add a constant in place of the one called `name`; returns its name. Each use adds one, for it may need another shape."""
+        new_name = f"{name}.turned_{len(self.new_constants)}"
+        self.new_constants[new_name] = np.require(array, requirements="C")
         return new_name
 
     def add_node(self, node: onnx.NodeProto, inputs: Sequence[str], width: int, op: str = "", **attributes: Any) -> None:
-        """Add `node`, or operator `op` in its place, with other inputs; its output is `width` numbers for each item."""
+        """Add a copy of `node`, or operator `op` in its place, with other inputs; its output has `width` numbers for each item."""
         copy = onnx.NodeProto()
         copy.CopyFrom(helper.make_node(op, [], list(node.output), **attributes) if op else node)
         copy.input[:] = inputs
@@ -71,13 +72,14 @@ class _Transposition:
 def transpose(
     nodes: Sequence[onnx.NodeProto], score: str, pair_inputs: Mapping[str, SideValue], constants: Arrays
 ) -> tuple[list[onnx.NodeProto], Constants] | None:
-    """The program over values [width, items], and the constants that it needs beside its own; None where it can't be transposed.
+    """The transposed nodes and the new constants that they read; None if the program can't be transposed.
 
-    `pair_inputs` are the values of either side that the program reads: a user's becomes [width, 1], an item's [width, items].
-    The score becomes [1, items].
+    `pair_inputs` are the values of both sides that the program reads: a user's becomes [width, 1], an item's [width, items]. The
+    score becomes [1, items].
     """
-    users = frozenset(name for name, side_value in pair_inputs.items() if side_value.side == USER)
-    program = _Transposition(constants, users, {name: prod(side_value.row_shape) for name, side_value in pair_inputs.items()})
+    user_values = frozenset(name for name, side_value in pair_inputs.items() if side_value.side == USER)
+    widths = {name: prod(side_value.row_shape) for name, side_value in pair_inputs.items()}
+    program = _Transposition(constants, user_values, widths)
     if any(len(side_value.row_shape) > 1 for side_value in pair_inputs.values()):
         return None
     try:
@@ -85,7 +87,7 @@ def transpose(
             if len(node.output) != 1 or node.op_type not in RULES:
                 return None
             RULES[node.op_type](program, node)
-        return (program.nodes, program.turned_constants) if program.width(score) == 1 else None
+        return (program.nodes, program.new_constants) if program.width(score) == 1 else None
     except _NotTransposable:
         return None
 
@@ -112,7 +114,7 @@ def _broadcasting(program: _Transposition, node: onnx.NodeProto) -> None:
 
 
 def _as_column(array: NDArray[Any]) -> NDArray[Any]:
-    """One row of numbers [..., n], or one number, as [n, 1]."""
+    """A single row of numbers [..., n], or one number, as a column [n, 1]."""
     if array.size != (array.shape or (1,))[-1]:
         raise _NotTransposable
     return array.reshape(-1, 1)
@@ -128,21 +130,22 @@ def _matmul(program: _Transposition, node: onnx.NodeProto) -> None:
 
 def _gemm(program: _Transposition, node: onnx.NodeProto) -> None:
     options = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    transposed = options.pop("transA", 0), options.pop("transB", 0)
-    if transposed == (1, 1) and not options and len(node.input) == 2:
+    first_transposed, second_transposed = options.pop("transA", 0), options.pop("transB", 0)
+    is_product_only = not options and len(node.input) == 2
+    if first_transposed and second_transposed and is_product_only:
         _last_layer(program, node)
-    elif transposed == (0, 1) and not options and len(node.input) == 2 and node.input[1] in program.users:
+    elif not first_transposed and second_transposed and is_product_only and node.input[1] in program.user_values:
         _dot(program, node)
-    elif not transposed[0]:
-        _layer(program, node, transposed[1], options)
+    elif not first_transposed:
+        _layer(program, node, second_transposed, options)
     else:
         raise _NotTransposable
 
 
-def _layer(program: _Transposition, node: onnx.NodeProto, transposed: int, options: Mapping[str, Any]) -> None:
-    """A linear layer, x W + b or x Wᵀ + b, as Wᵀ xᵀ + bᵀ."""
+def _layer(program: _Transposition, node: onnx.NodeProto, weight_transposed: int, options: Mapping[str, Any]) -> None:
+    """Add a linear layer: x W + b as Wᵀ xᵀ + bᵀ, and x Wᵀ + b as W xᵀ + bᵀ."""
     weight = program.constant_of(node.input[1])
-    weight = weight if transposed else weight.T
+    weight = weight if weight_transposed else weight.T
     if weight.shape[1] != program.width(node.input[0]):
         raise _NotTransposable
     inputs = [program.add_constant(node.input[1], weight), node.input[0]]
@@ -152,7 +155,7 @@ def _layer(program: _Transposition, node: onnx.NodeProto, transposed: int, optio
 
 
 def _last_layer(program: _Transposition, node: onnx.NodeProto) -> None:
-    """A layer of one number, written as wᵀ xᵀ: its score is [1, items] already, and x stands transposed here anyway."""
+    """Add a layer of one number, which the pair program has as wᵀ xᵀ: the score is [1, items] already, and x is transposed here."""
     weight, value = program.constant_of(node.input[0]), node.input[1]
     if weight.shape != (program.width(value), 1):
         raise _NotTransposable
@@ -160,25 +163,25 @@ def _last_layer(program: _Transposition, node: onnx.NodeProto) -> None:
 
 
 def _dot(program: _Transposition, node: onnx.NodeProto) -> None:
-    """The dot product of each item's row with the user's vector."""
+    """Add the dot product of each item's row with the user's vector."""
     value, user = node.input
-    if value in program.users or program.width(value) != program.width(user):
+    if value in program.user_values or program.width(value) != program.width(user):
         raise _NotTransposable
     program.add_node(node, [user, value], 1, "Gemm", transA=1)
 
 
 def _concat(program: _Transposition, node: onnx.NodeProto) -> None:
     axis = helper.get_attribute_value(node.attribute[0])
-    # A user's value is one column wide: Concat repeats nothing, so it can't stand above an item's [width, items].
-    if axis not in (1, -1) or program.users.intersection(node.input):
+    # A user's value has one column, which Concat doesn't repeat, so it can't be put above an item's [width, items].
+    if axis not in (1, -1) or program.user_values.intersection(node.input):
         raise _NotTransposable
     program.add_node(node, node.input, sum(program.width(name) for name in node.input), "Concat", axis=0)
 
 
 def _reshape(program: _Transposition, node: onnx.NodeProto) -> None:
-    """A Reshape of one number for each pair to [-1] or [-1, 1], which changes nothing here; no other is transposed."""
+    """Add an Identity for a Reshape of one number for each pair to [-1] or [-1, 1]; other reshapes can't be transposed."""
     value, target = node.input[0], program.constant_of(node.input[1]).tolist()
-    if program.width(value) != 1 or value in program.users or target not in ([-1], [-1, 1]):
+    if program.width(value) != 1 or value in program.user_values or target not in ([-1], [-1, 1]):
         raise _NotTransposable
     program.add_node(node, [value], 1, "Identity")
 
