@@ -34,13 +34,13 @@ def _keras_dot(items: int) -> Any:
 def _keras_mlp(items: int, genres: int | None = None) -> Any:
     from recoserve_export.zoo.architectures import keras_mlp
 
-    return keras_mlp.build(USERS, items, 64, genres=genres)
+    return keras_mlp.build(USERS, items, 64, genre_count=genres)
 
 
 def _torch_mlp(items: int, dim: int) -> Any:
     from recoserve_export.zoo.architectures import torch_mlp
 
-    return torch_mlp.build(USERS, items, dim, genres=GENRES)
+    return torch_mlp.build(USERS, items, dim, genre_count=GENRES)
 
 
 SCORERS = {

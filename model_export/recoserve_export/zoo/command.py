@@ -1,4 +1,4 @@
-"""`recoserve train`: from a ratings file and an items file to a verified bundle, in one step."""
+"""`recoserve train` trains a model on a ratings file and an items file, and writes it as a verified bundle."""
 
 import json
 from dataclasses import dataclass, replace
@@ -69,8 +69,8 @@ def train(
     """Train a model on a ratings file and write it as a verified bundle.
 
     Each user's last interactions are held out, and the model is measured on them beside a popularity baseline. The figures are
-    printed, and stored in the manifest. The bundle holds the model that was measured, which has not seen what was held out. With
-    --dims or --l2s several models are trained and compared, and the bundle holds the best of them by NDCG.
+    printed, and stored in the manifest. The bundle holds the model that was measured, which was not trained on what was held out.
+    With --dims or --l2s several models are trained and compared, and the bundle holds the best of them by NDCG.
     """
     hyperparameters = {"dim": dim, "epochs": epochs, "learning_rate": learning_rate, "l2": l2, "temperature": temperature}
     recipe = _recipe(architecture.value, {**hyperparameters, "batch_size": batch_size, "seed": seed}, similarity)
@@ -88,13 +88,13 @@ def train(
 def _recipe(architecture: str, hyperparameters: dict[str, Any], similarity: SimilarityName | None) -> Recipe:
     """The architecture's default recipe, with the hyperparameters that are not None in place of its own."""
     if similarity is not None and architecture not in catalog.DOT:
-        raise typer.BadParameter(f"goes with {' and '.join(catalog.DOT)}; {architecture} has a score of its own")
+        raise typer.BadParameter(f"is only for {' and '.join(catalog.DOT)}; {architecture} has a score of its own")
     options = {**hyperparameters, "similarity": similarity and similarity.value}
     return replace(default_recipe(architecture), **{name: value for name, value in options.items() if value is not None})
 
 
 def _sweep_recipes(recipe: Recipe, dims: str | None, l2s: str | None) -> list[Recipe] | None:
-    """`recipe` at every dimension with every weight; None where neither is listed, and one model is to be trained."""
+    """`recipe` at every dimension with every weight; None if neither is listed, so that one model is to be trained."""
     listed_dims, listed_l2s = dimensions(dims), weights(l2s)
     if listed_dims is None and listed_l2s is None:
         return None
@@ -103,7 +103,7 @@ def _sweep_recipes(recipe: Recipe, dims: str | None, l2s: str | None) -> list[Re
 
 @dataclass(frozen=True)
 class _Sources:
-    """What is trained on; `items` is the file of the items' metadata."""
+    """What a model is trained on, and `items`, the file of the items' metadata for the bundle."""
 
     dataset: Dataset
     items: Path
@@ -112,7 +112,7 @@ class _Sources:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What every run of the command has in common, whatever its recipe."""
+    """What all runs of the command have in common; only their recipes differ."""
 
     architecture: str
     sources: _Sources
@@ -121,7 +121,7 @@ class _Plan:
 
 
 def _read(ratings: Path, items: Path, architecture: str, genre_column: str) -> _Sources:
-    """Both files, with the exporter's checks of the items file too: what it refuses is refused before any training."""
+    """Both files, after the exporter's own checks of the items file: what it refuses is refused before any training."""
     dataset = read_dataset(ratings, items)
     read_items(items, read_ids("item", dataset.item_ids, len(dataset.item_ids)))
     with_genres = architecture in catalog.WITH_GENRES
@@ -129,7 +129,7 @@ def _read(ratings: Path, items: Path, architecture: str, genre_column: str) -> _
 
 
 def _train_one(plan: _Plan, recipe: Recipe) -> tuple[TrainedModel, dict[str, Any]]:
-    """The model and its manifest's `metrics`; prints its figures."""
+    """Train one model and print its figures; returns it, and the `metrics` of its manifest."""
     sources = plan.sources
     trained = train_model(plan.architecture, sources.dataset, recipe, plan.holdout, plan.k, sources.genres)
     Console().print(comparison(trained))
@@ -137,7 +137,7 @@ def _train_one(plan: _Plan, recipe: Recipe) -> tuple[TrainedModel, dict[str, Any
 
 
 def _train_several(plan: _Plan, recipes: list[Recipe], outputs: Outputs) -> tuple[TrainedModel, dict[str, Any]]:
-    """The best model and its manifest's `metrics`, those of all runs among them; prints, draws and writes the comparison."""
+    """Train several models and print, draw and write their comparison; returns the best one, and the `metrics` of its manifest."""
     sources = plan.sources
     swept = sweep.run(plan.architecture, sources.dataset, recipes, plan.holdout, plan.k, sources.genres)
     Console().print(sweep_table.table(swept))
@@ -162,7 +162,7 @@ def comparison(trained: TrainedModel) -> Table:
 def _export(
     trained: TrainedModel, out: Path, sources: _Sources, metrics: dict[str, Any], name: str | None, version: str | None
 ) -> ExportReport:
-    from recoserve_export.publish import export_model
+    from recoserve_export.publish import export_model  # here, since it imports onnx, which `recoserve train --help` doesn't need
 
     dataset = sources.dataset
     return export_model(

@@ -9,8 +9,8 @@ import typer
 
 from recoserve.bundle.manifest import NAME
 
-LARGEST = 1e6  # of a rate, a weight or a temperature: far beyond any use, far below what float32 holds
-LARGEST_DIM = 1 << 16
+MAX_VALUE = 1e6  # of a rate, a weight or a temperature: far beyond any use, far below what float32 holds
+MAX_DIM = 1 << 16
 
 N = TypeVar("N", int, float)
 
@@ -41,15 +41,15 @@ class SimilarityName(StrEnum):
 
 def positive(value: float | None) -> float | None:
     """`value`, if it is above 0."""
-    if value is not None and not 0 < value <= LARGEST:
-        raise typer.BadParameter(f"must be a number above 0, {LARGEST:g} at most")
+    if value is not None and not 0 < value <= MAX_VALUE:
+        raise typer.BadParameter(f"must be a number above 0, {MAX_VALUE:g} at most")
     return value
 
 
 def not_negative(value: float | None) -> float | None:
     """`value`, if it is 0 or above."""
-    if value is not None and not 0 <= value <= LARGEST:
-        raise typer.BadParameter(f"must be a number from 0 to {LARGEST:g}")
+    if value is not None and not 0 <= value <= MAX_VALUE:
+        raise typer.BadParameter(f"must be a number from 0 to {MAX_VALUE:g}")
     return value
 
 
@@ -61,23 +61,23 @@ def between_0_and_1(value: float) -> float:
 
 
 def plain_name(value: str | None) -> str | None:
-    """`value`, if it can stand in a path and in a metric's label."""
+    """`value`, if it fits a path and a label of a metric."""
     if value is not None and not NAME.fullmatch(value):
         raise typer.BadParameter("must be 1 to 128 characters of A-Za-z0-9._-, the first a letter or digit")
     return value
 
 
 def dimensions(text: str | None) -> list[int] | None:
-    """The dimensions in a text like 8,16,32, each once; None of None."""
-    return _listed(text, int, lambda dim: 1 <= dim <= LARGEST_DIM, f"whole numbers from 1 to {LARGEST_DIM}, like 8,16,32")
+    """The dimensions in a text like 8,16,32, which must differ; None for None."""
+    return _parsed_list(text, int, lambda dim: 1 <= dim <= MAX_DIM, f"whole numbers from 1 to {MAX_DIM}, like 8,16,32")
 
 
 def weights(text: str | None) -> list[float] | None:
-    """The weights of regularisation in a text like 0,1e-4,1e-3, each once; None of None."""
-    return _listed(text, float, lambda weight: 0 <= weight <= LARGEST, f"numbers from 0 to {LARGEST:g}, like 0,1e-4,1e-3")
+    """The weights of regularisation in a text like 0,1e-4,1e-3, which must differ; None for None."""
+    return _parsed_list(text, float, lambda weight: 0 <= weight <= MAX_VALUE, f"numbers from 0 to {MAX_VALUE:g}, like 0,1e-4,1e-3")
 
 
-def _listed(text: str | None, parse: Callable[[str], N], fits: Callable[[N], bool], expected: str) -> list[N] | None:
+def _parsed_list(text: str | None, parse: Callable[[str], N], fits: Callable[[N], bool], expected: str) -> list[N] | None:
     if text is None:
         return None
     try:
@@ -87,7 +87,7 @@ def _listed(text: str | None, parse: Callable[[str], N], fits: Callable[[N], boo
     if not values or not all(map(fits, values)):
         raise typer.BadParameter(f"must be {expected}")
     if len(set(values)) != len(values):
-        raise typer.BadParameter("names a value twice")
+        raise typer.BadParameter("has a value twice")
     return values
 
 
@@ -96,9 +96,7 @@ PER_ARCHITECTURE = "depends on the architecture"
 BundleOption = Annotated[
     Path | None, typer.Option("--out", "-o", help="The bundle to write; must not exist. Optional with --dims or --l2s.")
 ]
-DimOption = Annotated[
-    int | None, typer.Option(min=1, max=LARGEST_DIM, help="Length of each vector.", show_default=PER_ARCHITECTURE)
-]
+DimOption = Annotated[int | None, typer.Option(min=1, max=MAX_DIM, help="Length of each vector.", show_default=PER_ARCHITECTURE)]
 EpochsOption = Annotated[int | None, typer.Option(min=1, help="How often to go through all users.", show_default=PER_ARCHITECTURE)]
 LearningRateOption = Annotated[
     float | None,

@@ -1,4 +1,4 @@
-"""Files with an answer by reasoning: even users touch even items, odd users odd ones."""
+"""Files with an answer by reasoning: even users interact with even items, odd users with odd ones."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def even_odd(tmp_path: Path) -> Path:
-    """A folder with `ratings.csv`, in which every user u has touched 8 of the 10 items of u's own kind, and `items.csv`.
+    """A folder with `ratings.csv`, in which every user u has interacted with 8 of the 10 items of u's own kind, and `items.csv`.
 
     Ids are row numbers + 100. The id column of the items file is not its first.
     """

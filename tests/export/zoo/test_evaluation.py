@@ -67,11 +67,11 @@ def test_equal_scores_rank_by_row():
     assert top(np.array([1, 2, 2, 1, 1], np.float32), np.array([], np.int64), 4).tolist() == [1, 2, 0, 3]
 
 
-def test_a_user_who_touched_everything_is_shown_nothing():
+def test_a_user_who_interacted_with_every_item_is_shown_nothing():
     assert top(np.array([1, 2], np.float32), np.array([0, 1]), 5).tolist() == []
 
 
-def test_the_baseline_shows_what_most_users_touched_in_training():
+def test_the_baseline_shows_the_items_with_the_most_interactions_in_training():
     train = pairs((0, 3), (1, 3), (2, 3), (0, 1), (1, 1), (2, 0))
     metrics = evaluate_popularity(Split(train, pairs((3, 3), (4, 0))), 5, 2)
 

@@ -24,7 +24,7 @@ USERS, ITEMS, GENRES = 5, 7, 3
 
 
 def fresh(name: str, seed: int = 0, **options):
-    genres = {"genres": GENRES} if name in catalog.WITH_GENRES else {}
+    genres = {"genre_count": GENRES} if name in catalog.WITH_GENRES else {}
     return catalog.load_scorer(name).build(USERS, ITEMS, 4, seed=seed, **genres, **options)
 
 
@@ -164,21 +164,21 @@ def test_scores_over_the_catalogue_are_those_of_each_pair():
     assert top(expected[1], np.array([0]), 3).tolist() == top(scores_of(np.array([1]))[0], np.array([0]), 3).tolist()
 
 
-def test_drawn_items_are_weighted_to_stand_for_all_that_the_user_did_not_touch():
+def test_the_weights_of_drawn_items_add_up_to_all_items_that_the_user_did_not_interact_with():
     pairs = InteractionPairs(np.array([0, 0, 1]), np.array([2, 3, 3]))
-    negatives = pair_trainer._Negatives(pairs, 10, {}, torch.device("cpu"))
-    drawn, weight = negatives.draw(torch.tensor([0, 1, 2]), torch.Generator().manual_seed(0))
+    sampler = pair_trainer._NegativeSampler(pairs, 10, torch.device("cpu"))
+    items, log_weights = sampler.draw(torch.tensor([0, 1, 2]), torch.Generator().manual_seed(0))
 
-    assert pytest.approx(weight.double().exp().sum(1).tolist(), rel=1e-5) == [8, 9, 10]
-    assert set(drawn[0][weight[0] > pair_trainer.NEVER].tolist()) == {0, 1, 4, 5, 6, 7, 8, 9}
+    assert pytest.approx(log_weights.double().exp().sum(1).tolist(), rel=1e-5) == [8, 9, 10]
+    assert set(items[0][log_weights[0] > pair_trainer.MASKED_LOG_WEIGHT].tolist()) == {0, 1, 4, 5, 6, 7, 8, 9}
 
 
-def test_a_user_who_touched_everything_has_a_finite_loss(even_odd):
+def test_a_user_who_interacted_with_every_item_has_a_finite_loss(even_odd):
     pairs = InteractionPairs(np.array([0, 0, 0, 1]), np.array([0, 1, 2, 0]))
     scorer = catalog.load_scorer("torch-mlp")
     model, kit = scorer.build(2, 3, 4), scorer.kit
     trainee = pair_trainer.Trainee(kit.logits(model, training=True), kit.parameters(model), kit.embeddings(model))
     losses = []
-    pair_trainer.fit(trainee, (2, 3), {}, pairs, QUICK, lambda _, loss: losses.append(loss))
+    pair_trainer.fit(trainee, pairs, {}, QUICK, lambda _, loss: losses.append(loss), user_count=2, item_count=3)
 
     assert np.isfinite(losses).all()

@@ -50,7 +50,7 @@ def test_held_out_items_are_predicted_better_than_by_popularity(name, even_odd):
 
 @BOTH
 @pytest.mark.parametrize("normalize", [True, False])
-def test_the_model_scores_by_the_tables_that_the_trainer_moves(name, normalize):
+def test_the_model_scores_by_the_tables_that_the_trainer_optimises(name, normalize):
     architecture = catalog.load_dot(name)
     model = architecture.build(5, 7, 3, normalize=normalize, seed=1)
     users, items = (table.detach().cpu().double().numpy() for table in architecture.tables(model))
@@ -82,14 +82,14 @@ def torch_model():
     return catalog.load_dot("torch-dot").build(6, 6, 4, seed=0)
 
 
-def test_the_loss_of_equal_scores_is_the_log_of_one_item_against_all_that_the_user_did_not_touch():
+def test_the_loss_of_equal_scores_is_the_log_of_one_item_against_all_that_the_user_did_not_interact_with():
     logits = torch.zeros(1, 10)
     loss = table_trainer._ranking_loss(logits, torch.tensor([0, 0, 0]), torch.tensor([1, 5, 7]))
 
     assert math.log(1 + 7) == pytest.approx(float(loss))
 
 
-def test_a_user_who_touched_everything_has_no_loss_and_a_finite_gradient():
+def test_a_user_who_interacted_with_every_item_has_no_loss_and_a_finite_gradient():
     logits = torch.zeros(1, 2, requires_grad=True)
     loss = table_trainer._ranking_loss(logits, torch.tensor([0, 0]), torch.tensor([0, 1]))
     loss.backward()
@@ -98,13 +98,13 @@ def test_a_user_who_touched_everything_has_no_loss_and_a_finite_gradient():
     assert torch.isfinite(logits.grad).all()
 
 
-def test_in_a_large_catalogue_the_candidates_are_weighted_to_stand_for_every_item():
+def test_in_a_large_catalogue_the_weights_of_the_candidates_add_up_to_all_items():
     items = table_trainer.FULL_CATALOGUE * 5
     batch = UserBatch(torch.tensor([0, 1]), torch.tensor([0, 0, 1]), torch.tensor([3, 99_999, 3]))
     candidates, column, weight = table_trainer._candidates(batch, items, torch.Generator().manual_seed(0))
 
     assert candidates[column].tolist() == [3, 99_999, 3]
-    assert len(candidates) == len(torch.unique(candidates)) <= table_trainer.SAMPLE + 2
+    assert len(candidates) == len(torch.unique(candidates)) <= table_trainer.SAMPLE_SIZE + 2
     assert items == pytest.approx(float(weight.double().exp().sum()), rel=1e-4)
     assert weight[column[:2]].tolist() == [0.0, 0.0]
 

@@ -1,1 +1,1 @@
-"""The reference architectures, one file each, in Keras and in PyTorch."""
+"""The reference architectures in Keras and in PyTorch, one file each."""

@@ -1,7 +1,7 @@
-"""The reference architectures by name; a framework is imported only when an architecture of its own is loaded.
+"""The reference architectures by name; a framework is imported only when one of its architectures is loaded.
 
-A dot model is two tables and is trained as such. Every other architecture is a scorer of pairs: its module builds the model, and
-its framework's kit does everything else with it.
+A dot model is trained as its two tables. Every other architecture is a scorer of pairs: its module builds the model, and the kit of
+its framework does everything else with it.
 """
 
 import importlib
@@ -12,14 +12,14 @@ from typing import Any, Protocol, cast
 
 from recoserve.errors import ExportRefused
 
-# Row numbers, int64 tensors [P] by input name -> scores before the sigmoid, float32 [P].
+# From row numbers, int64 tensors [P] by input name, to scores before the sigmoid, float32 [P].
 Logits = Callable[[Mapping[str, Any]], Any]
 
 
 class DotArchitecture(Protocol):
-    """The modules `keras_dot` and `torch_dot`."""
+    """What the modules `keras_dot` and `torch_dot` define."""
 
-    def build(self, users: int, items: int, dim: int, *, normalize: bool = True, seed: int = 0) -> Any:
+    def build(self, user_count: int, item_count: int, dim: int, *, normalize: bool = True, seed: int = 0) -> Any:
         """A fresh model that scores (user row, item row) pairs."""
 
     def tables(self, model: Any) -> tuple[Any, Any]:
@@ -27,29 +27,29 @@ class DotArchitecture(Protocol):
 
 
 class PairArchitecture(Protocol):
-    """The module of any other architecture."""
+    """What the module of any other architecture defines."""
 
-    def build(self, users: int, items: int, dim: int, *, seed: int = 0) -> Any:
+    def build(self, user_count: int, item_count: int, dim: int, *, seed: int = 0) -> Any:
         """A fresh model with int64 inputs `user` and `item` and one score a row.
 
-        Those of `WITH_GENRES` also take `genres`, a count, and their models an input `genre`.
+        For the architectures of `WITH_GENRES`, `build` also takes `genre_count`, and the model has an input `genre`.
         """
 
 
 class Kit(Protocol):
-    """The modules `keras_kit` and `torch_kit`: what they do with any model of their framework."""
+    """What the modules `keras_kit` and `torch_kit` define, for any model of their framework."""
 
     def logits(self, model: Any, training: bool) -> Logits:
-        """The model's score before the sigmoid, if it ends in one."""
+        """A function that gives the model's score before its sigmoid, if it ends in one; with `training`, as in a training step."""
 
     def parameters(self, model: Any) -> list[Any]:
         """The torch Parameters to train."""
 
     def embeddings(self, model: Any) -> list[tuple[str, Any]]:
-        """Each embedding's Parameter, with the input that indexes its rows."""
+        """For each embedding, the name of the input that indexes its rows, and its Parameter."""
 
     def save(self, model: Any, path: Path) -> None:
-        """Write the model in its framework's usual form."""
+        """Write the model to a file: a .keras file, or a state_dict of PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ MODULES = {
     "keras-neumf": f"{ROOM}.keras_neumf",
     "torch-neumf": f"{ROOM}.torch_neumf",
 }
-SUFFIXES = {name: ".keras" if name.startswith("keras") else ".pt" for name in MODULES}  # of saved models
+SUFFIXES = {name: ".keras" if name.startswith("keras") else ".pt" for name in MODULES}  # of the files of saved models
 
 
 def load_dot(name: str) -> DotArchitecture:
@@ -98,8 +98,8 @@ def load_kit(name: str) -> Kit:
 
 def _import(name: str, module: str) -> Any:
     try:
-        for needed in ("onnx", "torch"):  # onnx is the exporter's: without it the model would be trained in vain
-            importlib.import_module(needed)
+        for package in ("onnx", "torch"):  # onnx is for the export: without it the model would be trained in vain
+            importlib.import_module(package)
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise ExportRefused(f"{name} needs {error.name}, which is not installed; pip install 'recoserve[train]'") from None

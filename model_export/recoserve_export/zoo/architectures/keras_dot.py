@@ -12,15 +12,15 @@ from recoserve.errors import ExportRefused
 INITIAL_STD = 0.1
 
 
-def build(users: int, items: int, dim: int, *, normalize: bool = True, seed: int = 0) -> keras.Model:
+def build(user_count: int, item_count: int, dim: int, *, normalize: bool = True, seed: int = 0) -> keras.Model:
     """A fresh functional model: inputs `user` and `item`, int64 [B, 1] rows -> output `score`, float32 [B, 1].
 
     The weights are drawn from N(0, 0.1²) by `seed` alone. Raises ExportRefused where Keras runs on another backend.
     """
     if keras.backend.backend() != "torch":
         raise ExportRefused(f"Keras runs on {keras.backend.backend()} here; set KERAS_BACKEND=torch")
-    user, user_vector = _side("user", users, dim, 2 * seed)
-    item, item_vector = _side("item", items, dim, 2 * seed + 1)
+    user, user_vector = _side("user", user_count, dim, 2 * seed)
+    item, item_vector = _side("item", item_count, dim, 2 * seed + 1)
     score = keras.layers.Dot(axes=1, normalize=normalize, name="score")([user_vector, item_vector])
     return keras.Model(inputs=[user, item], outputs=score, name="keras_dot")
 

@@ -10,10 +10,10 @@ INITIAL_STD = 0.1
 class DotModel(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Scores (user row, item row) pairs: the dot product of their vectors, of unit length where `normalize` is set."""
 
-    def __init__(self, users: int, items: int, dim: int, normalize: bool = True) -> None:
+    def __init__(self, user_count: int, item_count: int, dim: int, normalize: bool = True) -> None:
         super().__init__()
-        self.user_embedding = nn.Embedding(users, dim)
-        self.item_embedding = nn.Embedding(items, dim)
+        self.user_embedding = nn.Embedding(user_count, dim)
+        self.item_embedding = nn.Embedding(item_count, dim)
         self.normalize = normalize
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -24,9 +24,9 @@ class DotModel(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return (users * items).sum(dim=-1)
 
 
-def build(users: int, items: int, dim: int, *, normalize: bool = True, seed: int = 0) -> DotModel:
+def build(user_count: int, item_count: int, dim: int, *, normalize: bool = True, seed: int = 0) -> DotModel:
     """A fresh model whose weights are drawn from N(0, 0.1²) by `seed` alone."""
-    model = DotModel(users, items, dim, normalize)
+    model = DotModel(user_count, item_count, dim, normalize)
     random = torch.Generator().manual_seed(seed)
     for table in tables(model):
         nn.init.normal_(table, std=INITIAL_STD, generator=random)
@@ -34,5 +34,5 @@ def build(users: int, items: int, dim: int, *, normalize: bool = True, seed: int
 
 
 def tables(model: DotModel) -> tuple[nn.Parameter, nn.Parameter]:
-    """The Parameters [U, dim] and [N, dim] that a trainer moves."""
+    """The Parameters [U, dim] and [N, dim] that a trainer optimises."""
     return model.user_embedding.weight, model.item_embedding.weight

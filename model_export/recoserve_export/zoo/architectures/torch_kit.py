@@ -9,12 +9,12 @@ from torch import nn
 
 from recoserve_export.zoo.architectures.catalog import Logits
 
-INITIAL_STD = 0.3  # far enough apart that an MLP learns more than popularity
+INITIAL_STD = 0.3  # spreads the vectors so far apart that an MLP learns more than popularity
 M = TypeVar("M", bound=nn.Module)
 
 
 def build_seeded(build: Callable[[], M], seed: int) -> M:
-    """The model that `build` returns, drawn by `seed` alone: embeddings from N(0, 0.3²), other layers as torch does."""
+    """The model that `build` returns; `seed` alone draws its embeddings from N(0, 0.3²), and its other layers as torch does."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build()
@@ -24,7 +24,7 @@ def build_seeded(build: Callable[[], M], seed: int) -> M:
 
 
 def logits(model: nn.Module, training: bool) -> Logits:
-    """The model's score before the sigmoid; sets the model's mode to `training`."""
+    """A function that gives the score before the sigmoid; sets the model's mode to `training`."""
     model.train(training)
     score = getattr(model, "logits", model)
     return lambda rows: score(**rows)
@@ -36,11 +36,11 @@ def parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 def embeddings(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Each embedding's Parameter, with the input that indexes it: the embedding's name starts with the input's."""
+    """For each embedding, the name of its input, with which the embedding's own name starts, and its Parameter."""
     modules = model.named_modules()
     return [(name.partition("_")[0], module.weight) for name, module in modules if isinstance(module, nn.Embedding)]
 
 
 def save(model: nn.Module, path: Path) -> None:
-    """Write the state_dict."""
+    """Write the model's state_dict."""
     torch.save(model.state_dict(), path)

@@ -1,4 +1,4 @@
-"""Embeddings side by side into an MLP, in PyTorch, with the item's genre as a third one or without it."""
+"""An MLP over the joined embeddings of user and item, and of the item's genre if there is one, in PyTorch."""
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +8,12 @@ from recoserve_export.zoo.architectures.widths import HIDDEN, genre_width
 
 
 class MLP(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """Linear → relu → Linear → sigmoid over the vectors of user and item, `dim` numbers each, and `more_width` others."""
+    """Linear → relu → Linear → sigmoid over the vectors of user and item, of `dim` numbers each, and of `more_width` others."""
 
-    def __init__(self, users: int, items: int, dim: int, hidden: int = HIDDEN, more_width: int = 0) -> None:
+    def __init__(self, user_count: int, item_count: int, dim: int, hidden: int = HIDDEN, more_width: int = 0) -> None:
         super().__init__()
-        self.user_embedding = nn.Embedding(users, dim)
-        self.item_embedding = nn.Embedding(items, dim)
+        self.user_embedding = nn.Embedding(user_count, dim)
+        self.item_embedding = nn.Embedding(item_count, dim)
         self.hidden = nn.Linear(2 * dim + more_width, hidden)
         self.output = nn.Linear(hidden, 1)
 
@@ -30,11 +30,11 @@ class MLP(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
 
 class GenreMLP(MLP):
-    """An MLP over three vectors: user, item and the item's genre, which is 2/5 as wide."""
+    """An MLP over three vectors: of the user, of the item, and of its genre, which is 2/5 as wide."""
 
-    def __init__(self, users: int, items: int, genres: int, dim: int, hidden: int = HIDDEN // 2) -> None:
-        super().__init__(users, items, dim, hidden, more_width=genre_width(dim))
-        self.genre_embedding = nn.Embedding(genres, genre_width(dim))
+    def __init__(self, user_count: int, item_count: int, genre_count: int, dim: int, hidden: int = HIDDEN // 2) -> None:
+        super().__init__(user_count, item_count, dim, hidden, more_width=genre_width(dim))
+        self.genre_embedding = nn.Embedding(genre_count, genre_width(dim))
 
     def forward(self, user: Tensor, item: Tensor, genre: Tensor) -> Tensor:  # type: ignore[override]  # one input more
         """int64 [B] rows of user, item and the item's genre -> float32 [B], between 0 and 1."""
@@ -46,12 +46,12 @@ class GenreMLP(MLP):
 
 
 def build(
-    users: int, items: int, dim: int, *, genres: int | None = None, hidden: int | None = None, seed: int = 0
+    user_count: int, item_count: int, dim: int, *, genre_count: int | None = None, hidden: int | None = None, seed: int = 0
 ) -> MLP | GenreMLP:
-    """A fresh model, drawn by `seed` alone; a `GenreMLP` where `genres` says how many there are.
+    """A fresh model, drawn by `seed` alone; a `GenreMLP` if `genre_count` is given.
 
     `hidden` is the width between the two Linears: 64, or 32 with a genre.
     """
-    if genres is None:
-        return build_seeded(lambda: MLP(users, items, dim, hidden or HIDDEN), seed)
-    return build_seeded(lambda: GenreMLP(users, items, genres, dim, hidden or HIDDEN // 2), seed)
+    if genre_count is None:
+        return build_seeded(lambda: MLP(user_count, item_count, dim, hidden or HIDDEN), seed)
+    return build_seeded(lambda: GenreMLP(user_count, item_count, genre_count, dim, hidden or HIDDEN // 2), seed)

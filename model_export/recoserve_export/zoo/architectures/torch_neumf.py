@@ -10,12 +10,12 @@ from recoserve_export.zoo.architectures.widths import HIDDEN
 class NeuMF(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Linear over (user · item elementwise, two dense layers over both), then a sigmoid."""
 
-    def __init__(self, users: int, items: int, dim: int, hidden: int = HIDDEN) -> None:
+    def __init__(self, user_count: int, item_count: int, dim: int, hidden: int = HIDDEN) -> None:
         super().__init__()
-        self.user_gmf = nn.Embedding(users, dim)
-        self.item_gmf = nn.Embedding(items, dim)
-        self.user_mlp = nn.Embedding(users, dim)
-        self.item_mlp = nn.Embedding(items, dim)
+        self.user_gmf = nn.Embedding(user_count, dim)
+        self.item_gmf = nn.Embedding(item_count, dim)
+        self.user_mlp = nn.Embedding(user_count, dim)
+        self.item_mlp = nn.Embedding(item_count, dim)
         self.mlp = nn.Sequential(nn.Linear(2 * dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden // 2), nn.ReLU())
         self.output = nn.Linear(dim + hidden // 2, 1)
 
@@ -30,6 +30,6 @@ class NeuMF(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return self.output(torch.cat([product, deep], dim=-1)).squeeze(-1)
 
 
-def build(users: int, items: int, dim: int, *, hidden: int = HIDDEN, seed: int = 0) -> NeuMF:
+def build(user_count: int, item_count: int, dim: int, *, hidden: int = HIDDEN, seed: int = 0) -> NeuMF:
     """A fresh model, drawn by `seed` alone."""
-    return build_seeded(lambda: NeuMF(users, items, dim, hidden), seed)
+    return build_seeded(lambda: NeuMF(user_count, item_count, dim, hidden), seed)

@@ -9,10 +9,10 @@ from recoserve_export.zoo.architectures.widths import HIDDEN
 class TwoTower(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Scores a pair by the dot product of the two towers' outputs, `dim` numbers each."""
 
-    def __init__(self, users: int, items: int, dim: int, hidden: int = HIDDEN) -> None:
+    def __init__(self, user_count: int, item_count: int, dim: int, hidden: int = HIDDEN) -> None:
         super().__init__()
-        self.user_embedding = nn.Embedding(users, dim)
-        self.item_embedding = nn.Embedding(items, dim)
+        self.user_embedding = nn.Embedding(user_count, dim)
+        self.item_embedding = nn.Embedding(item_count, dim)
         self.user_tower = _tower(dim, hidden)
         self.item_tower = _tower(dim, hidden)
 
@@ -26,6 +26,6 @@ def _tower(dim: int, hidden: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, dim))
 
 
-def build(users: int, items: int, dim: int, *, hidden: int = HIDDEN, seed: int = 0) -> TwoTower:
+def build(user_count: int, item_count: int, dim: int, *, hidden: int = HIDDEN, seed: int = 0) -> TwoTower:
     """A fresh model, drawn by `seed` alone."""
-    return build_seeded(lambda: TwoTower(users, items, dim, hidden), seed)
+    return build_seeded(lambda: TwoTower(user_count, item_count, dim, hidden), seed)

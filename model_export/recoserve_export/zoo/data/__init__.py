@@ -1,1 +1,1 @@
-"""What a model is trained on: a ratings file and an items file, as rows."""
+"""The data that a model is trained on: a ratings file and an items file, read as rows."""

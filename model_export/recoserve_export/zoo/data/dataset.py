@@ -1,4 +1,4 @@
-"""A ratings file and an items file, as rows: who touched what, in which order, and which interactions are held out."""
+"""Reads a ratings file and an items file as rows: who interacted with which items, in which order, and what is held out."""
 
 from array import array
 from collections.abc import Iterable
@@ -25,12 +25,12 @@ from recoserve_export.inputs.csv_file import (
 
 ExternalIds = list[int] | list[str]
 
-INT64 = np.iinfo(np.int64)
+INT64_LIMITS = np.iinfo(np.int64)
 
 
 @dataclass(frozen=True)
 class InteractionPairs:
-    """Interactions as two int64 arrays of one length: `user[i]` touched `item[i]`, both row numbers."""
+    """Interactions as two int64 arrays of one length: the user in row `user[i]` interacted with the item in row `item[i]`."""
 
     user: Rows
     item: Rows
@@ -49,11 +49,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Distinct (user, item) pairs in file order, over two vocabularies.
+    """Distinct (user, item) pairs in file order, and the ids of all users and items.
 
-    `user_ids` and `item_ids` are external ids in row order, ascending: integers where every one of that side is, else strings.
-    `user_row`, `item_row` and `timestamp` are int64 of one length; without a time column a timestamp is the row's position
-    in the file, and `timed` is False.
+    `user_ids` and `item_ids` are external ids in row order, ascending: integers if every id of that side is one, else strings.
+    `user_row`, `item_row` and `timestamp` are int64 of one length. `timed` is False if the file has no time column; a timestamp is
+    then the position of the pair in the file.
     """
 
     user_ids: ExternalIds
@@ -71,45 +71,49 @@ class Dataset:
     def split(self, share: float) -> Split:
         """Hold out each user's last `share` of interactions by time; ties keep the file's order.
 
-        Of a user with n ≥ 2 interactions, max(1, floor(share · n)) are held out and at least one is left to learn from;
-        of a user with one, none. `share` lies between 0 and 1, neither included.
+        Of a user with n ≥ 2 interactions, max(1, floor(share · n)) are held out, but never all; of a user with one, none.
+        `share` lies between 0 and 1, neither included.
         """
         order = np.lexsort((self.timestamp, self.user_row))
         user, item = self.user_row[order], self.item_row[order]
-        count = np.bincount(user, minlength=len(self.user_ids))
-        position = np.arange(len(user)) - (np.cumsum(count) - count)[user]  # among the user's own, by time
-        late = position >= (count - held_out_counts(count, share))[user]
-        return Split(InteractionPairs(user[~late], item[~late]), InteractionPairs(user[late], item[late]))
+        counts = np.bincount(user, minlength=len(self.user_ids))
+        position = np.arange(len(user)) - (np.cumsum(counts) - counts)[user]  # among the user's own interactions, by time
+        is_held_out = position >= (counts - held_out_counts(counts, share))[user]
+        train, held_out = (InteractionPairs(user[part], item[part]) for part in (~is_held_out, is_held_out))
+        return Split(train, held_out)
 
 
-def held_out_counts(count: Rows, share: float) -> Rows:
-    """How many of each user's `count` interactions are held out, int64 [U]; `Dataset.split` has the rule."""
-    # Rounded first, for 0.29 * 100 is 28.999… in binary.
-    counts = np.floor(np.round(count * share, 9)).astype(np.int64)
-    return np.clip(counts, np.minimum(1, count - 1), count - 1)
+def held_out_counts(counts: Rows, share: float) -> Rows:
+    """How many of each user's interactions are held out, int64 [U], of `counts` [U]; `Dataset.split` has the rule."""
+    # Rounded before the floor, because 0.29 * 100 is 28.999… in binary.
+    shares = np.floor(np.round(counts * share, 9)).astype(np.int64)
+    return np.clip(shares, np.minimum(1, counts - 1), counts - 1)
 
 
 def read_dataset(ratings: Path, items: Path) -> Dataset:
     """Read both files; every rating counts as an interaction, whatever its value.
 
-    Users are those of the ratings file; items are those of the items file and any others that were rated. Of a pair that
-    stands there twice the later one counts. Raises FileInvalid, which names the file, the line and how to mend it.
+    Users are those of the ratings file; items are those of the items file and any others that were rated. Of several ratings of
+    one item by one user the latest counts. Raises FileInvalid, which names the file, the line and how to mend it.
     """
     item_numbers = _IdNumbers(_item_ids(items))
-    listed = len(item_numbers)
-    user_numbers, users, rated, times, timed = _read_ratings(ratings, item_numbers)
-    if rated.min() >= listed:
+    listed_count = len(item_numbers)
+    rated = _read_ratings(ratings, item_numbers)
+    if rated.items.min() >= listed_count:
         raise FileInvalid(
-            f"no item of {ratings} stands in {items}; use the same ids in both, in a comma-separated column item_id of the latter"
+            f"no item of {ratings} is in {items}; use the same ids in both files, "
+            "in the items file in a comma-separated column item_id"
         )
-    latest = _latest_of_equal_pairs(users, rated, times)
-    user_ids, user_rows = user_numbers.in_order()
+    latest = _latest_of_equal_pairs(rated.users, rated.items, rated.times)
+    user_ids, user_rows = rated.user_numbers.in_order()
     item_ids, item_rows = item_numbers.in_order()
-    return Dataset(user_ids, item_ids, user_rows[users[latest]], item_rows[rated[latest]], times[latest], timed)
+    return Dataset(
+        user_ids, item_ids, user_rows[rated.users[latest]], item_rows[rated.items[latest]], rated.times[latest], rated.timed
+    )
 
 
 class _IdNumbers:
-    """Distinct id texts, numbered in order of appearance."""
+    """Distinct ids as texts, numbered in order of appearance."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._numbers: dict[str, int] = {}
@@ -120,7 +124,7 @@ class _IdNumbers:
         return len(self._numbers)
 
     def number(self, text: str) -> int:
-        """The number of `text`, a new one where it hasn't been seen."""
+        """The number of `text`; the next free one if the text is new."""
         return self._numbers.setdefault(text, len(self._numbers))
 
     def in_order(self) -> tuple[ExternalIds, Rows]:
@@ -130,28 +134,42 @@ class _IdNumbers:
         order = sorted(range(len(ids)), key=ids.__getitem__)
         rows = np.empty(len(ids), np.int64)
         rows[order] = np.arange(len(ids))
-        return [ids[number] for number in order], rows  # type: ignore[return-value]  # one kind throughout
+        return [ids[number] for number in order], rows  # type: ignore[return-value]  # all integers or all texts
 
 
 def _item_ids(path: Path) -> list[str]:
+    """The ids of an items file as texts, in file order."""
     lines = read_lines(path, delimiters=",")
     header = next(lines, None)
     if header is None:
         raise FileInvalid(f"{path} is empty; the items file needs a header and one row per item")
     column = find_column(header.cells, ITEM_KEY_COLUMNS) or 0
-    seen: dict[str, int] = {}
+    line_numbers: dict[str, int] = {}  # by id
     for line in complete_lines(path, lines, column + 1):
         text = _id(path, line, column, "item")
-        if text in seen:
-            raise FileInvalid(f"{path}, line {line.number}: item {text} stands in line {seen[text]} already; keep one of them")
-        seen[text] = line.number
-    if not seen:
+        if text in line_numbers:
+            raise FileInvalid(
+                f"{path}, line {line.number}: item {text} stands in line {line_numbers[text]} already; keep one of them"
+            )
+        line_numbers[text] = line.number
+    if not line_numbers:
         raise FileInvalid(f"{path} has a header and no rows; the items file needs one row per item")
-    return list(seen)
+    return list(line_numbers)
 
 
-def _read_ratings(path: Path, item_numbers: _IdNumbers) -> tuple[_IdNumbers, Rows, Rows, Rows, bool]:
-    """The users' ids and, for each rating, the numbers of its user and its item, and its time; whether the file has times."""
+@dataclass(frozen=True)
+class _Ratings:
+    """For each rating the numbers of its user and of its item, and its time, int64 of one length; `timed` as in Dataset."""
+
+    user_numbers: _IdNumbers
+    users: Rows
+    items: Rows
+    times: Rows
+    timed: bool
+
+
+def _read_ratings(path: Path, item_numbers: _IdNumbers) -> _Ratings:
+    """The ratings of a file; ids of items that `item_numbers` lacks are added to it."""
     lines = read_lines(path)
     first = next(lines, None)
     if first is None:
@@ -165,8 +183,8 @@ def _read_ratings(path: Path, item_numbers: _IdNumbers) -> tuple[_IdNumbers, Row
         time.append(_time(path, line, columns, position))
     if not user:
         raise FileInvalid(f"{path} has a header and no rows; a row is user,item and optionally rating,timestamp")
-    users, rated, times = (np.frombuffer(values, np.int64) for values in (user, item, time))
-    return user_numbers, users, rated, times, columns.time is not None
+    users, items, times = (np.frombuffer(values, np.int64) for values in (user, item, time))
+    return _Ratings(user_numbers, users, items, times, columns.time is not None)
 
 
 def _id(path: Path, line: Line, column: int, side: str) -> str:
@@ -177,13 +195,13 @@ def _id(path: Path, line: Line, column: int, side: str) -> str:
 
 
 def _time(path: Path, line: Line, columns: RatingsColumns, position: int) -> int:
-    """The line's timestamp, or its position where the file has none; raises FileInvalid for a bad rating too."""
+    """The line's timestamp, or `position` if the file has none; raises FileInvalid for a bad timestamp or rating."""
     if columns.rating is not None:
         _number(path, line, columns.rating, "rating")
     if columns.time is None:
         return position
     time = _number(path, line, columns.time, "timestamp")
-    if not INT64.min < time < INT64.max:
+    if not INT64_LIMITS.min < time < INT64_LIMITS.max:
         raise FileInvalid(
             f"{path}, line {line.number}: timestamp {line.cells[columns.time]} is too large; use seconds or milliseconds"
         )
@@ -198,10 +216,10 @@ def _number(path: Path, line: Line, column: int, name: str) -> float:
 
 
 def _latest_of_equal_pairs(user: Rows, item: Rows, time: Rows) -> Rows:
-    """Positions ascending, one for each distinct pair: that of its latest time, and of equal times the last in the file."""
+    """The position of each distinct pair, ascending: where its time is the latest, and of equal times the last in the file."""
     order = np.lexsort((time, item, user))
-    last = np.append((np.diff(user[order]) != 0) | (np.diff(item[order]) != 0), True)
-    return np.sort(order[last])
+    is_last = np.append((np.diff(user[order]) != 0) | (np.diff(item[order]) != 0), True)  # of its pair, in this order
+    return np.sort(order[is_last])
 
 
 def describe_split(share: float, timed: bool) -> str:

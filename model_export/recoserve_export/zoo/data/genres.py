@@ -1,4 +1,4 @@
-"""One genre per item: the first that the items file lists, as a row of a table in alphabetical order."""
+"""Reads one genre for each item, the first that the items file lists, as a row of a table of all genres."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,21 +16,21 @@ COLUMN = "genres"
 
 @dataclass(frozen=True)
 class Genres:
-    """`names` in alphabetical order, and `rows` int64 [items]: the position of each item's genre among them."""
+    """`names` in alphabetical order, and `rows` int64 [items], the position of each item's genre among them."""
 
     names: tuple[str, ...]
     rows: Rows
 
 
 def read_genres(items: Path, item_ids: ExternalIds, column: str = COLUMN) -> Genres:
-    """Each item's first name in `column` of the items file, where "|" separates several; read by the exporter's own functions.
+    """Each item's first name in `column` of the items file, where "|" separates names, as the exporter reads them.
 
-    Raises ExportRefused where there is no such column, an item lacks a genre, or the column holds numbers.
+    Raises ExportRefused if there is no such column, if an item lacks a genre, and if the column holds numbers.
     """
     source, cells = read_values("genre", f"{items}:{column}", read_ids("item", item_ids, len(item_ids)))
     if not isinstance(cells, list) or as_numbers(cells) is not None:
         raise ExportRefused(f"{source} holds numbers; name a column of genre names: --genre-column NAME")
-    first = [names_in_cell(cell)[0] for cell in cells]
-    names = sorted(set(first))
-    rows = {name: row for row, name in enumerate(names)}
-    return Genres(tuple(names), np.array([rows[name] for name in first], np.int64))
+    genre_by_item = [names_in_cell(cell)[0] for cell in cells]
+    names = sorted(set(genre_by_item))
+    row_by_name = {name: row for row, name in enumerate(names)}
+    return Genres(tuple(names), np.array([row_by_name[name] for name in genre_by_item], np.int64))

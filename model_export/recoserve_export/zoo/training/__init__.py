@@ -1,1 +1,1 @@
-"""One run of the reference trainer: fit, measure, sweep."""
+"""The reference trainer: fits models, measures them, and compares several."""

@@ -1,4 +1,4 @@
-"""Gradient descent: parameters moved down the loss of batch after batch."""
+"""Optimises parameters by gradient descent, on the loss of one batch after another."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,7 @@ from recoserve_export.zoo.training.recipe import Recipe
 
 
 def warm_up() -> None:
-    """Take one step with one number: an optimizer's first loads much of torch, which is not to be timed as training."""
+    """Take one optimizer step with one number: the first in a process loads much of torch, which is not to be timed as training."""
     number = torch.zeros(1, requires_grad=True)
     number.sum().backward()
     torch.optim.Adam([number]).step()
@@ -24,20 +24,21 @@ def descend(
     recipe: Recipe,
     report: EpochReport,
 ) -> None:
-    """Move the parameters, in place, down the loss of each batch: Adam, its learning rate falling linearly to zero.
+    """Optimise the parameters, in place, by one step of Adam for each batch; the learning rate falls linearly to zero.
 
-    `loss_of` is a mean over the batch's pairs.
+    `loss_of` gives the mean loss of a batch's pairs; `report` is called after each epoch with the mean loss of all pairs.
     """
     optimizer = torch.optim.Adam(parameters, lr=recipe.learning_rate)
     steps = recipe.epochs * len(batches)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))
     for epoch in range(1, recipe.epochs + 1):
-        loss_sum, pairs = 0.0, 0
+        loss_sum, pair_count = 0.0, 0
         for batch in batches:
             optimizer.zero_grad()
             loss = loss_of(batch)
             loss.backward()
             optimizer.step()
             schedule.step()
-            loss_sum, pairs = loss_sum + float(loss.detach()) * len(batch.item), pairs + len(batch.item)
-        report(epoch, loss_sum / pairs)
+            loss_sum += float(loss.detach()) * len(batch.pair_items)
+            pair_count += len(batch.pair_items)
+        report(epoch, loss_sum / pair_count)

@@ -1,11 +1,11 @@
-"""How well a ranking predicts the held-out items: means over the users who have some. NumPy alone.
+"""Measures how well rankings predict the held-out items, as means over the users who have some.
 
-With T the user's held-out items, R the k best items among those that the user didn't touch in training, and hit(i) = 1 where
-the i-th of R, counted from 1, is in T:
+T are the user's held-out items, R the k best items without those that the user interacted with in training, and hit(i) is 1 if the
+i-th item of R, counted from 1, is in T, and else 0:
 
     recall@k   = Σ hit(i) / min(k, |T|)
     NDCG@k     = Σ hit(i)/log2(i + 1)  /  Σ over i ≤ min(k, |T|) of 1/log2(i + 1)
-    coverage@k = items that stand in at least one user's R / items in the catalogue
+    coverage@k = number of items in at least one user's R / number of all items
 
 Recall is normalised by the most hits that k places can hold (Liang et al., 2018), so that 1 can be reached. NDCG is that of binary
 relevance (Järvelin & Kekäläinen, 2002).
@@ -21,7 +21,7 @@ from recoserve.bundle.arrays import Float32Array, Rows
 from recoserve_export.graph.dot_score import unit_rows
 from recoserve_export.zoo.data.dataset import InteractionPairs, Split
 
-BATCH_SCORES = 1 << 22  # held at a time: 16 MiB of float32
+BATCH_SCORES = 1 << 22  # in memory at a time: 16 MiB of float32
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Metrics:
     coverage: float
 
     def named(self) -> dict[str, float]:
-        """The figures under their names in the manifest: `recall@10` and so on."""
+        """The figures by their names in the manifest, such as `recall@10`; rounded to six digits."""
         values = {"recall": self.recall, "ndcg": self.ndcg, "coverage": self.coverage}
         return {f"{name}@{self.k}": round(value, 6) for name, value in values.items()}
 
@@ -46,42 +46,42 @@ def evaluate_tables(users: Float32Array, items: Float32Array, split: Split, k: i
     return evaluate(lambda rows: users[rows] @ items.T, split, len(items), k)
 
 
-def evaluate_popularity(split: Split, items: int, k: int) -> Metrics:
-    """Metrics of the baseline that shows everyone the items with the most training interactions."""
-    popularity = np.bincount(split.train.item, minlength=items).astype(np.float32)
-    return evaluate(lambda rows: np.broadcast_to(popularity, (len(rows), items)), split, items, k)
+def evaluate_popularity(split: Split, item_count: int, k: int) -> Metrics:
+    """Metrics of the baseline that recommends to everyone the items with the most interactions in training."""
+    popularity = np.bincount(split.train.item, minlength=item_count).astype(np.float32)
+    return evaluate(lambda rows: np.broadcast_to(popularity, (len(rows), item_count)), split, item_count, k)
 
 
-def evaluate(scores_of: Callable[[Rows], Float32Array], split: Split, items: int, k: int) -> Metrics:
-    """Metrics of any scorer: `scores_of` takes user rows int64 [B] and gives scores [B, items]; equal scores rank by row."""
+def evaluate(scores_of: Callable[[Rows], Float32Array], split: Split, item_count: int, k: int) -> Metrics:
+    """Metrics of any scorer: `scores_of` gives the scores [B, item_count] of user rows int64 [B]; equal scores rank by row."""
     train, held_out = _ItemsByUser(split.train), _ItemsByUser(split.held_out)
     users = np.unique(split.held_out.user)
-    shown = np.zeros(items, bool)
+    is_recommended = np.zeros(item_count, bool)
     recall, ndcg = np.zeros(len(users)), np.zeros(len(users))
-    for index, user, scores in _scores_by_user(scores_of, users, max(1, BATCH_SCORES // items)):
+    for index, user, scores in _scores_by_user(scores_of, users, max(1, BATCH_SCORES // item_count)):
         best = top(scores, train.of_user(user), k)
-        truth = held_out.of_user(user)
-        hits = np.isin(best, truth)
-        recall[index] = hits.sum() / min(k, len(truth))
-        ndcg[index] = (hits * _discounts(len(best))).sum() / _discounts(min(k, len(truth))).sum()
-        shown[best] = True
-    return Metrics(k, float(recall.mean()), float(ndcg.mean()), float(shown.mean()))
+        held_out_items = held_out.of_user(user)
+        hits = np.isin(best, held_out_items)
+        recall[index] = hits.sum() / min(k, len(held_out_items))
+        ndcg[index] = (hits * _discounts(len(best))).sum() / _discounts(min(k, len(held_out_items))).sum()
+        is_recommended[best] = True
+    return Metrics(k, float(recall.mean()), float(ndcg.mean()), float(is_recommended.mean()))
 
 
 def top(scores: Float32Array, excluded: Rows, k: int) -> Rows:
-    """The k item rows with the highest of `scores` [N], best first, equal ones by row, without those in `excluded`."""
+    """The rows of the k items with the highest of `scores` [N], best first, equal scores by row; without the rows in `excluded`."""
     allowed_scores = scores.astype(np.float32)
     allowed_scores[excluded] = -np.inf
     k = min(k, int(np.isfinite(allowed_scores).sum()))
     if not k:
         return np.empty(0, np.int64)
     threshold = np.partition(allowed_scores, len(scores) - k)[len(scores) - k]
-    best = np.flatnonzero(allowed_scores >= threshold)  # more than k where several equal the threshold: the stable sort goes by row
+    best = np.flatnonzero(allowed_scores >= threshold)  # more than k, if several equal the threshold; sorted by row
     return best[np.argsort(-allowed_scores[best], kind="stable")][:k]
 
 
 def _scores_by_user(scores_of: Callable[[Rows], Float32Array], users: Rows, size: int) -> Iterator[tuple[int, int, Float32Array]]:
-    """Each user's index in `users`, row and scores [N]; `size` users are scored at a time."""
+    """For each user: its index in `users`, its row, and its scores [N]; `size` users are scored at a time."""
     for start in range(0, len(users), size):
         rows = users[start : start + size]
         for offset, scores in enumerate(scores_of(rows)):
@@ -89,6 +89,7 @@ def _scores_by_user(scores_of: Callable[[Rows], Float32Array], users: Rows, size
 
 
 def _discounts(count: int) -> NDArray[np.float64]:
+    """1/log2(i + 1) for i = 1 … count."""
     return 1 / np.log2(np.arange(2, count + 2))
 
 

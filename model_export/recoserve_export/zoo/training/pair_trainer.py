@@ -1,11 +1,14 @@
-"""The ranking loss of `table_trainer.py` for a model of any shape, which must be run for every pair that it scores.
+"""Trains a model of any shape by the ranking loss of `table_trainer.py`, against a sample of items instead of all.
 
-Each user of a batch is scored on the items that they touched and on `NEGATIVES` others, drawn anew from the catalogue; those stand
-for all that the user didn't touch, each weighted by how many items it stands for (importance sampling; Bengio & Senécal, 2003):
+Such a model must be run for every pair that it scores. So each user of a batch is scored on the items that they interacted with,
+and on `NEGATIVES` items that are drawn from all items, with replacement and anew for each batch. Drawn items that the user
+interacted with are masked. The others are weighted by w, the number of items that the user didn't interact with, divided by the
+number of drawn items that are not masked: their sum then estimates the sum over all items that the user didn't interact with
+(importance sampling; Bengio & Senécal, 2003). For a user u and an item i that u interacted with:
 
-    loss(u, i) = -log( exp(s(u,i)/t) / (exp(s(u,i)/t) + Σ over drawn items j of w · exp(s(u,j)/t)) )
+    loss(u, i) = -log( exp(s(u,i)/t) / (exp(s(u,i)/t) + Σ over drawn, unmasked items j of w · exp(s(u,j)/t)) )
 
-s is the model's score before its sigmoid, if it ends in one.
+s is the model's score before its sigmoid, if it ends in one, and t the temperature. The loss of a batch is the mean over its pairs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,12 +27,18 @@ from recoserve_export.zoo.training.progress import EpochReport
 from recoserve_export.zoo.training.recipe import Recipe
 
 NEGATIVES = 128  # items drawn for each user of a batch
-NEVER = -1e9  # the logit of an item that must not count; finite, so that a user who touched everything has a gradient
+# The log of a masked item's weight, which makes its exp 0. Finite: for a user who interacted with every item all are masked, and a
+# sum of nothing but exp(-inf) has no gradient.
+MASKED_LOG_WEIGHT = -1e9
 
 
 @dataclass(frozen=True)
 class Trainee:
-    """What training needs of a model: its score, the parameters to move, and each embedding with the input that indexes it."""
+    """A model to train.
+
+    `logits` gives its score before the sigmoid, `parameters` are the Parameters to optimise, and `embeddings` has the table of each
+    embedding with the name of the input that indexes its rows.
+    """
 
     logits: Logits
     parameters: Sequence[Tensor]
@@ -38,56 +47,82 @@ class Trainee:
 
 def fit(
     trainee: Trainee,
-    counts: tuple[int, int],
-    features: Mapping[str, Rows],
     pairs: InteractionPairs,
+    features: Mapping[str, Rows],
     recipe: Recipe,
     report: EpochReport,
+    *,
+    user_count: int,
+    item_count: int,
 ) -> None:
-    """Move the parameters, in place, to rank each user's items first; the same seed gives the same weights on one machine.
+    """Optimise the parameters, in place, to rank each user's items first.
 
-    `counts` are the rows of users and of items; `features` has one row number per item for each further input.
+    `features` has for each further input, by its name, the row number of every item, int64 [item_count]. `report` is called after
+    each epoch. The same `recipe.seed` gives the same parameters on one machine.
     """
     device = trainee.parameters[0].device
-    batches, negatives = UserBatches(pairs, counts[0], recipe, device), _Negatives(pairs, counts[1], features, device)
-    descend(trainee.parameters, batches, lambda batch: _loss(trainee, negatives, batch, recipe, batches.random), recipe, report)
+    batches, sampler = UserBatches(pairs, user_count, recipe, device), _NegativeSampler(pairs, item_count, device)
+    item_features = {name: torch.from_numpy(rows).to(device) for name, rows in features.items()}
+    descend(
+        trainee.parameters,
+        batches,
+        lambda batch: _loss(trainee, item_features, batch, recipe, *sampler.draw(batch.user_rows, batches.random)),
+        recipe,
+        report,
+    )
 
 
-class _Negatives:
-    """Items that a user didn't touch, and the inputs of the model for pairs."""
+class _NegativeSampler:
+    """Draws items for users, and weighs those that the user didn't interact with."""
 
-    def __init__(self, pairs: InteractionPairs, items: int, features: Mapping[str, Rows], device: torch.device) -> None:
-        self._items, self._device = items, device
-        # Each touched pair as one number, ascending: whether a drawn pair is among them is then one binary search.
-        self._touched = torch.from_numpy(np.unique(pairs.user * items + pairs.item)).to(device)
-        self._features = {name: torch.from_numpy(rows).to(device) for name, rows in features.items()}
+    def __init__(self, pairs: InteractionPairs, item_count: int, device: torch.device) -> None:
+        self._item_count, self._device = item_count, device
+        # Each pair as one number, ascending: whether a drawn pair is among them is then one binary search.
+        self._pair_keys = torch.from_numpy(np.unique(pairs.user * item_count + pairs.item)).to(device)
 
-    def draw(self, users: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Item rows [B, NEGATIVES], and for each the log of how many it stands for; NEVER where the user touched it."""
-        drawn = torch.randint(self._items, (len(users), NEGATIVES), generator=random).to(self._device)
-        keys = users[:, None] * self._items + drawn
-        positions = torch.searchsorted(self._touched, keys).clamp(max=len(self._touched) - 1)
-        untouched = self._touched[positions] != keys
-        first, last = (torch.searchsorted(self._touched, (users + offset) * self._items) for offset in (0, 1))
-        others = self._items - (last - first)
-        log_weight = (others / untouched.sum(1).clamp(min=1)).clamp(min=1e-9).log()
-        return drawn, log_weight[:, None].masked_fill(~untouched, NEVER)
+    def draw(self, user_rows: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """For users int64 [B]: drawn item rows, int64 [B, NEGATIVES], and the logs of their weights, float32 of the same shape.
 
-    def inputs(self, user: Tensor, item: Tensor) -> dict[str, Tensor]:
-        """The rows of pairs by input name, the features of their items among them."""
-        return {"user": user, "item": item, **{name: rows[item] for name, rows in self._features.items()}}
+        The log is `MASKED_LOG_WEIGHT` for an item that the user interacted with.
+        """
+        items = torch.randint(self._item_count, (len(user_rows), NEGATIVES), generator=random).to(self._device)
+        keys = user_rows[:, None] * self._item_count + items
+        # A key above all others is searched to the position behind the last one.
+        positions = torch.searchsorted(self._pair_keys, keys).clamp(max=len(self._pair_keys) - 1)
+        unmasked = self._pair_keys[positions] != keys
+        start, stop = (torch.searchsorted(self._pair_keys, (user_rows + offset) * self._item_count) for offset in (0, 1))
+        negative_counts = self._item_count - (stop - start)
+        # Clamped for users all of whose drawn items are masked: their weights are not used, but mustn't divide by 0 or be log(0).
+        log_weights = (negative_counts / unmasked.sum(1).clamp(min=1)).clamp(min=1e-9).log()
+        return items, log_weights[:, None].masked_fill(~unmasked, MASKED_LOG_WEIGHT)
 
 
-def _loss(trainee: Trainee, negatives: _Negatives, batch: UserBatch, recipe: Recipe, random: torch.Generator) -> Tensor:
-    """The ranking loss, and `l2` times the mean squared length of the vectors that the batch touches in each embedding."""
-    drawn, log_weight = negatives.draw(batch.users, random)
-    owner = batch.users.repeat_interleave(NEGATIVES)
-    inputs = negatives.inputs(torch.cat([batch.users[batch.owner], owner]), torch.cat([batch.item, drawn.flatten()]))
-    chosen, others = (trainee.logits(inputs) / recipe.temperature).split([len(batch.item), len(owner)])
-    others_sum = torch.logsumexp(others.view_as(log_weight) + log_weight, 1)
-    ranking = (torch.logaddexp(chosen, others_sum[batch.owner]) - chosen).mean()
+def _inputs(users: Tensor, items: Tensor, item_features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The rows of users, of items and of the items' features, by the names of the model's inputs."""
+    return {"user": users, "item": items, **{name: rows[items] for name, rows in item_features.items()}}
+
+
+def _loss(
+    trainee: Trainee,
+    item_features: Mapping[str, Tensor],
+    batch: UserBatch,
+    recipe: Recipe,
+    negative_items: Tensor,
+    log_weights: Tensor,
+) -> Tensor:
+    """The ranking loss, plus `recipe.l2` times the mean squared length of the vectors that the batch looks up in each embedding.
+
+    `negative_items` and `log_weights` [B, NEGATIVES] are drawn for the users of the batch. The vectors of drawn items don't count
+    for `recipe.l2`.
+    """
+    positive_users, negative_users = batch.user_rows[batch.pair_users], batch.user_rows.repeat_interleave(NEGATIVES)
+    users, items = torch.cat([positive_users, negative_users]), torch.cat([batch.pair_items, negative_items.flatten()])
+    logits = trainee.logits(_inputs(users, items, item_features)) / recipe.temperature
+    positive_logits, negative_logits = logits.split([len(positive_users), len(negative_users)])
+    log_negative_sums = torch.logsumexp(negative_logits.view_as(log_weights) + log_weights, 1)
+    ranking_loss = (torch.logaddexp(positive_logits, log_negative_sums[batch.pair_users]) - positive_logits).mean()
     if not recipe.l2:
-        return ranking
-    touched = negatives.inputs(batch.users, batch.item)
-    lengths = [table[torch.unique(touched[name])].square().sum(1).mean() for name, table in trainee.embeddings]
-    return ranking + recipe.l2 * torch.stack(lengths).sum()
+        return ranking_loss
+    positive_inputs = _inputs(batch.user_rows, batch.pair_items, item_features)
+    squared_lengths = [table[torch.unique(positive_inputs[name])].square().sum(1).mean() for name, table in trainee.embeddings]
+    return ranking_loss + recipe.l2 * torch.stack(squared_lengths).sum()

@@ -8,7 +8,7 @@ class Recipe:
     """Hyperparameters; the defaults are the dot models', with which the README's figures were made.
 
     `temperature` divides the score before the softmax: the lower, the more the hardest items count. `l2` weighs the mean
-    squared length of the vectors that a batch touches. `batch_size` counts users, each with all of their interactions.
+    squared length of the vectors of a batch's users and of their items. `batch_size` counts users, each with all interactions.
     """
 
     dim: int = 64

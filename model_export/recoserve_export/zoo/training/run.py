@@ -1,9 +1,9 @@
-"""One training run: split, fit, measure. The model that is measured is the model that is returned."""
+"""One training run: splits the interactions, fits a model to one part, measures it on the other, and returns that very model."""
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from recoserve_export.zoo.training.recipe import Recipe
 class TrainedModel:
     """A model, and its figures on the held-out interactions beside those of the popularity baseline on the same ones.
 
-    `seconds` is the time that fitting took; `bytes` are those of the float32 weights. `model` is None where it was not kept.
+    `seconds` is the time that fitting took; `bytes` is the size of the float32 weights. `model` is None if it was not kept.
     """
 
     model: Any
@@ -37,25 +37,33 @@ def train_model(
 ) -> TrainedModel:
     """Fit `architecture` to all but the held-out interactions, and measure it on those.
 
-    `holdout` is the share of each user's last interactions that is held out, `k` the length of the measured lists; `genres` goes
-    with an architecture that takes one. Raises FileInvalid where nothing can be held out, ExportRefused where the framework is
-    missing or training diverged.
+    `holdout` is the share of each user's last interactions that is held out, `k` the length of the measured lists; `genres` are
+    those of the items, for an architecture that takes them. Raises FileInvalid if nothing can be held out, ExportRefused if the
+    framework is missing or training diverged.
     """
     split = dataset.split(holdout)
     if not len(split.held_out):
-        raise FileInvalid("no user has two interactions, so that none can be held out; bring more ratings per user")
-    counts = len(dataset.user_ids), len(dataset.item_ids)
+        raise FileInvalid("no user has two interactions, so none can be held out; bring more ratings per user")
+    counts = _Counts(len(dataset.user_ids), len(dataset.item_ids))
     if architecture in catalog.DOT:
         model, seconds, metrics = _train_tables(architecture, counts, split, recipe, k)
     else:
         model, seconds, metrics = _train_pair_scorer(architecture, counts, split, recipe, k, genres)
     parameters = catalog.load_kit(architecture).parameters(model)
-    weights = 4 * sum(parameter.numel() for parameter in parameters)
-    return TrainedModel(model, recipe, metrics, evaluate_popularity(split, counts[1], k), seconds, weights)
+    weight_bytes = 4 * sum(parameter.numel() for parameter in parameters)
+    return TrainedModel(model, recipe, metrics, evaluate_popularity(split, counts.item_count, k), seconds, weight_bytes)
 
 
-def _train_tables(architecture: str, counts: tuple[int, int], split: Split, recipe: Recipe, k: int) -> tuple[Any, float, Metrics]:
-    from recoserve_export.zoo.training.table_trainer import fit
+class _Counts(NamedTuple):
+    """How many users and items there are."""
+
+    user_count: int
+    item_count: int
+
+
+def _train_tables(architecture: str, counts: _Counts, split: Split, recipe: Recipe, k: int) -> tuple[Any, float, Metrics]:
+    """The model, the seconds that fitting took, and its metrics."""
+    from recoserve_export.zoo.training.table_trainer import fit  # here, since it imports torch, which other commands don't need
 
     dot = catalog.load_dot(architecture)
     model = dot.build(*counts, recipe.dim, normalize=recipe.similarity == "cosine", seed=recipe.seed)
@@ -67,24 +75,31 @@ def _train_tables(architecture: str, counts: tuple[int, int], split: Split, reci
 
 
 def _train_pair_scorer(
-    architecture: str, counts: tuple[int, int], split: Split, recipe: Recipe, k: int, genres: Genres | None
+    architecture: str, counts: _Counts, split: Split, recipe: Recipe, k: int, genres: Genres | None
 ) -> tuple[Any, float, Metrics]:
+    """The model, the seconds that fitting took, and its metrics."""
+    # Imported here, since they import torch, which other commands don't need.
     from recoserve_export.zoo.training.pair_scores import catalogue_scores
     from recoserve_export.zoo.training.pair_trainer import Trainee, fit
 
     scorer = catalog.load_scorer(architecture)
-    kit, options = scorer.kit, {"genres": len(genres.names)} if genres else {}
+    kit, options = scorer.kit, {"genre_count": len(genres.names)} if genres else {}
     model = scorer.build(*counts, recipe.dim, seed=recipe.seed, **options)
     features: Mapping[str, Rows] = {"genre": genres.rows} if genres else {}
     trainee = Trainee(kit.logits(model, training=True), kit.parameters(model), kit.embeddings(model))
-    seconds = _seconds_of(recipe, lambda report: fit(trainee, counts, features, split.train, recipe, report))
+    seconds = _seconds_of(
+        recipe,
+        lambda report: fit(
+            trainee, split.train, features, recipe, report, user_count=counts.user_count, item_count=counts.item_count
+        ),
+    )
     _check_finite(trainee.parameters)
-    scores_of = catalogue_scores(kit.logits(model, training=False), counts[1], features, trainee.parameters[0].device)
-    return model, seconds, evaluate(scores_of, split, counts[1], k)
+    scores_of = catalogue_scores(kit.logits(model, training=False), counts.item_count, features, trainee.parameters[0].device)
+    return model, seconds, evaluate(scores_of, split, counts.item_count, k)
 
 
 def _seconds_of(recipe: Recipe, fit: Callable[[EpochReport], None]) -> float:
-    """The seconds that `fit` takes, with its progress shown meanwhile."""
+    """Calls `fit`, shows its progress, and returns the seconds that it took."""
     from recoserve_export.zoo.training.descent import warm_up
 
     warm_up()

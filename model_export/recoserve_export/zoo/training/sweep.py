@@ -1,4 +1,4 @@
-"""One architecture trained at several dimensions and regularisations, to compare what each costs and how well it predicts."""
+"""Trains one architecture at several dimensions and regularisations, to compare what each costs and how well it predicts."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from recoserve_export.zoo.data.genres import Genres
 from recoserve_export.zoo.training.recipe import Recipe
 from recoserve_export.zoo.training.run import TrainedModel, train_model
 
-# What people use to choose the dimension of an embedding of n rows without training.
+# Rules by which people choose the dimension of an embedding of n rows without training it.
 RULES_OF_THUMB: Mapping[str, Callable[[int], int]] = {
     "sqrt(n)": lambda n: max(1, round(math.sqrt(n))),
     "min(50, n/2)": lambda n: max(1, min(50, n // 2)),
@@ -19,7 +19,7 @@ RULES_OF_THUMB: Mapping[str, Callable[[int], int]] = {
 
 @dataclass(frozen=True)
 class Sweep:
-    """The runs in the order of their recipes, and the best of them by NDCG, the only one whose model is kept."""
+    """The runs in the order of their recipes, without their models, and the best of them by NDCG, with its model."""
 
     architecture: str
     dataset: Dataset
@@ -35,7 +35,7 @@ class Sweep:
 
 
 def recipes(base: Recipe, dims: Sequence[int], l2s: Sequence[float]) -> list[Recipe]:
-    """`base` at every dimension and every regularisation; an empty list leaves the one that `base` has."""
+    """`base` at every dimension and every regularisation; for an empty list, at that of `base`."""
     return [replace(base, dim=dim, l2=l2) for l2 in l2s or [base.l2] for dim in dims or [base.dim]]
 
 
@@ -59,7 +59,7 @@ def figures(trained: TrainedModel) -> dict[str, Any]:
 
 
 def document(sweep: Sweep) -> dict[str, Any]:
-    """The whole sweep, for JSON."""
+    """The sweep as a document for JSON."""
     dataset = sweep.dataset
     return {
         "architecture": sweep.architecture,

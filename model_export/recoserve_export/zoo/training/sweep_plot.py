@@ -1,4 +1,4 @@
-"""A sweep as a plot: how well each dimension predicts, and what it costs."""
+"""Draws a sweep: how well each dimension predicts, and what it costs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,19 +9,13 @@ from recoserve_export.zoo.training.run import TrainedModel
 from recoserve_export.zoo.training.sweep import Sweep
 
 SUFFIXES = (".svg", ".png")
-COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-)  # Okabe & Ito, 2008: distinct to the colour-blind
+# Okabe & Ito, 2008: distinct to the colour-blind.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = "osD^vP"
 
 
-def check() -> None:
-    """Raise ExportRefused where matplotlib is not installed."""
+def check_matplotlib() -> None:
+    """Raise ExportRefused if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -29,7 +23,7 @@ def check() -> None:
 
 
 def write(sweep: Sweep, path: Path) -> None:
-    """Draw recall, NDCG, seconds and bytes over the dimension, a line for each regularisation, as an .svg or a .png file."""
+    """Draw recall, NDCG, seconds and bytes over the dimension, a line for each regularisation, to an .svg or .png file."""
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -58,7 +52,7 @@ def write(sweep: Sweep, path: Path) -> None:
 
 
 def _draw(panel: Any, sweep: Sweep, title: str, figure_of: Callable[[TrainedModel], float]) -> None:
-    """One line for each regularisation."""
+    """Draw one line for each regularisation: `figure_of` each run over its dimension."""
     weights = list(dict.fromkeys(run.recipe.l2 for run in sweep.runs))
     for line, l2 in enumerate(weights):
         runs = sorted((run for run in sweep.runs if run.recipe.l2 == l2), key=lambda run: run.recipe.dim)
@@ -73,7 +67,7 @@ def _draw(panel: Any, sweep: Sweep, title: str, figure_of: Callable[[TrainedMode
 
 
 def _mark_rules(panel: Any, sweep: Sweep) -> None:
-    """A vertical line at each dimension that a rule of thumb advises, where it lies within the plot."""
+    """Draw a vertical line at each dimension within the plot that a rule of thumb advises."""
     rules_by_dim: dict[int, list[str]] = {}
     for side, advice in sweep.advice.items():
         for rule, dim in advice.items():

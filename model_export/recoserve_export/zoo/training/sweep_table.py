@@ -1,4 +1,4 @@
-"""A sweep as a table, with the dimensions that the rules of thumb would have advised below."""
+"""Shows a sweep as a table, and below it the dimensions that rules of thumb advise."""
 
 from rich.console import Group
 from rich.table import Table
@@ -23,6 +23,7 @@ def table(sweep: Sweep) -> Group:
 
 
 def _advice(sweep: Sweep, side: str) -> str:
+    """The line of one side, "users" or "items"."""
     n = {"users": len(sweep.dataset.user_ids), "items": len(sweep.dataset.item_ids)}[side]
     dimensions = ", ".join(f"{rule} = {dim}" for rule, dim in sweep.advice[side].items())
     return f"rules of thumb for n = {n:,} {side}: {dimensions}"
