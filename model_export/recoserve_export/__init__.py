@@ -1,4 +1,4 @@
-"""Export of trained models as bundles; `export_model` is the one public function. Importing it imports no framework."""
+"""Exports trained models as bundles. `export_model` is the only public function; importing it imports no framework."""
 
 from recoserve_export.publish import export_model
 

@@ -14,15 +14,16 @@ SourceArgument = Annotated[
     Path | None, typer.Argument(help="A .keras, .h5, .pt, .pth, .pt2, .safetensors or .onnx file, or a SavedModel folder.")
 ]
 UserEmbeddingsOption = Annotated[
-    Path | None, typer.Option(help="In place of SOURCE: the users' vectors, a .npy file of floats, users x width.")
+    Path | None, typer.Option(help="Instead of SOURCE: the users' vectors, a .npy file of floats, users x width.")
 ]
 ItemEmbeddingsOption = Annotated[
-    Path | None, typer.Option(help="In place of SOURCE: the items' vectors, a .npy file of floats, items x width.")
+    Path | None, typer.Option(help="Instead of SOURCE: the items' vectors, a .npy file of floats, items x width.")
 ]
 ArchitectureOption = Annotated[
     str | None,
     typer.Option(
-        metavar="PACKAGE.MODULE:CALLABLE", help="For a PyTorch state_dict: what builds its module, called without arguments."
+        metavar="PACKAGE.MODULE:CALLABLE",
+        help="For a PyTorch state_dict: the class or function that builds its module, called without arguments.",
     ),
 ]
 UserInputOption = Annotated[
@@ -35,21 +36,21 @@ ItemFeatureOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=FILE[:COLUMN]",
-        help="Values of the model's input NAME, which depends on the item alone: one per item. Once for each such input.",
+        help="One value per item for the model's further input NAME, such as a genre. Repeat the option for each such input.",
     ),
 ]
 FeatureNamesOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=FILE",
-        help="Where the values of feature NAME are names: the name of each row of its table. Once for each such feature.",
+        help="If the values of feature NAME are names: the name of each row of its table. Repeat the option for each such feature.",
     ),
 ]
 SimilarityOption = Annotated[
     Similarity | None,
     typer.Option(
         help="The score to serve. cosine or dot: of the two vectors; model: the model's own. Default: cosine for a model that is "
-        "one dot product of two embeddings, model for any other."
+        "one dot product of its own two embeddings, model for any other."
     ),
 ]
 UserIdsOption = Annotated[
@@ -60,9 +61,11 @@ ItemIdsOption = Annotated[
 ]
 InteractionsOption = Annotated[
     Path | None,
-    typer.Option(help="What each user has already seen, to be left out of recommendations: a CSV file of user and item ids."),
+    typer.Option(
+        help="The items that each user has already seen, to exclude them from recommendations: a CSV file of user and item ids."
+    ),
 ]
-NameOption = Annotated[str | None, typer.Option(help="Model name; default: from a BUNDLE like NAME/VERSION, or the file's stem.")]
+NameOption = Annotated[str | None, typer.Option(help="Model name; default: from a BUNDLE like NAME/VERSION, or the source's name.")]
 TrustOption = Annotated[
     bool, typer.Option("--trust", help="Load a file that contains code, and run that code. Only for files whose maker you trust.")
 ]
@@ -91,9 +94,10 @@ def export(
 
     A model that fails the check is refused with the reason, and nothing is written.
     """
-    tables = [path for path in (user_embeddings, item_embeddings) if path is not None]
-    if len(tables) == 1 or (source is None) == (not tables):
-        raise typer.BadParameter("give SOURCE, or both --user-embeddings and --item-embeddings in its place")
+    table_paths = [path for path in (user_embeddings, item_embeddings) if path is not None]
+    if len(table_paths) == 1 or (source is None) == (not table_paths):
+        raise typer.BadParameter("give SOURCE, or both --user-embeddings and --item-embeddings instead of it")
+    # Imported here, since `recoserve --help` needn't wait for it.
     from recoserve_export.publish import export_model
 
     report = export_model(
@@ -117,7 +121,7 @@ def export(
 
 
 def _by_name(option: str, entries: list[str] | None) -> dict[str, str]:
-    """The files of entries like NAME=FILE, by name; raises BadParameter for any other entry and for a name that comes twice."""
+    """The files of entries NAME=FILE, by name; raises BadParameter for any other entry and for a name that is repeated."""
     files: dict[str, str] = {}
     for entry in entries or []:
         name, _, file = entry.partition("=")

@@ -1,4 +1,4 @@
-"""A model of any shape, split by partial evaluation: one dot product, or a scorer that runs for every item."""
+"""A pair scorer, ready to be written: partial evaluation makes a dot model of it, or a ranker, which runs for every item."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -24,7 +24,7 @@ from recoserve_export.write import item_tables, ranking_graphs
 
 
 class PairExport:
-    """A scorer of pairs: each side is computed once a row, and what remains of the model runs for every item of the catalogue.
+    """A ranker: the item's side is computed at export, the user's at each request, and the pair program runs for every item.
 
     `notes` are warnings for the report.
     """
@@ -40,39 +40,42 @@ class PairExport:
 
     @cached_property
     def reference(self) -> PairReference:
-        """The framework's own scores; one object, for it remembers those that it computed."""
+        """The framework's own scores; cached, since it remembers the scores that it has computed."""
         return PairReference(self.scorer)
 
     def write(self, folder: Path) -> None:
-        """Write the item's side for the whole catalogue, and the graphs that rank with it."""
+        """Write the item tables, and the graphs that rank with them."""
         tensors = folder / contract.TENSORS
         try:
             prepared = item_tables.prepare(tensors, self.scorer, self.split)
-        except NotSeparable as reason:  # found only now: a side holds NaN or infinity in some row, not in those of the probe
+        except NotSeparable as reason:  # a side is NaN or infinity in some row; the probe ran for a few rows only
             tensors.unlink()
-            self.split, note = _unsplit(self.scorer, reason)
+            self.split, note = _fall_back(self.scorer, reason)
             self.notes.append(note)
             prepared = item_tables.prepare(tensors, self.scorer, self.split)
         ranking_graphs.write(folder, prepared)
 
     def golden(self) -> Golden:
-        """A sample with the framework's own scores."""
+        """The golden sample, with the framework's own scores."""
         return dot_model.golden_sample(self.reference)
 
     def check(self, folder: Path) -> dict[str, Any]:
-        """The manifest's figures of parity; raises ExportRefused where the graphs differ."""
+        """The manifest's figures of parity; raises ExportRefused if the graphs differ from the model."""
         figures = parity.check(folder, self.reference)
         return {**figures, "framework_pairs": figures["pairs"], "framework_largest_difference": figures["largest_difference"]}
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """How many operators the model has, and how many of them run for each pair, for the manifest."""
+        """How many operators the model has, and how many of them run for each pair, as the manifest has it."""
         pair_nodes = live_nodes(self.split.programs.nodes[PAIR], [str(self.split.score)])
         return {"formula": None, "operators": len(self.scorer.source.network.nodes), "operators_per_pair": len(pair_nodes)}
 
 
 def prepare(scorer: PairScorer, similarity: str | None) -> DotExport | PairExport:
-    """What a scorer of pairs comes to; raises ExportRefused where it can't rank, or has no vectors for `similarity`."""
+    """The model as a dot model if its score is one dot product, otherwise as a ranker.
+
+    Raises ExportRefused if items can't be ranked by the model, or if it has no vectors for `similarity`.
+    """
     network = scorer.source.network
     refuse_random(network)
     refuse_coupled(network, scorer.feeds, scorer.user_count, scorer.item_count)
@@ -82,7 +85,7 @@ def prepare(scorer: PairScorer, similarity: str | None) -> DotExport | PairExpor
             return _as_dot(scorer, split, split.score, similarity)
         notes: list[str] = []
     except NotSeparable as reason:
-        split, note = _unsplit(scorer, reason)
+        split, note = _fall_back(scorer, reason)
         notes = [note]
     if similarity in ("cosine", "dot"):
         raise ExportRefused(
@@ -93,18 +96,20 @@ def prepare(scorer: PairScorer, similarity: str | None) -> DotExport | PairExpor
 
 
 def _probe(scorer: PairScorer) -> Probe:
+    """A probe of the scorer's graph; raises ExportRefused if the graph mixes the pairs of a batch."""
     probe = run_probe(scorer.source.network, scorer.feeds, scorer.user_count, scorer.item_count)
     refuse_mixed(scorer.source.network, probe)
     return probe
 
 
-def _unsplit(scorer: PairScorer, reason: NotSeparable) -> tuple[SplitScorer, str]:
-    """The model with all of its operators in the pair program, and the warning that gives the reason."""
+def _fall_back(scorer: PairScorer, reason: NotSeparable) -> tuple[SplitScorer, str]:
+    """The model with all of its operators in the pair program, and a warning that gives the reason."""
     split = fallback(scorer.source.network, _probe(scorer), scorer.source.user)
-    return split, f"the model can't be taken apart ({reason}): all of it runs for every item of the catalogue, in pieces"
+    return split, f"the model can't be taken apart ({reason}): all of it runs for every item, in tiles"
 
 
 def _as_dot(scorer: PairScorer, split: SplitScorer, vectors: DotProductScore, similarity: str | None) -> DotExport:
+    """The scorer as a dot model, with the vectors of both sides as its tables."""
     source = scorer.source
     users, items = item_tables.vector_tables(scorer, split, vectors)
     check_tables(users, items)

@@ -1,4 +1,4 @@
-"""From a model to a bundle: every step in order; unless all of them succeed, nothing is left on the disk."""
+"""Exports a model as a bundle: all steps in order. If one of them fails, nothing is left on the disk."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from recoserve_export.write.metadata import BundleMetadata
 
 
 class Exportable(Protocol):
-    """A model that can be written as a bundle: one dot product, or a scorer of pairs that is not."""
+    """A model that can be written as a bundle: a dot model or a ranker."""
 
     @property
     def similarity(self) -> str:
@@ -31,28 +31,28 @@ class Exportable(Protocol):
 
     @property
     def dim(self) -> int | None:
-        """Width of the vectors; None where the model has none."""
+        """The width of the vectors; None if the model has none."""
 
     @property
     def graphs(self) -> Mapping[str, str]:
-        """Role -> file."""
+        """The file name of each graph, by its role."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """Warnings for the report, complete once everything is written."""
+        """Warnings for the report; `write` may add some."""
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """The model's own score, for the manifest's `source`: its formula, or the number of its operators."""
+        """Members of the manifest's `source` that describe the model's own score: its formula, the number of its operators."""
 
     def write(self, folder: Path) -> None:
         """Write tensors and graphs into the folder."""
 
     def golden(self) -> Golden:
-        """The sample of scores that travels with the bundle, to be computed again wherever it loads."""
+        """The golden sample: scores that every load of the bundle computes again."""
 
     def check(self, folder: Path) -> dict[str, Any]:
-        """The manifest's figures of parity; raises ExportRefused where the graphs in the folder differ from the model."""
+        """The manifest's figures of parity; raises ExportRefused if the graphs in the folder differ from the model."""
 
 
 def export_model(
@@ -75,19 +75,21 @@ def export_model(
     feature_names: Mapping[str, Any] | None = None,
     trust: bool = False,
 ) -> ExportReport:
-    """Export a trained model as a bundle in the folder `out`, after a parity check in a process of its own.
+    """Export a trained model as a bundle in the folder `out`, after a parity check in a fresh process.
 
-    `model` is a live keras.Model or torch.nn.Module, a path, or a pair of arrays (users float [U, d], items float [N, d]).
-    `similarity` is cosine, dot or model; default: cosine where the model is one dot product of its two embeddings, else model.
-    `user_ids` and `item_ids` are a path, a list or an array, one id per row; `items` a CSV path or a list of dicts in row order;
-    `interactions` a CSV path or a pair (user rows, item rows). `item_features` has, for each further input of the model, a path
-    (FILE or FILE:COLUMN) or one value per item; `feature_names` the names of its values, in the order of the model's rows.
-    `name` and `version` default to those of an `out` that ends in NAME/VERSION, or to the source's name and 1. `metrics` is any
-    JSON object, for the manifest. `source_file` is the file a live model came from; `architecture` the package.module:callable
-    that builds a state_dict's module. `trust` lets a file that holds code be loaded, which runs it.
-    Returns the report. Raises ExportRefused, and writes nothing, where the model can't be ranked by or anything fails a check.
+    `model` is a live keras.Model or torch.nn.Module, a path, or a pair of tables: arrays or .npy paths, users float [U, d] and
+    items float [N, d]. `user_input` and `item_input` name the model's inputs if their names don't say which is which.
+    `similarity` is cosine, dot or model; default: cosine if the model is one dot product of its own two embeddings, otherwise
+    model. `user_ids` and `item_ids` are a path, a list or an array, one id per row; `items` is a CSV path or a list of dicts in row
+    order; `interactions` is a CSV path or a pair (user rows, item rows). `item_features` has, for each further input of the model,
+    a path (FILE or FILE:COLUMN) or one value per item; `feature_names` has the names of its values, in the order of the model's
+    rows. `name` and `version` default to those of an `out` that ends in NAME/VERSION, with VERSION a number; otherwise to the
+    source's name and 1. `metrics` is any JSON object, for the manifest. `source_file` is the file that a live model came from;
+    `architecture` is the package.module:callable that builds the module of a state_dict. With `trust` a file that contains code is
+    loaded, which runs the code.
+    Returns the report. Raises ExportRefused, and leaves no bundle, if items can't be ranked by the model or if a check fails.
     """
-    # What can be refused without the model is refused first: opening one may take minutes.
+    # Arguments are checked before the model is opened, which may take minutes.
     draft = Draft(Path(out))
     name, version = _identity(draft.target, name, version)
     _check_metrics(metrics)
@@ -104,7 +106,7 @@ def export_model(
             bound,
             exportable,
             bundle_metadata,
-            name=name or _plain_name(source.name),
+            name=name or _valid_name(source.name),
             version=version or "1",
             source=_provenance(source, exportable, source_file),
             parity=parity,
@@ -114,18 +116,18 @@ def export_model(
 
 
 def _prepare(source: DotSource | PairScorer, similarity: str | None) -> Exportable:
-    # onnx is an extra, which `recoserve --help` must neither need nor wait for.
+    # Imported here because both need onnx: it is an extra, which `recoserve --help` must neither need nor wait for.
     try:
         from recoserve_export import dot_model, pair_model
     except ImportError as error:
-        raise ExportRefused(f"needs onnx ({error}): pip install 'recoserve[export]'") from None
+        raise ExportRefused(f"an export needs onnx ({error}): pip install 'recoserve[export]'") from None
     if isinstance(source, DotSource):
         return dot_model.prepare(source, similarity)
     return pair_model.prepare(source, similarity)
 
 
 def _write(draft: Draft, exportable: Exportable, bundle_metadata: BundleMetadata) -> dict[str, Any]:
-    """Write every file but the manifest; returns the manifest's figures of parity."""
+    """Write every file except the manifest; returns the manifest's figures of parity."""
     try:
         exportable.write(draft.folder)
     except OSError as error:
@@ -152,16 +154,20 @@ def _publish(draft: Draft, bound: BoundSource, exportable: Exportable, bundle_me
 
 
 def _identity(target: Path, name: str | None, version: str | None) -> tuple[str | None, str | None]:
-    """The name and the version of the options, or of a target that looks like NAME/VERSION; None where neither has one."""
+    """The options `name` and `version`; by default those of a target NAME/VERSION, with VERSION a number, or None.
+
+    Raises ExportRefused if an option isn't valid in a manifest.
+    """
     for option, text in (("name", name), ("version", version)):
         if text is not None and not NAME.fullmatch(text):
             raise ExportRefused(f"{option} {text!r} must be 1 to 128 characters of A-Za-z0-9._-, the first a letter or digit")
     if target.name.isdigit():
-        return name or _plain_name(target.parent.name), version or target.name
+        return name or _valid_name(target.parent.name), version or target.name
     return name, version
 
 
-def _plain_name(text: str) -> str:
+def _valid_name(text: str) -> str:
+    """The text as a name that a manifest may have: other characters become hyphens, and it is cut to 128 characters."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:128] or "model"
 
 
@@ -178,7 +184,7 @@ def _check_similarity(similarity: str | None) -> None:
 
 
 def _provenance(source: Source, exportable: Exportable, source_file: str | Path | None) -> dict[str, Any]:
-    """The manifest's `source`: where the model came from and, where it came from a file, the file's digest."""
+    """The manifest's `source`: the framework, its versions, the model's own score and, if there is a source file, its digest."""
     digest = file_digest(Path(source_file)) if source_file else source.digest
     provenance = {"framework": source.framework, "versions": dict(source.versions), **exportable.provenance}
     return {**provenance, "file_digest": digest} if digest else provenance

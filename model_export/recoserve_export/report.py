@@ -1,4 +1,4 @@
-"""What `export_model` returns and `recoserve export` prints."""
+"""The report that `export_model` returns and `recoserve export` prints."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +12,10 @@ from recoserve.bundle.manifest import Manifest
 class ExportReport:
     """What was exported, and how close the written graphs are to the model.
 
-    `formula` is the model's own score in words, such as "sigmoid(dot)", and `dim` the width of its vectors, both where it has any;
-    `operators_per_pair` is how many operators of any other model run for every item. `parity` holds the manifest's figures.
+    `formula` is that of the model's own score, such as "sigmoid(dot)"; None for a ranker and for tables without a model. `dim` is
+    the width of the vectors, None for a ranker; `operators_per_pair` is how many operators a ranker runs for every item, 0 for a
+    dot model. `users` and `items` are their numbers; `ids` has, for "user" and "item", the kind of external ids; `parity` has the
+    manifest's figures.
     """
 
     path: Path
@@ -32,26 +34,25 @@ class ExportReport:
     def __str__(self) -> str:
         parity = self.parity
         lines = [
-            f"{self.path}: {self.name} version {self.version}, {self.users} users x {self.items} items, {self._shape()}",
+            f"{self.path}: {self.name} version {self.version}, {self.users} users x {self.items} items, {self._computation()}",
             f"similarity {self.similarity}; user ids: {self.ids['user']}, item ids: {self.ids['item']}",
             f"parity: {parity['pairs']} pairs compared, largest difference {parity['largest_difference']:.2g}, "
-            f"top-{parity['k']} agreement {parity['top_k_agreement']:.0%} of {parity['users']} users",
+            f"the top {parity['k']} agree for {parity['top_k_agreement']:.0%} of {parity['users']} users",
         ]
         if parity["framework_pairs"]:
             difference = parity["framework_largest_difference"]
-            lines.append(
-                f"framework's own forward: {parity['framework_pairs']} pairs compared, largest difference {difference:.2g}"
-            )
+            lines.append(f"framework's own scores: {parity['framework_pairs']} pairs compared, largest difference {difference:.2g}")
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
-    def _shape(self) -> str:
+    def _computation(self) -> str:
+        """What a score is computed from, in words."""
         if not self.dim:
             return f"{self.operators_per_pair} operators run for each pair"
         return f"{self.dim} dimensions" + (f", its own score is {self.formula}" if self.formula else "")
 
 
 def report_of(path: Path, manifest: Manifest, warnings: tuple[str, ...]) -> ExportReport:
-    """The report of the bundle at `path`, out of its manifest."""
+    """The report of the bundle at `path`, from its manifest."""
     return ExportReport(
         path=path,
         name=manifest.name,

@@ -29,19 +29,20 @@ MAX_ITEMS = 8192  # whose scores with every sampled user are compared
 MAX_K = 100  # length of the rankings that are compared
 
 
-def check(folder: Path, reference: Reference, vectors: Reference | None = None) -> dict[str, Any]:
+def check(folder: Path, reference: Reference, bounded: Reference | None = None) -> dict[str, Any]:
     """The manifest's figures of parity; raises ExportRefused if the graphs in `folder` fail a condition.
 
-    `reference` has the scores that the graphs must give, `vectors` the products that no bound of the int8 index may be below; None
-    for a bundle without such an index.
+    `reference` has the scores that the graphs must give. `bounded` has the products that the bounds of the int8 index must hold
+    for; None for a bundle without such an index.
     """
     user_rows, item_rows = sample_users_and_items(reference.user_count, reference.item_count, reference.max_ranked_users)
     outputs, bundle_check = run_graphs(folder, user_rows, item_rows, min(reference.item_count, MAX_K))
     figures = _compare(reference, user_rows, item_rows, outputs)
-    exceeded_count = _exceeded_bounds(vectors, user_rows, outputs.bounds) if vectors else 0
+    exceeded_count = _count_exceeded_bounds(bounded, user_rows, outputs.bounds) if bounded else 0
     if exceeded_count:
         raise ExportRefused(
-            f"parity failed, so no bundle was written: {exceeded_count} blocks hold an item whose score exceeds the block's bound"
+            f"parity failed, so no bundle was written: {exceeded_count} bounds of the int8 index, one for each user and block, are "
+            "below the product of an item"
         )
     scores_agree = figures.pop("scores_agree")
     if not (scores_agree and figures["top_k_agreement"] == 1.0 and bundle_check.passed):
@@ -82,7 +83,10 @@ def _compare(reference: Reference, user_rows: Rows, item_rows: Rows, outputs: Gr
         # order would pass. The products are divided by the user's scale: the absolute tolerance of 1e-5 would let any order of
         # products of 1e-6 pass.
         tops = zip(best_rows, best_products / scales, rows, products / scales, strict=True)
-        agreeing_count += sum(same_top(*user) for user in tops)
+        agreeing_count += sum(
+            same_top(expected_rows, expected_products, ranked_rows, ranked_products)
+            for expected_rows, expected_products, ranked_rows, ranked_products in tops
+        )
         # Scores behind a tail are not divided: the user's scale is that of the products before it.
         unit = 1.0 if reference.formula.tail else scales
         for expected, scores in (
@@ -101,8 +105,8 @@ def _compare(reference: Reference, user_rows: Rows, item_rows: Rows, outputs: Gr
     }
 
 
-def _exceeded_bounds(reference: Reference, user_rows: Rows, bounds: Float32Array) -> int:
-    """How many blocks hold an item whose float64 product is above the block's bound; no tolerance is given."""
+def _count_exceeded_bounds(reference: Reference, user_rows: Rows, bounds: Float32Array) -> int:
+    """The number of pairs of a user and a block with an item whose float64 product exceeds the block's bound, by however little."""
     users, exceeded_count = user_rows[: len(bounds)], 0
     size = max(1, BATCH_SCORES // len(users) // contract.BLOCK) * contract.BLOCK
     for start in range(0, reference.item_count, size):

@@ -8,7 +8,7 @@ import numpy as np
 from recoserve.bundle.arrays import Float64Array, Rows
 from recoserve_export.graph.dot_score import EmbeddingTable, Formula
 from recoserve_export.graph.pair_scorer import PairScorer
-from recoserve_export.sampling import MANY_PAIRS, USERS
+from recoserve_export.sampling import MANY_PAIRS, SAMPLED_USERS
 
 
 class Reference(Protocol):
@@ -43,7 +43,7 @@ class TableReference:
     def __init__(self, users: EmbeddingTable, items: EmbeddingTable, formula: Formula) -> None:
         self._users, self._items, self.formula = users, items, formula
         self.user_count, self.item_count = users.row_count, items.row_count
-        self.numbers_per_pair, self.max_ranked_users = items.width, USERS
+        self.numbers_per_pair, self.max_ranked_users = items.width, SAMPLED_USERS
 
     def products(self, user_rows: Rows, item_rows: Rows) -> Float64Array:
         """Float64 products of every user with every item: [S], [M] -> [S, M]."""
@@ -86,7 +86,7 @@ class PairReference:
     def __init__(self, scorer: PairScorer) -> None:
         self._scorer = scorer
         self.user_count, self.item_count = scorer.user_count, scorer.item_count
-        self.max_ranked_users = min(max(2, MANY_PAIRS // scorer.item_count), USERS)
+        self.max_ranked_users = min(max(2, MANY_PAIRS // scorer.item_count), SAMPLED_USERS)
         self._scores_by_user: dict[int, Float64Array] = {}
 
     def products(self, user_rows: Rows, item_rows: Rows) -> Float64Array:
