@@ -201,10 +201,12 @@ def dot(builder: ProgramBuilder, first: SideValue, second: SideValue, row_shape:
     return DotProduct(flatten(builder, user), flatten(builder, item), row_shape)
 
 
-def reduce_sum(builder: ProgramBuilder, value: Value, axes: tuple[int, ...], row_shape: RowShape, one: Array) -> Value | None:
+def reduce_sum(
+    builder: ProgramBuilder, value: Value, axes: tuple[int, ...], row_shape: RowShape, dtype: np.dtype[Any]
+) -> Value | None:
     """The value summed over the negative `axes` of its rows: `sum(u * i) = u . i`, `sum(u + i) = sum(u) + sum(i)`.
 
-    `row_shape` is that of the sum; `one` is the number 1 in the value's dtype.
+    `row_shape` is that of the sum, `dtype` that of the value.
     """
     keepdims = int(not isinstance(value, Constant) and len(row_shape) == len(value.row_shape))
     match value:
@@ -216,7 +218,7 @@ def reduce_sum(builder: ProgramBuilder, value: Value, axes: tuple[int, ...], row
             return DotProduct(flatten(builder, user), flatten(builder, item), row_shape, value.weighted)
         # A product with a column of ones, so that a factor or a matrix before it is multiplied into the column.
         case PairValue(name, (size,)):
-            return reshape(builder, builder.matmul(name, np.full((size, 1), one), (1,)), row_shape)
+            return reshape(builder, builder.matmul(name, np.ones((size, 1), dtype), (1,)), row_shape)
         case PairValue() | ElementwiseProduct():
             inputs = [builder.materialise(value), builder.constant(np.array(axes))]
             return builder.pair_value(builder.emit(PAIR, "ReduceSum", inputs, keepdims=keepdims), row_shape)
@@ -225,12 +227,12 @@ def reduce_sum(builder: ProgramBuilder, value: Value, axes: tuple[int, ...], row
             isinstance(term, Constant) or term.row_shape == sum_shape for term in terms
         ):
             sums = [
-                _reduce_constant(term, sum_shape, axes, bool(keepdims)) or reduce_sum(builder, term, axes, row_shape, one)
+                _reduce_constant(term, sum_shape, axes, bool(keepdims)) or reduce_sum(builder, term, axes, row_shape, dtype)
                 for term in terms
             ]
         case Concatenation(operands, _, axis) if axis in axes:
             shapes = [_reduced_shape(operand.row_shape, axes) if keepdims else row_shape for operand in operands]
-            sums = [reduce_sum(builder, operand, axes, shape, one) for operand, shape in zip(operands, shapes, strict=True)]
+            sums = [reduce_sum(builder, operand, axes, shape, dtype) for operand, shape in zip(operands, shapes, strict=True)]
         case _:
             return None
     return None if None in sums else add(builder, [term for term in sums if term is not None], row_shape)

@@ -54,7 +54,7 @@ def evaluate(network: Network, probe: Probe, user_input: str) -> SplitScorer:
         values.update(_evaluate_node(builder, probe, node, values))
     score = values[output]
     if isinstance(score, BatchShape):
-        raise NotSeparable("the score is the number of pairs")
+        raise NotSeparable("the score depends on the number of pairs alone")
     if isinstance(score, Constant | SideValue):
         raise one_sided_error({score.side} if isinstance(score, SideValue) else ())
     split_score, shift = _split_score(builder, score, probe.with_two_pairs[output].dtype)

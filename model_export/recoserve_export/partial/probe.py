@@ -15,6 +15,12 @@ from recoserve_export.graph.network import Arrays, Network
 from recoserve_export.graph.program import Program
 
 COUPLING_PAIRS = 32  # enough that a softmax or a mean over the batch shows in the scores
+# What a pair's score does, and what makes it do so.
+RANDOM = "changes from one run to the next", "a layer that draws random numbers, such as Dropout left in training mode"
+COUPLED = (
+    "depends on the pairs scored beside it",
+    "a softmax or a normalisation over the batch, or BatchNormalization left in training mode",
+)
 Feeds = Callable[[Rows, Rows], Arrays]  # the values of each input by name, for pairs of a user row and an item row
 
 
@@ -92,12 +98,11 @@ def refuse_coupled(network: Network, feeds: Feeds, user_count: int, item_count: 
     (repeated,) = program.run(feeds(user_rows, item_rows))
     rows = [slice(row, row + 1) for row in range(COUPLING_PAIRS)]
     separate = np.concatenate([program.run(feeds(user_rows[row], item_rows[row]))[0].reshape(-1) for row in rows])
-    for symptom, scores in (("changes from one run to the next", repeated), ("depends on the pairs scored beside it", separate)):
+    for scores, symptom, cause in ((repeated, *RANDOM), (separate, *COUPLED)):
         difference, close = score_difference(together.reshape(-1).astype(np.float64), scores.reshape(-1))
         if not close:
             raise ExportRefused(
-                f"a pair's score {symptom} (by up to {difference:.3g}), so items can't be ranked by it: look for a softmax "
-                "or a normalisation over the batch, or BatchNormalization left in training mode"
+                f"a pair's score {symptom} (by up to {difference:.3g}), so items can't be ranked by it: look for {cause}"
             )
 
 

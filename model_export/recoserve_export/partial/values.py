@@ -5,7 +5,7 @@ and are worth computing once for each user or once for each item. For that, `bui
 nodes: the user program and the item program compute the rows of one side, the pair program computes the rest for every pair.
 
     Constant            the same for every pair
-    BatchShape          integers computed from the number of pairs, as shapes are
+    BatchShape          numbers that depend on the number of pairs alone, as a shape does
     SideValue           a per-user value or a per-item value: a row computed by the user or the item program
     PairValue           a per-pair value: a row computed by the pair program
 
@@ -95,7 +95,7 @@ class _UserTimesItem:
     weighted: bool = False
 
     def with_side(self, value: SideValue, weighted: bool = True) -> Self:
-        """The product with `value` in place of its side's; `weighted` if that direction is no longer the embedding's own."""
+        """The product with `value` in place of its side's value; pass False for `weighted` if both have the same direction."""
         user, item = (value, self.item) if value.side == USER else (self.user, value)
         return replace(self, user=user, item=item, weighted=self.weighted or weighted)
 

@@ -19,7 +19,7 @@ def reduce_sum(call: OperatorCall) -> Rewrite:
     axes = call.reduced_axes(len(value.row_shape))
     if axes is None:
         return None
-    row_sum = algebra.reduce_sum(call.builder, value, axes, call.row_shape, call.scalar(1))
+    row_sum = algebra.reduce_sum(call.builder, value, axes, call.row_shape, call.dtype)
     if row_sum is None or call.node.op_type == "ReduceSum":
         return row_sum
     return algebra.scale(call.builder, row_sum, call.scalar(1 / prod(value.row_shape[axis] for axis in axes)))
