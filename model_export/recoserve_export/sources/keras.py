@@ -1,4 +1,4 @@
-"""Keras models that score pairs, live or from a file: two tables where they are plainly a dot product, a graph otherwise."""
+"""Reads Keras models that score pairs, live or from a file: as two tables if they are plainly a dot product, else as a graph."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -24,7 +24,7 @@ def load(
 ) -> DotSource | GraphSource:
     """The model of a `.keras` or `.h5` file, saved by Keras 3 or 2, as a source; code in the file runs only with `trust`.
 
-    Raises ExportRefused.
+    The other arguments are those of `from_model`. Raises ExportRefused for a file that can't be loaded, and as `from_model` does.
     """
     keras, digest = _import_keras(), file_digest(path)
     model = keras_file.load(keras, path, trust)
@@ -39,14 +39,16 @@ def from_model(
     name: str | None = None,
     digest: str | None = None,
 ) -> DotSource | GraphSource:
-    """A live model as a source; `user` and `item` name its inputs where their own names don't tell. Raises ExportRefused.
+    """A live model as a source; raises ExportRefused for a model that isn't a scorer of pairs or can't be traced.
 
-    `features` are names of inputs that are neither; every input beyond the user's and the item's is a feature of the item.
+    `user` and `item` name the inputs that take ids, if their names don't show it. `features` are names of inputs that are neither;
+    every input beyond the user's and the item's is a feature of the item.
     """
     keras = _import_keras()
     identity: dict[str, Any] = {"framework": "keras", "versions": _versions(keras), "name": name or model.name, "digest": digest}
     tensors = keras_scorer.input_tensors(model)
-    kmr_tables = kmr_model.read(model)  # first, since these have unnamed inputs and take a hundred item ids at a time
+    # First, since KMR's models have inputs without telling names, and take a hundred item ids at a time.
+    kmr_tables = kmr_model.read(model)
     if kmr_tables is not None:
         users, items = (_table(keras, embedding) for embedding in (kmr_tables.users, kmr_tables.items))
         check_tables(users, items)
@@ -91,12 +93,13 @@ def _check_float_ids(name: str, tensor: Any, table: EmbeddingTable) -> None:
 
 
 def _float_id_notes(side_tensors: Mapping[str, Any]) -> tuple[str, ...]:
-    """A sentence for the report where inputs take ids as floats."""
-    floats = [name for name, tensor in side_tensors.items() if "float" in tensor.dtype]
-    if not floats:
+    """A sentence for the report if inputs take ids as floats; otherwise none."""
+    float_inputs = [name for name, tensor in side_tensors.items() if "float" in tensor.dtype]
+    if not float_inputs:
         return ()
-    dtype = side_tensors[floats[0]].dtype
-    return (f"ids are {dtype} in this model ({', '.join(floats)}), exact up to 2^24; the bundle takes int64 and converts them",)
+    dtype = side_tensors[float_inputs[0]].dtype
+    listing = ", ".join(float_inputs)
+    return (f"ids are {dtype} in this model ({listing}), exact up to 2^24; the bundle takes int64 and converts them",)
 
 
 def _table(keras: Any, layer: Any) -> EmbeddingTable:
@@ -108,7 +111,7 @@ def _versions(keras: Any) -> dict[str, str]:
 
 
 def _import_keras() -> Any:
-    os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it once, when it is imported, and only torch can trace a model
+    os.environ.setdefault("KERAS_BACKEND", "torch")  # read when Keras is imported; only on torch can a model be traced
     try:
         import keras
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""A Keras model that scores pairs: its inputs by name, and its own forward."""
+"""Checks a Keras model that scores pairs, and gives its inputs by name and a function that runs it."""
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -12,17 +12,17 @@ from recoserve.errors import ExportRefused
 from recoserve_export.graph.network import Arrays
 from recoserve_export.sources import torch
 
-KerasModel = Any  # a keras.Model; only the files that load Keras name its classes
+KerasModel = Any  # a keras.Model: to name the class would import Keras
 
-PRECISE = ("float32", "float64")
-FUNCTIONAL = (
+PRECISE_DTYPES = ("float32", "float64")
+FUNCTIONAL_ADVICE = (
     "build a functional model around it, with one keras.Input for the user's rows, one for the item's and one for each feature: "
     "keras.Model([user, item], model([user, item]))"
 )
 
 
 def producer(tensor: Any) -> tuple[Any, list[Any]]:
-    """The operation that a tensor comes from, and the tensors that this one call of it took."""
+    """The operation that computed a tensor, and the tensors that it was called with for this one."""
     history = tensor._keras_history
     return history.operation, list(history.operation._inbound_nodes[history.node_index].input_tensors)
 
@@ -33,20 +33,21 @@ def class_name(operation: Any) -> str:
 
 
 def input_tensors(model: KerasModel) -> dict[str, Any]:
-    """The model's inputs by name; raises ExportRefused where it has no graph, or fewer than two inputs."""
+    """The model's inputs by name.
+
+    Raises ExportRefused if the model has no graph or fewer than two inputs, and if an input takes text or rows of any length.
+    """
     tensors = getattr(model, "inputs", None) or []
     if not tensors or not getattr(model, "outputs", None):
-        raise ExportRefused(f"the Keras model {model.name!r} is subclassed or unbuilt and has no graph to read: {FUNCTIONAL}")
+        raise ExportRefused(f"the Keras model {model.name!r} is subclassed or unbuilt and has no graph: {FUNCTIONAL_ADVICE}")
     by_name = {producer(tensor)[0].name: tensor for tensor in tensors}
     if len(by_name) < 2:
-        raise ExportRefused(f"the Keras model has one input alone ({', '.join(by_name)}); it must have two or more: {FUNCTIONAL}")
+        raise ExportRefused(f"the Keras model has only one input, {', '.join(by_name)}; it must have two: {FUNCTIONAL_ADVICE}")
     for name, tensor in by_name.items():
         if tensor.dtype == "string":
-            raise ExportRefused(f"input {name!r} takes text: export the part of the model behind its lookup, which takes rows")
+            raise ExportRefused(f"input {name!r} takes text: export the part of the model after its text lookup, which takes rows")
         if None in tensor.shape[1:]:
-            raise ExportRefused(
-                f"input {name!r} takes rows of any length: give them one, with keras.Input((n,)), and fill short rows up"
-            )
+            raise ExportRefused(f"input {name!r} takes rows of any length: fix it with keras.Input((n,)), and pad shorter rows")
     return by_name
 
 
@@ -68,7 +69,7 @@ def check_scorer(model: KerasModel, side_tensors: Mapping[str, Any]) -> None:
     if any(size != 1 for size in outputs[0].shape[1:]):
         layer = producer(outputs[0])[0]
         raise ExportRefused(
-            f"{class_name(layer)} {layer.name!r} gives {list(outputs[0].shape[1:])} numbers in place of one score for each pair "
+            f"{class_name(layer)} {layer.name!r} gives {list(outputs[0].shape[1:])} numbers instead of one score for each pair "
             "(a Dot over another axis, a Flatten too few?)"
         )
     _check_precision(model)
@@ -77,7 +78,7 @@ def check_scorer(model: KerasModel, side_tensors: Mapping[str, Any]) -> None:
 def _check_precision(model: KerasModel) -> None:
     for layer in model._flatten_layers():
         for use, dtype in (("computes in", layer.compute_dtype), ("keeps weights as", layer.variable_dtype)):
-            if dtype not in PRECISE:
+            if dtype not in PRECISE_DTYPES:
                 raise ExportRefused(
                     f"layer {layer.name!r} {use} {dtype}, too coarse for a parity check: "
                     "set keras.config.set_dtype_policy('float32') and load the weights into the model built anew"
@@ -85,9 +86,9 @@ def _check_precision(model: KerasModel) -> None:
 
 
 def forward(keras: Any, model: KerasModel) -> Callable[[Arrays], Float64Array]:
-    """A function that gives the model's own scores, float64 [P], of each input's values by name, [P] or [P, *shape].
+    """A function from values by input name, [P] or [P, *shape], to the model's own scores, float64 [P].
 
-    It runs the model in inference mode, without gradients; it raises ExportRefused where the model gives more than a score a row.
+    It runs the model in inference mode, without gradients, and raises ExportRefused if the model doesn't give a score for each row.
     """
     inputs = input_tensors(model)
 
@@ -108,7 +109,7 @@ def _tensor(keras: Any, declared: Any, values: NDArray[Any]) -> Any:
 
 
 def call(keras: Any, model: KerasModel, tensors: Mapping[str, Any]) -> Any:
-    """The scores, a tensor, that the model gives in inference mode for tensors by input name.
+    """The tensor of scores that the model gives in inference mode, for a tensor for each input, by its name.
 
     The model may take its inputs, and give its one output, in a list or a dictionary.
     """

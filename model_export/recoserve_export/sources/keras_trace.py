@@ -1,4 +1,4 @@
-"""The graph of a Keras model, traced through torch, which Keras runs on."""
+"""Traces the graph of a Keras model through torch, Keras' backend."""
 
 import inspect
 import keyword
@@ -13,8 +13,8 @@ from recoserve_export.graph.network import Input, Network
 from recoserve_export.sources import torch as torch_source
 from recoserve_export.sources.keras_scorer import KerasModel, call, input_tensors
 
-SMALLEST_BATCH = 5
-TORCH_NAMES = {  # operations of torch: the name that Keras calls them by -> the one that torch's exporter knows
+MIN_BATCH = 5  # rows of the tensors that a model is traced with
+TORCH_NAMES = {  # of torch's functions: the name that Keras calls -> another name of the same, which torch's exporter knows
     "multiply": "mul",
     "subtract": "sub",
     "divide": "div",
@@ -28,14 +28,14 @@ TORCH_NAMES = {  # operations of torch: the name that Keras calls them by -> the
 
 
 def trace(keras: Any, model: KerasModel) -> Network:
-    """The model's graph, under its inputs' own names; raises ExportRefused where it can't be traced."""
+    """The model's graph, whose inputs have the model's own names; raises ExportRefused if it can't be traced."""
     if keras.backend.backend() != "torch":
         raise ExportRefused(
             f"Keras runs on {keras.backend.backend()} here, where only a dot product of two Embeddings can be exported: "
             "save this model as .keras, and export the file with KERAS_BACKEND=torch"
         )
     tensors = input_tensors(model)
-    # Keras has inputs called "user-id" or "class"; torch wants Python's names, so these are traced under others and renamed.
+    # Keras allows inputs called "user-id" or "class", torch only names of Python: others are traced under a new name and renamed.
     names = {name if _is_parameter_name(name) else f"input_of_pairs_{index}": name for index, name in enumerate(tensors)}
     examples = _examples(keras, model, {parameter: tensors[name] for parameter, name in names.items()})
     with _modes_restored(model):
@@ -50,14 +50,14 @@ def _is_parameter_name(name: str) -> bool:
 def _as_module(keras: Any, model: KerasModel, names: Mapping[str, str]) -> Any:
     """The model as a torch module whose forward takes its inputs by name."""
     torch = torch_source.import_torch()
-    # Where a whole number meets a float, torch's exporter casts it for operations of the names that it knows, and for no others.
-    plain = {getattr(torch, name): getattr(torch, known) for name, known in TORCH_NAMES.items()}
+    # Between an integer and a float, torch's exporter casts the integer only for functions under the names that it knows.
+    known_functions = {getattr(torch, name): getattr(torch, known) for name, known in TORCH_NAMES.items()}
 
-    class PlainNames(torch.overrides.TorchFunctionMode):  # type: ignore[misc, name-defined]  # torch is a value here
+    class KnownNames(torch.overrides.TorchFunctionMode):  # type: ignore[misc, name-defined]  # torch is a value here
         def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if function is torch.pow and all(isinstance(argument, torch.Tensor) for argument in args):
                 args = [argument.to(torch.result_type(*args)) for argument in args]  # or 2 to the power of 0.5 would be an integer
-            return plain.get(function, function)(*args, **(kwargs or {}))
+            return known_functions.get(function, function)(*args, **(kwargs or {}))
 
     class Scorer(torch.nn.Module):  # type: ignore[misc, name-defined]  # as above
         def __init__(self) -> None:
@@ -65,7 +65,7 @@ def _as_module(keras: Any, model: KerasModel, names: Mapping[str, str]) -> Any:
             self.model = model
 
         def forward(self, **values: Any) -> Any:
-            with PlainNames():
+            with KnownNames():
                 scores = call(keras, self.model, {name: values[parameter] for parameter, name in names.items()})
             return scores.flatten(1) if scores.ndim > 2 else scores
 
@@ -76,11 +76,11 @@ def _as_module(keras: Any, model: KerasModel, names: Mapping[str, str]) -> Any:
 
 
 def _examples(keras: Any, model: KerasModel, tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """A tensor for each input, with values that no other has: the same tensor for two inputs would be traced as one input."""
+    """A tensor for each input; all values differ, since two inputs with equal tensors would be traced as one input."""
     shapes = [variable.shape for variable in (*model.weights, *tensors.values())]
     sizes = {size for shape in shapes for size in shape}
-    # A batch as long as some other axis would let the exporter take the one for the other.
-    batch = next(size for size in range(SMALLEST_BATCH, SMALLEST_BATCH + len(sizes) + 1) if size not in sizes)
+    # If the batch were as long as another axis, the exporter could confuse the two.
+    batch = next(size for size in range(MIN_BATCH, MIN_BATCH + len(sizes) + 1) if size not in sizes)
     examples, start = {}, 0
     for name, tensor in tensors.items():
         shape = (batch, *tensor.shape[1:])
@@ -92,7 +92,7 @@ def _examples(keras: Any, model: KerasModel, tensors: Mapping[str, Any]) -> dict
 
 @contextmanager
 def _modes_restored(model: Any) -> Iterator[None]:
-    """Give every layer of the model back its training mode."""
+    """On exit, give every layer of the model its own training mode back."""
     modes = {module: module.training for module in model.modules()}
     try:
         yield
@@ -102,7 +102,7 @@ def _modes_restored(model: Any) -> Iterator[None]:
 
 
 def _renamed(network: Network, names: Mapping[str, str]) -> Network:
-    """The network with the inputs in `names` under their other names."""
+    """The network with its inputs renamed, from the keys to the values of `names`."""
     if not names:
         return network
     nodes = []

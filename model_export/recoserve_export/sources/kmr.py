@@ -1,7 +1,7 @@
-"""Stand-ins for the recommendation layers of KMR, a package that is on no package index, so that files with such layers load.
+"""Stand-ins for the recommendation layers of KMR, so that files with such layers load: the package is on no package index.
 
-They are registered under KMR's own names unless the package itself has been imported, and take the same arguments: sizes by
-keyword. Other options in a file are kept, and written again when the model is saved.
+They are registered under KMR's own names unless the package itself has been imported. They take KMR's arguments by keyword; options
+of a file that they don't use are kept, and written again when the model is saved.
 """
 
 from typing import Any, ClassVar
@@ -10,11 +10,11 @@ import keras
 from keras import layers, ops
 
 PACKAGE = "kmr.layers"
-TABLE_COPIES = ("user_embedding_weights", "item_embedding_weights")  # of the tables, which KMR writes into its description
+TABLE_COPIES = ("user_embedding_weights", "item_embedding_weights")  # copies of the tables that KMR writes into the description
 
 
 class _StandIn(layers.Layer):  # type: ignore[misc]  # Keras has no types
-    """A layer with options: those in `known`, with their defaults, and any others of its file."""
+    """A layer with the options in `known`, with their defaults, and any others that its file has."""
 
     known: ClassVar[dict[str, Any]] = {}
 
@@ -80,7 +80,7 @@ class DeepFeatureTower(_StandIn):
     def build(self, input_shape: Any) -> None:
         options, shape = self.options, tuple(input_shape)
         self.dense_layers, self.batch_norms, self.dropouts = [], [], []
-        for _ in range(options["hidden_layers"]):  # in this order, since an .h5 file lists weights in the order of making
+        for _ in range(options["hidden_layers"]):  # in this order, in which an .h5 file lists the weights
             self.dense_layers.append(layers.Dense(options["units"], activation=options["activation"]))
             self.batch_norms.append(layers.BatchNormalization())
             self.dropouts.append(layers.Dropout(options["dropout_rate"]))
@@ -106,5 +106,5 @@ LAYERS = {
     )
 }
 for _name, _layer in LAYERS.items():
-    if keras.saving.get_registered_object(f"{PACKAGE}>{_name}") is None:  # otherwise the package itself is here
+    if keras.saving.get_registered_object(f"{PACKAGE}>{_name}") is None:  # otherwise the package itself is imported
         keras.saving.register_keras_serializable(PACKAGE)(_layer)

@@ -1,4 +1,4 @@
-"""Opens a live model, a file or a pair of tables as a source; imports its framework only then."""
+"""Opens a live model, a file or a pair of tables as a source, and imports only the framework that this one needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,18 +14,18 @@ KERAS_SUFFIXES = (".keras", ".h5")
 TORCH_SUFFIXES = (".pt", ".pth", ".pt2")
 ONNX_SUFFIXES = (".onnx",)
 WEIGHT_SUFFIXES = (".pt", ".pth", ".safetensors")  # files of weights, for a module that other code builds
-SAVED_MODEL = "saved_model.pb"  # the file by which a folder is one of TensorFlow's
+SAVED_MODEL = "saved_model.pb"  # a folder with this file is a SavedModel of TensorFlow
 
 Source = DotSource | GraphSource
 
 
 @dataclass(frozen=True)
 class OpenOptions:
-    """What a caller says of a model beside the model itself.
+    """What a caller says about a model, beside the model itself.
 
-    `user` and `item` name its inputs; `architecture`, package.module:callable, builds the module of a file of weights; `features`
-    has its inputs that are features of the item, each with its number of values per item where they are a table. With `trust` a
-    file may run code of its own.
+    `user` and `item` name the inputs that take ids. `architecture`, package.module:callable, builds the module of a file of
+    weights. `features` names the inputs that are features of the item, each with its number of values per item if they come as a
+    table, else None. With `trust`, a file may run code of its own.
     """
 
     user: str | None = None
@@ -36,7 +36,7 @@ class OpenOptions:
 
 
 def open_source(model: Any, options: OpenOptions) -> Source:
-    """A live model, the model at a path, or a pair of arrays or paths, as a source; raises ExportRefused."""
+    """A live model, the model at a path, or a pair of arrays or paths, as a source; raises ExportRefused for anything else."""
     if isinstance(model, str | Path):
         return _open_path(Path(model), options)
     if options.architecture:
@@ -45,12 +45,12 @@ def open_source(model: Any, options: OpenOptions) -> Source:
         if options.user or options.item:
             raise ExportRefused("two tables have no inputs to name: leave out user_input and item_input")
         return _open_tables(*model)
-    families = {cls.__module__.split(".")[0] for cls in type(model).__mro__}
-    if "keras" in families:  # first: on the torch backend a keras.Model is an nn.Module too
+    packages = {cls.__module__.split(".")[0] for cls in type(model).__mro__}
+    if "keras" in packages:  # first: on the torch backend a keras.Model is an nn.Module too
         from recoserve_export.sources import keras
 
         return keras.from_model(model, options.user, options.item, options.features)
-    if "torch" in families:
+    if "torch" in packages:
         from recoserve_export.sources import torch
 
         return torch.from_module(model, options.user, options.item, options.features)

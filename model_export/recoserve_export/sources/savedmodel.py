@@ -1,4 +1,4 @@
-"""A TensorFlow SavedModel: converted to ONNX, and scored, by processes of an interpreter that has TensorFlow."""
+"""Reads a TensorFlow SavedModel: processes of a Python that has TensorFlow convert it to ONNX and compute its own scores."""
 
 import os
 import subprocess
@@ -21,9 +21,10 @@ from recoserve_export.sources import onnx
 from recoserve_export.sources.tables import file_digest
 
 PYTHON_VARIABLE = "TENSORFLOW_PYTHON"
-GRAPH, OPSET = "saved_model.pb", 18
-WORKER = Path(__file__).with_name("savedmodel_worker.py")
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"}
+GRAPH_NAME, OPSET = "saved_model.pb", 18
+WORKER_PATH = Path(__file__).with_name("savedmodel_worker.py")
+# For TensorFlow: few messages, no GPU, and no oneDNN, which adds float32 numbers in another order.
+TENSORFLOW_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"}
 TIMEOUT_SECONDS = 1800
 OUTSIDE_OPERATORS = ("WriteFile", "ReadFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc")
 INSTALL = (
@@ -33,17 +34,18 @@ INSTALL = (
 
 
 def load(path: Path, user: str | None = None, item: str | None = None, features: Collection[str] = ()) -> GraphSource:
-    """A SavedModel's `serving_default` signature as a source, its inputs bound by name; raises ExportRefused.
+    """A SavedModel's `serving_default` signature as a source; its inputs are found by name, as in `onnx.load`.
 
-    TensorFlow runs in processes of the interpreter that TENSORFLOW_PYTHON names, or of this one where it has TensorFlow
-    and tf2onnx. A graph that reads or writes files or calls Python is refused before anything loads it.
+    TensorFlow runs in processes of the interpreter that the environment variable TENSORFLOW_PYTHON names, or of this one if it has
+    TensorFlow and tf2onnx. Raises ExportRefused without such an interpreter, for a model that can't be converted, as `onnx.load`
+    does, and, before anything loads it, for a graph that reads or writes files or calls Python.
     """
     _check_operators(path)
     python = _interpreter()
     with TemporaryDirectory() as folder:
-        converted = Path(folder) / f"{path.resolve().name}.onnx"
-        _convert(python, path, converted)
-        source = onnx.load(converted, user, item, features)
+        onnx_path = Path(folder) / f"{path.resolve().name}.onnx"
+        _convert(python, path, onnx_path)
+        source = onnx.load(onnx_path, user, item, features)
     worker = _ScoringProcess(python, path, source.network)
     versions = {"tf2onnx": source.versions["producer"].removeprefix("tf2onnx ").split(" ")[0], "tensorflow": worker.version}
     return replace(source, framework="tensorflow", versions=versions, scores=worker.scores, digest=_digest(path))
@@ -51,11 +53,11 @@ def load(path: Path, user: str | None = None, item: str | None = None, features:
 
 def _check_operators(path: Path) -> None:
     try:
-        body = (path / GRAPH).read_bytes()
+        body = (path / GRAPH_NAME).read_bytes()
     except OSError as error:
-        raise ExportRefused(f"{path / GRAPH}: {error.strerror}") from None
-    # Searched as bytes: to parse the graph takes TensorFlow, and to load it may already run what it holds. A node's operator is
-    # field 2 of its message: the tag 0x12, the length of the name, the name.
+        raise ExportRefused(f"{path / GRAPH_NAME}: {error.strerror}") from None
+    # The graph is searched as bytes: to parse it takes TensorFlow, and to load it may already run what it holds. A node's operator
+    # is field 2 of its message: the tag 0x12, the length of the name, the name.
     operators = [name for name in OUTSIDE_OPERATORS if b"\x12" + bytes([len(name)]) + name.encode() in body]
     if operators:
         raise ExportRefused(
@@ -65,6 +67,7 @@ def _check_operators(path: Path) -> None:
 
 
 def _interpreter() -> str:
+    """The path of a Python with TensorFlow and tf2onnx; raises ExportRefused, with the way to install them, if there is none."""
     python = os.environ.get(PYTHON_VARIABLE)
     if python:
         if not Path(python).is_file():
@@ -76,8 +79,8 @@ def _interpreter() -> str:
 
 
 def _environment() -> dict[str, str]:
-    """The environment of the other interpreter, without the settings and packages of this one."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "KERAS"))} | QUIET
+    """The environment variables for the other interpreter, without those that set up Python and Keras here."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "KERAS"))} | TENSORFLOW_ENVIRONMENT
 
 
 def _convert(python: str, path: Path, target: Path) -> None:
@@ -101,7 +104,7 @@ def _convert(python: str, path: Path, target: Path) -> None:
 
 
 def _run(command: list[str], folder: Path) -> tuple[bool, str]:
-    """Whether a command succeeded, and the last line of what it wrote to its error stream."""
+    """True if a command succeeded, and the last line that it wrote to stderr."""
     try:
         process = subprocess.run(  # noqa: S603  # the interpreter that the user names
             command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False, env=_environment(), cwd=folder
@@ -117,21 +120,21 @@ def _last_line(text: str) -> str:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 over every file's name and own digest, in order of their names."""
+    """SHA-256 over the digests and names of all files, in order of their names."""
     files = sorted(file for file in path.rglob("*") if file.is_file())
     lines = [f"{file_digest(file)}  {file.relative_to(path).as_posix()}\n" for file in files]
     return sha256("".join(lines).encode()).hexdigest()
 
 
 class _ScoringProcess:
-    """A process that has the model loaded and scores the pairs that it is sent; it ends with this object."""
+    """A process that keeps the model loaded and scores the pairs that it is sent; it ends when this object is deleted."""
 
     def __init__(self, python: str, path: Path, network: Network) -> None:
         self._inputs = network.inputs
         folder = TemporaryDirectory()
         self._folder = Path(folder.name)
-        # The program is passed as text: run as a file, it would import its neighbours keras.py and onnx.py, not the packages.
-        command = [python, "-c", WORKER.read_text(), str(path.resolve())]
+        # The program is passed as text: run as a file, it would import keras.py and onnx.py beside it instead of the packages.
+        command = [python, "-c", WORKER_PATH.read_text(), str(path.resolve())]
         with open(self._folder / "log", "wb") as log:
             self._process = subprocess.Popen(  # noqa: S603  # the interpreter that the user names
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=_environment(), cwd=self._folder
@@ -140,7 +143,7 @@ class _ScoringProcess:
         self.version = self._receive()
 
     def scores(self, values: Arrays) -> Float64Array:
-        """The signature's own scores, float64 [P]; raises ExportRefused where it fails."""
+        """The signature's own scores, float64 [P], for values by input name; raises ExportRefused if it fails."""
         inputs_path, scores_path = self._folder / "inputs.npz", self._folder / "scores.npy"
         batches = {name: declared.batch(values[name]) for name, declared in self._inputs.items()}
         np.savez(inputs_path, allow_pickle=False, **batches)
@@ -158,6 +161,7 @@ class _ScoringProcess:
             self._process.stdin.flush()
 
     def _receive(self) -> str:
+        """The next line from the process; raises ExportRefused, with its last words on stderr, if it has ended."""
         line = self._process.stdout.readline() if self._process.stdout is not None else b""
         if not line:
             self._process.wait()

@@ -1,9 +1,9 @@
-"""The process that scores pairs by a SavedModel's own signature.
+"""The program of the process that scores pairs by a SavedModel's own signature.
 
-It writes TensorFlow's version, one line. Then, for each line that it reads, the path of an .npz of inputs and the path of an .npy
-to write the scores to, with a tab in between, it writes `done` or `failed: reason`.
+It first writes a line with TensorFlow's version. Each line that it reads has two paths with a tab between them: an .npz file of
+inputs, and an .npy file to write the scores to. For each it writes a line, `done` or `failed: reason`.
 
-This file is read and run by another interpreter: it imports nothing of this package.
+Another interpreter runs this program, so it imports nothing of this package.
 """
 
 import sys
@@ -13,19 +13,17 @@ import numpy as np
 
 
 def serve(folder: str) -> None:
-    """Score until the input ends."""
+    """Score by the model in `folder` until stdin ends."""
     import tensorflow as tf  # type: ignore[import-untyped]
 
-    model = tf.saved_model.load(
-        folder
-    )  # held in a name of its own: its variables are freed with it, the signature alone keeps none
+    model = tf.saved_model.load(folder)  # kept in a variable: the signature alone doesn't keep the model's variables alive
     signature = model.signatures["serving_default"]
     _write_line(tf.__version__)
     for line in sys.stdin:
         inputs_path, scores_path = line.rstrip("\n").split("\t")
         try:
             scores = _scores(tf, signature, inputs_path)
-        except Exception as error:  # noqa: BLE001  # whatever fails is the caller's to report
+        except Exception as error:  # noqa: BLE001  # the caller reports it, whatever it is
             _write_line(f"failed: {' '.join(str(error).split())[:300]}")
             continue
         np.save(scores_path, scores)

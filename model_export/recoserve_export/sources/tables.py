@@ -1,4 +1,4 @@
-"""Plain tables: two arrays, two `.npy` files, or one `.safetensors` file."""
+"""Reads plain tables: two arrays, two `.npy` files, or one `.safetensors` file."""
 
 import hashlib
 from pathlib import Path
@@ -19,15 +19,16 @@ def from_arrays(users: Any, items: Any, name: str = "model") -> DotSource:
 
 
 def from_npy(users: Path, items: Path) -> DotSource:
-    """Two `.npy` files of floats, [U, d] and [N, d], as a source; mapped rather than read. Raises ExportRefused."""
+    """Two `.npy` files of floats, [U, d] and [N, d], as a source; memory-mapped. Raises ExportRefused for any other file."""
     digest = hashlib.sha256(bytes.fromhex(file_digest(users)) + bytes.fromhex(file_digest(items))).hexdigest()
     return _source("numpy", users.stem, _npy_table(users), _npy_table(items), digest)
 
 
 def from_safetensors(path: Path, user: str | None = None, item: str | None = None) -> DotSource:
-    """The user and the item tensor of a file, of two dimensions each, as a source; raises ExportRefused.
+    """The user and the item tensor of a file, of two dimensions each, as a source.
 
-    `user` and `item` name the tensors where their own names don't tell.
+    `user` and `item` name the tensors, if their names don't show which they are. Raises ExportRefused if that isn't certain, and
+    for a file or for tensors that can't be used.
     """
     tensors = read_safetensors(path)
     matrices = [name for name, values in tensors.items() if values.ndim == 2 and values.dtype.kind == "f"]
@@ -38,7 +39,7 @@ def from_safetensors(path: Path, user: str | None = None, item: str | None = Non
 
 
 def float_table(name: str, values: NDArray[Any]) -> EmbeddingTable:
-    """A table as float32, without a copy where it is float32 already; raises ExportRefused unless it is a matrix of floats."""
+    """A table as float32, not copied if it is float32 already; raises ExportRefused unless it is a matrix of floats."""
     if values.ndim != 2:
         raise ExportRefused(f"table {name!r} has shape {list(values.shape)}; it must have two dimensions, one row per user or item")
     if not np.issubdtype(values.dtype, np.floating):
@@ -47,7 +48,7 @@ def float_table(name: str, values: NDArray[Any]) -> EmbeddingTable:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal; raises ExportRefused where it can't be read."""
+    """SHA-256 of a file in hexadecimal; raises ExportRefused if the file can't be read."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

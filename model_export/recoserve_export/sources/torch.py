@@ -1,4 +1,4 @@
-"""PyTorch models: a live module, a state_dict and the code that builds its module, or a file that holds a module."""
+"""Reads PyTorch models: a live module, a state_dict with the code that builds its module, or a file that holds a module."""
 
 import importlib
 import logging
@@ -32,10 +32,11 @@ def load(
     features: FeatureWidths = NO_FEATURES,
     trust: bool = False,
 ) -> DotSource | GraphSource:
-    """The module of a file as a source; raises ExportRefused.
+    """The module of a file as a source.
 
-    A file of weights needs `architecture`, package.module:callable, which builds its module. A file whose loading runs code is
-    loaded only with `trust`.
+    A file of weights needs `architecture`, package.module:callable, which builds its module; a file that runs code when it is
+    loaded needs `trust`. The other arguments are those of `from_module`. Raises ExportRefused for any other file, and as
+    `from_module` does.
     """
     torch, digest = import_torch(), file_digest(path)
     content = torch_files.read(torch, path, trust)
@@ -56,10 +57,11 @@ def from_module(
     name: str | None = None,
     digest: str | None = None,
 ) -> DotSource | GraphSource:
-    """A live module as a source; `user` and `item` name parameters of its forward where their own names don't tell.
+    """A live module as a source.
 
-    Every other parameter without a default is a feature of the item, and so is each of `features`. The module is left as it was:
-    its training mode is restored, and no gradient is recorded. Raises ExportRefused.
+    `user` and `item` name the parameters of its forward that take ids, if their names don't show it. Every other parameter without
+    a default is a feature of the item, and so is each of `features`. The module is left unchanged: its training mode is restored,
+    and no gradient is recorded. Raises ExportRefused for a module that doesn't score pairs or can't be traced.
     """
     torch = import_torch()
     model = _unwrapped(torch, model)
@@ -69,14 +71,14 @@ def from_module(
         call = find_call(torch, model, user, item, features)
     except ExportRefused as refusal:
         mismatch = torch_dot.width_mismatch(torch, model) if refusal.__cause__ is not None else None
-        if mismatch:  # forward failed, and this is the likeliest reason of all
+        if mismatch:  # forward failed, and this is its most likely reason
             raise ExportRefused(f"{mismatch}. {refusal}") from refusal
         raise
     return torch_dot.read(call, name, digest) or _graph_source(torch, call, name, digest)
 
 
 def _unwrapped(torch: Any, model: Any) -> Any:
-    """The module that torch.compile or a parallel wrapper stands around."""
+    """The module inside the wrappers of torch.compile and of parallel training; any other module itself."""
     model = getattr(model, "_orig_mod", model)
     parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
     return _unwrapped(torch, model.module) if isinstance(model, parallel) else model
@@ -90,17 +92,18 @@ def _graph_source(torch: Any, call: ForwardCall, name: str, digest: str | None) 
 
 
 def trace(module: "torch.nn.Module", examples: Mapping[str, "torch.Tensor"]) -> Network:
-    """The graph of a module in eval mode; its weights are the module's own memory.
+    """The graph of a module in eval mode, whose constants are the module's own memory.
 
-    `examples` has a tensor for each parameter of forward that is passed, no two alike, all with the same number of rows: 2 or more,
-    and no other size in the module. Raises ExportRefused, with torch's reason, where the module can't be traced.
+    `examples` has a tensor for each parameter of forward that is passed. No two tensors may be equal, and all have the same number
+    of rows, 2 or more, which is no other size in the module. Raises ExportRefused, with torch's reason, for a module that can't be
+    traced.
     """
     torch, onnx = import_torch(), _import_onnx()
     export = _export_script if isinstance(module, torch.jit.ScriptModule) else _export
     with _quiet(), torch.no_grad():
         try:
             model, constants = export(torch, module, examples)
-        except Exception as error:  # torch's own reason may lie several causes deep, and the module's own code may fail in any way
+        except Exception as error:  # of any type: the module's own code may fail, too
             raise ExportRefused(f"torch.onnx.export can't read the module: {_reason(error)}") from error
     network: Network = onnx.read_network(model, constants)
     return network
@@ -108,18 +111,19 @@ def trace(module: "torch.nn.Module", examples: Mapping[str, "torch.Tensor"]) -> 
 
 def _export(torch: Any, module: Any, examples: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     rows = {name: {0: torch.export.Dim.DYNAMIC} for name in examples}
-    # Not optimised: torch's optimizer drops an `Add(norm, 1e-10)`, after which the cosine of a zero vector is NaN.
+    # Not optimised, because torch's optimizer drops an `Add(norm, 1e-10)`, after which the cosine of a zero vector is NaN.
     program = torch.onnx.export(module, (), kwargs=dict(examples), dynamo=True, optimize=False, verbose=False, dynamic_shapes=rows)
     weights = program.model.graph.initializers
     constants = {name: value.const_value.numpy() for name, value in weights.items()}
-    weights.clear()  # or they would be copied into the model that is returned
+    weights.clear()  # otherwise they would be copied into the model that is returned
     return program.model_proto, constants
 
 
 def _export_script(torch: Any, module: Any, examples: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """A TorchScript module as an ONNX model, by the older exporter, the only one that takes it."""
+    """A TorchScript module as an ONNX model; only torch's older exporter takes such a module."""
     body, rows = BytesIO(), {name: {0: "batch"} for name in examples}
-    arguments = tuple(torch.zeros_like(example) for example in examples.values())  # it runs on them: every table has a row 0
+    # The exporter runs the module on these arguments: zeros, since every table has a row 0.
+    arguments = tuple(torch.zeros_like(example) for example in examples.values())
     torch.onnx.export(
         module, arguments, body, dynamo=False, input_names=list(examples), dynamic_axes=rows, opset_version=SCRIPT_OPSET
     )
@@ -127,7 +131,7 @@ def _export_script(torch: Any, module: Any, examples: Mapping[str, Any]) -> tupl
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of the innermost cause's message."""
+    """The first line of the innermost cause's message: torch wraps it several times."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()] or ["no reason given"]
@@ -136,7 +140,7 @@ def _reason(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter's warnings, log lines and dumps of graphs, which a user can do nothing about."""
+    """Silence the exporter's warnings, log lines and dumps of graphs, since users can't act on them."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -148,7 +152,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _module_with_weights(torch: Any, path: Path, state: Mapping[str, Any], architecture: str | None) -> Any:
-    """The module that `architecture` builds, with the weights of a file."""
+    """The module that `architecture` builds, with the weights of a file, or ExportRefused if they don't fit."""
     if architecture is None:
         raise ExportRefused(
             f"{path} holds weights and no model: pass --architecture package.module:callable, "
@@ -163,12 +167,12 @@ def _module_with_weights(torch: Any, path: Path, state: Mapping[str, Any], archi
 
 
 def _build_module(torch: Any, architecture: str) -> Any:
-    module, colon, attribute = architecture.partition(":")
-    if not (module and colon and attribute):
+    module_name, _, attribute = architecture.partition(":")
+    if not (module_name and attribute):
         raise ExportRefused(f"--architecture {architecture!r} must be package.module:callable")
     torch_files.find_modules_here()
     try:
-        model = getattr(importlib.import_module(module), attribute)()
+        model = getattr(importlib.import_module(module_name), attribute)()
     except Exception as error:  # the user's own code may fail in any way
         reason = f"{type(error).__name__}: {error}"
         raise ExportRefused(f"--architecture {architecture} must be importable and take no arguments; {reason}") from error
@@ -183,7 +187,7 @@ def no_gradients() -> Any:
 
 
 def import_torch() -> Any:
-    """The torch package; raises ExportRefused, with the way to install it, where it is missing."""
+    """The torch package; raises ExportRefused, with the way to install it, if it is missing."""
     try:
         import torch
     except ImportError as error:
@@ -192,6 +196,7 @@ def import_torch() -> Any:
 
 
 def _import_onnx() -> Any:
+    """The file that reads ONNX models, which imports the onnx package."""
     try:
         from recoserve_export.sources import onnx
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Whether a module is plainly two Embeddings and one dot product: then its tables are read, at any size, without a graph."""
+"""Recognises modules that are plainly two Embeddings and one dot product, so that their tables are read without a graph."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,7 +13,7 @@ from recoserve_export.sources.torch_call import ForwardCall
 
 
 def check_weights(torch: Any, model: Any) -> None:
-    """Raise ExportRefused for weights that are too coarse to compare, and for tables that change on lookup."""
+    """Raise ExportRefused for weights that are too coarse for a parity check, and for tables that a lookup changes."""
     for name, module in model.named_modules():
         if getattr(module, "max_norm", None) is not None:
             raise ExportRefused(f"embedding {name!r} has max_norm, which changes rows on lookup: renormalise, and set it to None")
@@ -23,7 +23,7 @@ def check_weights(torch: Any, model: Any) -> None:
 
 
 def width_mismatch(torch: Any, model: Any) -> str | None:
-    """A sentence on the widths of the module's Embeddings, where they are two of different widths; None otherwise."""
+    """A sentence that says so if the module's Embeddings are two of different widths; None otherwise."""
     embeddings = _embeddings(torch, model)
     if len(embeddings) != 2:
         return None
@@ -36,7 +36,7 @@ def width_mismatch(torch: Any, model: Any) -> str | None:
 
 
 def read(call: ForwardCall, name: str, digest: str | None) -> DotSource | None:
-    """The module as two tables, where a closed formula of them explains its score; None for every other module.
+    """The module as two tables, if one of the known formulas of them explains its score; None for every other module.
 
     Raises ExportRefused for tables that can't be served.
     """
@@ -70,9 +70,9 @@ def _embeddings(torch: Any, model: Any) -> dict[str, Any]:
 
 
 def _embeddings_of_sides(embeddings: Mapping[str, Any], call: ForwardCall) -> tuple[str, str] | None:
-    """The names of the Embeddings that are looked up with the user's and with the item's rows; None where that isn't one each."""
+    """The names of the Embeddings that are looked up by the user's and by the item's rows; None unless there is one for each."""
     # Neither their names nor their order in the module say which is which. So forward runs once, on rows that differ between the
-    # sides, and each Embedding is watched for the rows that it is called with.
+    # sides, with a hook on each Embedding that notes by which side's rows it is called.
     if min(embedding.num_embeddings for embedding in embeddings.values()) < 2:
         return None
     rows = {"user": np.array([0, 1, 1]), "item": np.array([1, 0, 1])}
