@@ -128,9 +128,9 @@ def _vector_table(scorer: PairScorer, split: SplitScorer, vectors: DotProductSco
 
 
 def _tile_items(widest_row: int, item_count: int) -> int:
-    """How many items a tile has: a power of two by which the widest value has TILE_NUMBERS at most; all items if they are few.
+    """How many items a tile has: the largest power of two, within the limits above, with which its widest value has TILE_NUMBERS.
 
-    `widest_row` is the number of that value's elements for one pair.
+    All items, if there are fewer. `widest_row` is the size of the widest value for one pair.
     """
     fitting: int = 1 << (TILE_NUMBERS // widest_row).bit_length() - 1 if widest_row <= TILE_NUMBERS else 1
     return min(max(MIN_TILE_ITEMS, min(fitting, MAX_TILE_ITEMS)), item_count)

@@ -2,7 +2,7 @@
 
 The pair program runs for one user and one tile at a time: memory stays bounded, and a score can't depend on the other users of the
 batch. A Scan passes a tile on without a copy; a Loop would need a Gather for each tile, and took up to 1.8 times as long
-(decision 14). The names in the graphs, which call a tile a piece, belong to bundles that exist.
+(decision 14). The names within the graphs call a tile a piece; to change them would change every bundle that is exported.
 """
 
 from collections.abc import Callable, Iterable, Sequence

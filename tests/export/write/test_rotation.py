@@ -110,7 +110,11 @@ def test_the_margin_covers_the_energy_that_rounding_takes_from_the_leading_dimen
     }
 
 
-@given(arrays(np.float64, st.integers(1, 40), elements=st.floats(0, 1e3) | st.floats(0, 1e80)))
+# Of subnormal energies the test's own sum rounds to 0.
+ENERGIES = st.floats(0, 1e3, allow_subnormal=False) | st.floats(0, 1e80, allow_subnormal=False)
+
+
+@given(arrays(np.float64, st.integers(1, 40), elements=ENERGIES))
 def test_a_mix_is_orthogonal_and_leaves_every_dimension_the_mean(energy):
     """For any energies, zeros among them."""
     mix = even_mix(energy)
