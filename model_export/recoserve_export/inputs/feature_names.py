@@ -82,7 +82,7 @@ def _counts_clause(feature: Feature, readings: dict[str, list[str]]) -> str:
     differ = any(names != readings["different cells"] for names in readings.values())
     listing = ", ".join(f"{count} {reading}" for reading, count in counts.items()) if differ else f"{counts['names in all']} names"
     return f"{feature.source} has {listing}, " + (
-        "and the model doesn't tell how many it knows"
+        "and the model doesn't show how many it knows"
         if feature.row_count is None
         else f"but the table has {feature.row_count} rows"
     )
@@ -130,10 +130,11 @@ def _check_name_count(feature: Feature, count: int | None) -> None:
         )
 
 
-def _check_known(feature: Feature, known: Collection[str], names: Iterable[str]) -> None:
-    unknown = sorted({name for name in names if name not in known})
-    if unknown:
-        listing = ", ".join([*map(repr, unknown[:SHOWN_NAMES]), *(["…"] if len(unknown) > SHOWN_NAMES else [])])
+def _check_known(feature: Feature, known_names: Collection[str], names: Iterable[str]) -> None:
+    unknown_names = sorted({name for name in names if name not in known_names})
+    if unknown_names:
+        ellipsis = ["…"] if len(unknown_names) > SHOWN_NAMES else []
+        listing = ", ".join([*map(repr, unknown_names[:SHOWN_NAMES]), *ellipsis])
         raise ExportRefused(
             f"{feature}: {feature.source} has {listing}, not among the names that were given for its rows; "
             "add what is missing to --feature-names"

@@ -54,17 +54,17 @@ def read_features(
 
 def _check_inputs(values: Mapping[str, Any], inputs: Mapping[str, Any], names: Mapping[str, Any]) -> None:
     """Raise ExportRefused unless each input has values, and all values and names have an input."""
-    missing = [name for name in inputs if name not in values]
-    unknown = dict.fromkeys(name for name in (*values, *names) if name not in inputs)
+    missing_inputs = [name for name in inputs if name not in values]
+    unknown_names = dict.fromkeys(name for name in (*values, *names) if name not in inputs)
     listing = ", ".join(map(repr, inputs)) or "none"
-    if missing:
+    if missing_inputs:
         raise ExportRefused(
-            f"no values for {', '.join(map(repr, missing))}; the model's item features are {listing}. "
-            f"Give a value for each item: --item-feature {missing[0]}=FILE[:COLUMN]"
+            f"no values for {', '.join(map(repr, missing_inputs))}; the model's item features are {listing}. "
+            f"Give a value for each item: --item-feature {missing_inputs[0]}=FILE[:COLUMN]"
         )
-    if unknown:
+    if unknown_names:
         raise ExportRefused(
-            f"the model has no feature input {', '.join(map(repr, unknown))}; its item features are {listing}. "
+            f"the model has no feature input {', '.join(map(repr, unknown_names))}; its item features are {listing}. "
             "In --item-feature NAME=FILE[:COLUMN], NAME must be the name of an input"
         )
 

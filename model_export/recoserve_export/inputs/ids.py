@@ -14,7 +14,7 @@ from recoserve.errors import ExportRefused
 from recoserve_export.inputs.csv_file import is_integer, read_nonempty_file
 from recoserve_export.inputs.list_file import read_array, read_json, read_text
 
-IN_PYTORCH = "(num_embeddings in PyTorch)"  # behind advice on input_dim, as Keras calls the number of rows of an Embedding
+IN_PYTORCH = "(num_embeddings in PyTorch)"  # follows advice on input_dim, Keras' name for the rows of an Embedding
 ID_HEADER = re.compile(r"(?i:ids?)|.*[_ -](?i:ids?)|.*[a-z](Ids?|ID)|(?i:(user|item|movie|book|product)id)")
 
 

@@ -47,7 +47,7 @@ def from_model(
     keras = _import_keras()
     identity: dict[str, Any] = {"framework": "keras", "versions": _versions(keras), "name": name or model.name, "digest": digest}
     tensors = keras_scorer.input_tensors(model)
-    # First, since KMR's models have inputs without telling names, and take a hundred item ids at a time.
+    # First, since the inputs of KMR's models don't have names by which sides are picked, and take a hundred item ids at a time.
     kmr_tables = kmr_model.read(model)
     if kmr_tables is not None:
         users, items = (_table(keras, embedding) for embedding in (kmr_tables.users, kmr_tables.items))

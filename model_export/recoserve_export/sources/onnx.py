@@ -29,10 +29,11 @@ DYNAMIC_BATCH_ADVICE = (
 
 
 def load(path: Path, user: str | None = None, item: str | None = None, features: Collection[str] = ()) -> GraphSource:
-    """A `.onnx` file of any exporter, its tensors in it or beside it, as a source; raises ExportRefused.
+    """A `.onnx` file of any exporter, its tensors in it or beside it, as a source.
 
     `user` and `item` name the inputs that take ids, if their names don't show it; every other input is a feature of the item. The
-    source's own scores are those of ONNX Runtime on the graph as the file has it.
+    source's own scores are those of ONNX Runtime on the graph as the file has it. Raises ExportRefused for a damaged file
+    and for a model that is no scorer of pairs by standard operators.
     """
     digest = file_digest(path)
     try:
@@ -111,7 +112,7 @@ def parse(source: str, body: bytes) -> onnx.ModelProto:
     """The model in the bytes of a file; raises ExportRefused if they are damaged. Its message calls the file `source`."""
     try:
         return onnx.load_from_string(body)
-    except Exception as error:  # protobuf's own DecodeError has no typed home to import it from
+    except Exception as error:  # protobuf's DecodeError can't be imported with its type
         raise ExportRefused(f"{source}: not an ONNX model, or cut off ({error}): export it anew") from error
 
 
@@ -185,7 +186,7 @@ def _needed_nodes(
     """The nodes that the output needs, in running order, and the names of all values that they read.
 
     `available` has the names of inputs and constants, which no node computes. Raises ExportRefused for a value that nothing
-    computes and for a circle.
+    computes and for a cycle.
     """
     producers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     predecessors: dict[int, set[int]] = {}
@@ -205,7 +206,7 @@ def _needed_nodes(
     try:
         return [_without_domain(nodes[index]) for index in TopologicalSorter(predecessors).static_order()], names_read
     except CycleError:
-        raise ExportRefused("the graph runs in a circle: the file is damaged") from None
+        raise ExportRefused("the graph has a cycle: the file is damaged") from None
 
 
 def _without_domain(node: onnx.NodeProto) -> onnx.NodeProto:

@@ -62,7 +62,7 @@ def _check_operators(path: Path) -> None:
     if operators:
         raise ExportRefused(
             f"{path}: refused, since its graph reaches outside of the model ({', '.join(operators)}): "
-            "loading it may run code or touch files, and no score needs that"
+            "loading it may run code or open files, and no score needs that"
         )
 
 

@@ -28,7 +28,7 @@ class Reference(Protocol):
         """The product of every user with every item: [S], [M] -> [S, M]."""
 
     def products_of(self, user_rows: Rows, item_rows: Rows) -> Float64Array:
-        """The products of each user with the items in the same row: [S], [S, K] -> [S, K]."""
+        """The products of the s-th user with the items `item_rows[s]`: [S], [S, K] -> [S, K]."""
 
     def scales(self, user_rows: Rows) -> Float64Array:
         """The largest product that each user could have with any item, [S, 1]; products are divided by it and then compared."""
@@ -50,7 +50,7 @@ class TableReference:
         return self._vectors(self._users, user_rows) @ self._vectors(self._items, item_rows).T
 
     def products_of(self, user_rows: Rows, item_rows: Rows) -> Float64Array:
-        """Float64 products of each user with the items in the same row: [S], [S, K] -> [S, K]."""
+        """Float64 products of the s-th user with the items `item_rows[s]`: [S], [S, K] -> [S, K]."""
         items = self._vectors(self._items, item_rows.reshape(-1)).reshape(*item_rows.shape, -1)
         return np.asarray(np.einsum("sd,skd->sk", self._vectors(self._users, user_rows), items))
 
@@ -94,7 +94,7 @@ class PairReference:
         return np.stack([self._scores(user)[item_rows] for user in user_rows.tolist()])
 
     def products_of(self, user_rows: Rows, item_rows: Rows) -> Float64Array:
-        """Float64 products of each user with the items in the same row: [S], [S, K] -> [S, K]."""
+        """Float64 products of the s-th user with the items `item_rows[s]`: [S], [S, K] -> [S, K]."""
         return np.stack([self._scores(user)[items] for user, items in zip(user_rows.tolist(), item_rows, strict=True)])
 
     def scales(self, user_rows: Rows) -> Float64Array:

@@ -86,7 +86,7 @@ def train(
 
 
 def _recipe(architecture: str, hyperparameters: dict[str, Any], similarity: SimilarityName | None) -> Recipe:
-    """The architecture's default recipe, with the hyperparameters that are not None in place of its own."""
+    """The architecture's default recipe, in which the hyperparameters that are not None replace its own."""
     if similarity is not None and architecture not in catalog.DOT:
         raise typer.BadParameter(f"is only for {' and '.join(catalog.DOT)}; {architecture} has a score of its own")
     options = {**hyperparameters, "similarity": similarity and similarity.value}

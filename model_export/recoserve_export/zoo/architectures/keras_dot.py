@@ -33,6 +33,6 @@ def _side(name: str, rows: int, dim: int, seed: int) -> tuple[Any, Any]:
 
 
 def tables(model: keras.Model) -> tuple[Any, Any]:
-    """The torch Parameters [U, dim] and [N, dim] behind the two Embedding layers."""
+    """The torch Parameters [U, dim] and [N, dim] of the two Embedding layers."""
     user, item = (model.get_layer(f"{side}_embedding").embeddings.value for side in ("user", "item"))
     return user, item

@@ -54,7 +54,7 @@ def logits(model: keras.Model, training: bool) -> Logits:
 
 
 def parameters(model: keras.Model) -> list[Any]:
-    """The torch Parameters behind the trainable weights."""
+    """The torch Parameters of the trainable weights."""
     return [weight.value for weight in model.trainable_weights]
 
 

@@ -79,15 +79,15 @@ class Dataset:
         counts = np.bincount(user, minlength=len(self.user_ids))
         position = np.arange(len(user)) - (np.cumsum(counts) - counts)[user]  # among the user's own interactions, by time
         is_held_out = position >= (counts - held_out_counts(counts, share))[user]
-        train, held_out = (InteractionPairs(user[part], item[part]) for part in (~is_held_out, is_held_out))
+        train, held_out = (InteractionPairs(user[mask], item[mask]) for mask in (~is_held_out, is_held_out))
         return Split(train, held_out)
 
 
 def held_out_counts(counts: Rows, share: float) -> Rows:
     """How many of each user's interactions are held out, int64 [U], of `counts` [U]; `Dataset.split` has the rule."""
     # Rounded before the floor, because 0.29 * 100 is 28.999… in binary.
-    shares = np.floor(np.round(counts * share, 9)).astype(np.int64)
-    return np.clip(shares, np.minimum(1, counts - 1), counts - 1)
+    rounded_down = np.floor(np.round(counts * share, 9)).astype(np.int64)
+    return np.clip(rounded_down, np.minimum(1, counts - 1), counts - 1)
 
 
 def read_dataset(ratings: Path, items: Path) -> Dataset:
@@ -98,17 +98,17 @@ def read_dataset(ratings: Path, items: Path) -> Dataset:
     """
     item_numbers = _IdNumbers(_item_ids(items))
     listed_count = len(item_numbers)
-    rated = _read_ratings(ratings, item_numbers)
-    if rated.items.min() >= listed_count:
+    pairs = _read_ratings(ratings, item_numbers)
+    if pairs.items.min() >= listed_count:
         raise FileInvalid(
             f"no item of {ratings} is in {items}; use the same ids in both files, "
             "in the items file in a comma-separated column item_id"
         )
-    latest = _latest_of_equal_pairs(rated.users, rated.items, rated.times)
-    user_ids, user_rows = rated.user_numbers.in_order()
+    latest = _latest_of_equal_pairs(pairs.users, pairs.items, pairs.times)
+    user_ids, user_rows = pairs.user_numbers.in_order()
     item_ids, item_rows = item_numbers.in_order()
     return Dataset(
-        user_ids, item_ids, user_rows[rated.users[latest]], item_rows[rated.items[latest]], rated.times[latest], rated.timed
+        user_ids, item_ids, user_rows[pairs.users[latest]], item_rows[pairs.items[latest]], pairs.times[latest], pairs.timed
     )
 
 
