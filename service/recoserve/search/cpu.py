@@ -24,7 +24,7 @@ def query_levels(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
     """The largest integer, 127 or 63, to which a query may be scaled if its int8 products are to be exact on this machine.
 
     An x86 processor without VNNI adds products in pairs, in 16 bits that saturate silently: the sum is too small, and a bound made
-    of it may be too low. With integers from -63 to 63, stored as 0 to 126, a pair stays within 2 * 126 * 127 < 2^15.
+    of it may be too low. With integers from -63 to 63, stored as 1 to 127, a pair stays within 2 * 127 * 127 < 2^15.
     """
     flags = set(_read(cpuinfo).split())
     has_exact_products = {"avx512_vnni", "avx_vnni"} & flags or platform.machine() in ("aarch64", "arm64")
