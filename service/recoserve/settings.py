@@ -1,4 +1,4 @@
-"""The service's settings, read from `RECOSERVE_*` environment variables; each is also an option of `recoserve serve`."""
+"""The service's settings, from `RECOSERVE_*` environment variables; each is also an option or argument of `recoserve serve`."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     )
     or_demo: bool = Field(
         False,
-        description="Serve the built-in demo bundle if BUNDLE_OR_FOLDER doesn't exist or holds no model; it must still be named.",
+        description="Serve the built-in demo bundle if the path given as BUNDLE_OR_FOLDER doesn't exist or holds no model.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
@@ -75,6 +75,8 @@ def load_settings(**options: Any) -> Settings:
 
 
 def _both_names(field: int | str) -> str:
-    """The option and the environment variable of a setting: the error doesn't say which of them the value came from."""
+    """The option (or argument) and the environment variable of a setting: an error doesn't say which of them had the value."""
     name = str(field)
+    if name == "models":
+        return f"BUNDLE_OR_FOLDER or {PREFIX}MODELS"
     return f"--{name.replace('_', '-')} or {PREFIX}{name.upper()}"

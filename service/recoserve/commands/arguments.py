@@ -9,7 +9,7 @@ from recoserve import strict_json
 from recoserve.bundle.vocabulary import ExternalId, Vocabulary
 from recoserve.errors import MalformedJson
 
-MAX_ID_DIGITS = 29  # an int64 id has at most 19; `int` raises ValueError beyond 4,300
+MAX_ID_DIGITS = 29  # anything from 19, the digits of an int64, to 4,300, beyond which `int` raises ValueError, would do
 
 BundleArgument = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of NAME/VERSION/ bundles with one NAME.")
@@ -29,7 +29,7 @@ def parse_external_id(vocabulary: Vocabulary, text: str) -> ExternalId:
     if vocabulary.id_type is str:
         return text
     digits = text.removeprefix("-")
-    # Neither check is enough by itself: `isdigit` is also true for "²", and `int` also accepts "1_000" and " 1".
+    # `int` alone would accept "1_000" and " 1" too, hence `isdigit`; that is true for "²" as well, hence `isascii`.
     return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= MAX_ID_DIGITS else text
 
 

@@ -30,7 +30,7 @@ from recoserve.search.query import NO_ROWS, AnyQuery, NeighbourQuery, Query, Ran
 from recoserve.search.vectors import VectorTables
 
 MAX_LENGTH = 1e18  # of a request's vector, and 1 / MAX_LENGTH the least, so that products are finite and not 0 in float32
-MAX_CHEAP_ROWS = 100  # a cheap request has at most so many results, exclusions and candidates
+MAX_CHEAP_ROWS = 100  # the most results, the most exclusions and the most candidates, each, of a cheap request
 
 
 class RankedItems(NamedTuple):
@@ -161,7 +161,10 @@ def _for_row(model: Model, row: int | None, request: FallbackOptions, fields: di
 
 
 def _require_interactions(model: Model, request: FallbackOptions, unknown_user: bool) -> None:
-    """Raises InvalidRequest if the request needs interactions and the bundle has none."""
+    """Raises InvalidRequest if the bundle has no interactions, and an explanation or the fallback for an unknown user needs them.
+
+    `exclude_seen` isn't refused: without interactions nothing was seen.
+    """
     if model.bundle.interactions is None:
         if "explanation" in request.include:
             raise refused("include", f"an explanation {NO_INTERACTIONS}")
@@ -181,7 +184,9 @@ def _recommend_fields(model: Model, request: RecommendOptions) -> dict[str, Any]
 
 
 def _selection_fields(model: Model, request: SelectionOptions) -> dict[str, Any]:
-    """The query's options that say which items may be in the answer, and how many. Raises for ids and clauses at fault."""
+    """The query's options that say which items may be in the answer, and how many. Raises InvalidRequest, IdOutOfRange or
+    UnknownId.
+    """
     items, candidates = model.bundle.items, request.candidate_item_ids
     return {
         "k": request.k,

@@ -1,4 +1,4 @@
-"""Collects waiting queries into batches and runs one batch at a time; the queue is bounded.
+"""Collects waiting queries into batches and runs one batch at a time; the queue is bounded. A row, here, is one query.
 
     IDLE     --submit--------------------------------------------------> DUE
     IDLE     --submit, after SOLO_RUNS one-row runs in succession------> RUNNING
@@ -10,8 +10,9 @@
 
 A submission is admitted or refused at once. No timer delays a batch: requests that arrive together are read in one turn of the
 event loop (one pass over the callbacks that are due) or in consecutive ones, so the batcher starts a run after the first turn in
-which no row arrived. After many one-row runs in succession even that turn isn't worth it: a submission that arrives while the
-batcher is idle runs at once. A run of several rows, or a second submission in the same turn, ends this.
+which no row arrived, once the batch is full, or after MAX_GATHERING_TURNS turns. After many one-row runs in succession even that
+turn isn't worth it: a submission that arrives while the batcher is idle runs at once. A run of several rows ends this, and so does
+a second submission in the turn of a run that has already ended.
 
 Deadlines hold while rows wait and while they run. If a client disconnects, its task is cancelled and its waiting rows are removed;
 running rows count towards `max_queue_rows` until their run ends. All state belongs to the event loop; `runner.execute` says what
@@ -78,7 +79,7 @@ class Batcher:
         self._deadlines = DeadlineTimer(self._expire)
         self._statistics = BatchStatistics()
         self._gathering_turns, self._gathered_rows = 0, 0
-        self._solo_runs = 0  # one-row runs since the last run of several rows
+        self._solo_runs = 0  # one-row runs in succession; 0 again after two submissions in one turn
         self._ran_ungathered = False  # a run has started in this turn without waiting for others
         self._closing = False
         metrics.QUEUE_DEPTH.set_function(lambda: self._queue.rows + self._running_rows)
@@ -86,11 +87,11 @@ class Batcher:
     def submit(self, work: Work, encoder: Encoder[T], deadline: float) -> asyncio.Future[Completed[T]]:
         """Rank the work's queries; the future gets the encoder's value with the waiting and the running time.
 
-        Each ranking is the same as if its query had been ranked alone. The encoder runs in the thread that ran the model: of large
-        and slow batches the inference thread, so that their JSON doesn't hold up the event loop. `deadline` is a value of
-        `time.monotonic()`. Raises Overloaded if the queue has no room for the rows, DeadlineExceeded if the deadline has passed,
-        and NotReady after `close` was called. The future fails with DeadlineExceeded if the deadline passes first, and with
-        whatever `Model.rank` and the encoder raise for these queries.
+        Each ranking is the same as if its query had been ranked alone. The encoder runs in the thread that ran the model. Batches
+        that aren't cheap, or whose model was slow lately, run in the inference thread, so that their JSON doesn't hold up the event
+        loop. `deadline` is a value of `time.monotonic()`. Raises Overloaded if the queue has no room for the rows, DeadlineExceeded
+        if the deadline has passed, and NotReady after `close` was called. The future fails with DeadlineExceeded if the deadline
+        passes first, and with whatever `Model.rank` and the encoder raise for these queries.
         """
         now = time.monotonic()
         future = PendingResult(loop=self._loop)
@@ -163,6 +164,7 @@ class Batcher:
             self._deadlines.fire()
         rows = self._queue.rows
         if not rows:
+            self._gathered_rows = self._gathering_turns = 0
             self._state = BatcherState.IDLE
         elif self._gathered_rows < rows < self._max_batch_rows and self._gathering_turns < MAX_GATHERING_TURNS:
             self._gathered_rows = rows

@@ -48,8 +48,8 @@ class Context:
     """What is known of one request; lives in `scope["recoserve"]`. Names of headers are in lower case.
 
     `started` and `deadline` are values of `time.monotonic()`. `model` and `deadline` are set before a JSON endpoint is called.
-    `exchange` is the connection's part in it, None on servers that offer none and once the answer is sent. `status` is set just
-    before the response starts, and `complete` just before its last message is sent.
+    `exchange` is None on servers without the extension, and from the moment when an answer of the fast path is sent. `status` is
+    set just before the response starts, `complete` just before its last message, or once the exchange has sent all of it.
     """
 
     service: Service
@@ -76,7 +76,7 @@ def context_of(request: Request) -> Context:
     return context
 
 
-Caller = Annotated[Context, Depends(context_of)]
+Caller = Annotated[Context, Depends(context_of)]  # the type of an endpoint's parameter that gets the context of its request
 
 
 class RequestContext:
