@@ -1,6 +1,8 @@
-"""One model as a bundle and as the framework's own ONNX file: `python -m recoserve_bench.scorers.prepare NAME ITEMS FOLDER`.
+"""Exports one model twice, as a bundle and with its framework's own exporter: `python -m recoserve_bench.scorers.prepare NAME ITEMS
+FOLDER`.
 
-A process of its own, so that no framework's threads run beside what is measured.
+NAME is a key of `SCORERS`, ITEMS a number of items, FOLDER an existing folder. The benchmark runs this in a process of its own, so
+that the threads of torch or Keras don't disturb the measurement.
 """
 
 import sys
@@ -14,27 +16,28 @@ from recoserve_bench.scorers.tiled import features
 
 
 def main() -> None:
-    """Write `FOLDER/bundle`, and `FOLDER/model.onnx` as the framework's own exporter has it."""
-    from recoserve_export import export_model
+    """Write `FOLDER/bundle` with `export_model`, and `FOLDER/model.onnx` with the framework's own exporter."""
+    from recoserve_export import export_model  # here, so that `--help` of the benchmarks doesn't wait for it
 
-    scorer, items, folder = SCORERS[sys.argv[1]], int(sys.argv[2]), Path(sys.argv[3])
-    model = scorer.build(items)
+    scorer, item_count, folder = SCORERS[sys.argv[1]], int(sys.argv[2]), Path(sys.argv[3])
+    model = scorer.build(item_count)
     if scorer.framework == "keras":
-        model([np.zeros((2, 1), np.int64) for _ in scorer.inputs])  # Keras exports no model that was never called
+        model([np.zeros((2, 1), np.int64) for _ in scorer.inputs])  # Keras can export a model only after it has been called once
         model.export(str(folder / "model.onnx"), format="onnx", verbose=False)
     else:
         _export_torch(model, scorer.inputs, folder / "model.onnx")
-    # The model's own score even of a dot product, since the tiled graph ranks by that as well.
-    export_model(model, folder / "bundle", similarity="model", item_features=features(scorer, items))
+    # "model" also for a dot model: the framework's graph, to which the bundle is compared, ranks by the model's own score.
+    export_model(model, folder / "bundle", similarity="model", item_features=features(scorer, item_count))
 
 
 def _export_torch(model: Any, inputs: tuple[str, ...], path: Path) -> None:
     import torch
 
     model.eval()
-    examples = {name: torch.tensor([row, row + 1, row + 2]) for row, name in enumerate(inputs)}
-    shapes = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs}
-    torch.onnx.export(model, (), str(path), kwargs=examples, dynamic_shapes=shapes, dynamo=True, verbose=False)
+    # Three example rows, others for each input: equal examples could be taken for one tensor.
+    examples = {name: torch.tensor([start, start + 1, start + 2]) for start, name in enumerate(inputs)}
+    dynamic_shapes = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs}
+    torch.onnx.export(model, (), str(path), kwargs=examples, dynamic_shapes=dynamic_shapes, dynamo=True, verbose=False)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""The limit: the time to read as many bytes as an int8 copy of the items holds, once, by the fastest of several methods.
+"""A lower bound on query time: how long one read of as many bytes as an int8 copy of the items holds takes.
 
-Nothing that reads every item in int8 can rank for a single user faster. The method is chosen at load; its name is in the notes.
+A system that reads every int8 item for each user should not be faster than this. The constructor times several ways to read them
+and keeps the fastest; `notes["method"]` names it.
 """
 
 import time
@@ -10,32 +11,37 @@ import numpy as np
 
 
 class System:
+    """Reads the bytes in place of ranking. `job["items"]` is the path of a `.npy` file, `job["threads"]` a number of threads."""
+
     def __init__(self, job):
-        size = np.load(job["items"], mmap_mode="r").size
-        floats = np.ones(-(-size // 4), np.float32)
-        rows = floats[: len(floats) // 4096 * 4096] if len(floats) >= 4096 else floats[: len(floats) // 64 * 64]
-        words = floats[: len(floats) // 2 * 2].view(np.uint64)
-        shares = np.array_split(words, job["threads"])
-        threads = ThreadPoolExecutor(job["threads"])
-        narrow, wide = rows.reshape(-1, 64), rows.reshape(-1, min(len(rows), 4096))
-        methods = {
+        byte_count = np.load(job["items"], mmap_mode="r").size
+        numbers = np.ones(max(-(-byte_count // 4), 64), np.float32)
+        width = 4096 if len(numbers) >= 4096 else 64
+        trimmed = numbers[: len(numbers) // width * width]  # so that it divides into rows; at most 16 KB are left unread
+        words = numbers[: len(numbers) // 2 * 2].view(np.uint64)
+        word_slices = np.array_split(words, job["threads"])
+        executor = ThreadPoolExecutor(job["threads"])
+        narrow, wide = trimmed.reshape(-1, 64), trimmed.reshape(-1, width)
+        methods = {  # the products take as many threads as the parent process has told BLAS to take
             "float32 matrix-vector product, rows of 64": lambda: narrow @ narrow[0],
-            "float32 matrix-vector product, rows of 4096": lambda: wide @ wide[0],
-            "uint64 maximum": lambda: list(threads.map(np.max, shares)),
-            "uint64 bitwise or": lambda: list(threads.map(np.bitwise_or.reduce, shares)),
+            f"float32 matrix-vector product, rows of {width}": lambda: wide @ wide[0],
+            "uint64 maximum": lambda: list(executor.map(np.max, word_slices)),
+            "uint64 bitwise or": lambda: list(executor.map(np.bitwise_or.reduce, word_slices)),
         }
-        name = self._fastest(methods)
+        name = self._fastest_name(methods)
         self.read, self.notes = methods[name], {"method": name}
 
     def top(self, _users):
+        """Read the bytes once, whatever the number of users; nothing is ranked, and nothing returned."""
         self.read()
 
     @staticmethod
-    def _fastest(methods, rounds=20):
+    def _fastest_name(methods, rounds=20):
+        """The name of the method with the lowest median time."""
         times = {name: [] for name in methods}
         for _ in range(rounds):
             for name, read in methods.items():
-                began = time.perf_counter()
+                started = time.perf_counter()
                 read()
-                times[name].append(time.perf_counter() - began)
+                times[name].append(time.perf_counter() - started)
         return min(methods, key=lambda name: np.median(times[name]))

@@ -1,4 +1,4 @@
-"""The compiled libraries of the kernel, one for each instruction set. No other module calls into C.
+"""Loads the compiled libraries of the kernel, one for each instruction set. All C is called through a `KernelLibrary`.
 
 `kernel.h` documents every function and structure that is declared here.
 """
@@ -14,14 +14,15 @@ from recoserve.bundle import contract, leading_dimensions
 FOLDER = Path(__file__).parent
 CPUINFO = Path("/proc/cpuinfo")
 
-# Library -> what /proc/cpuinfo must list for the processor; the best first. Other processors are served by the ONNX graphs.
+# For each library, best first: the flags that /proc/cpuinfo must list. On any other processor the service searches by the ONNX
+# graphs.
 INSTRUCTION_SETS = {
     "avx512vnni": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx2", "fma", "bmi2"},
     "avx2": {"avx2", "fma", "bmi2"},
 }
 
-# int64 fields of a query, `rs_query` (k, excluded_count, excluded, mask), and of its counts, `rs_counts` (hits, rescored): `Index`
-# writes and reads them as flat arrays.
+# How many int64 fields `rs_query` (k, excluded_count, excluded, mask) and `rs_counts` (hits, rescored) have: `Index` in index.py
+# passes both as flat int64 arrays.
 QUERY_FIELDS = 4
 COUNTS_FIELDS = 2
 
@@ -52,7 +53,7 @@ class LayoutStruct(ctypes.Structure):
 
 
 class KernelLibrary:
-    """One compiled library with its functions typed; `name` is its instruction set.
+    """One compiled library, with the argument and result types of its functions declared; `name` is its instruction set.
 
     Raises OSError for a file that isn't a library, or that was compiled with other constants; AttributeError for a library without
     the kernel's functions.
@@ -70,22 +71,22 @@ class KernelLibrary:
         self.pool_open = _typed(library.rs_pool_open, pool, c_int32)
         self.pool_close = _typed(library.rs_pool_close, None, pool)
         self.search = _typed(library.rs_search, c_bool, index, pool, address, address, c_int64, address, address, address)
-        constants = self._agreed_constants(path)
+        constants = self._checked_constants(path)
         self.max_dim: int = constants.max_dim
         self.alignment: int = constants.alignment
 
-    def _agreed_constants(self, path: Path) -> ConstantsStruct:
-        """What the library was compiled with. A wrong size would have it read beyond an array, so any difference raises OSError."""
+    def _checked_constants(self, path: Path) -> ConstantsStruct:
+        """What the library was compiled with. Raises OSError if a size in `expected` differs: it would read beyond an array."""
         constants = ConstantsStruct()
         self.get_constants(byref(constants))
-        agreed = {
+        expected = {
             "block": contract.BLOCK,
             "quad": leading_dimensions.QUAD,
             "index_size": sizeof(IndexStruct),
             "query_size": sizeof(c_int64) * QUERY_FIELDS,
             "counts_size": sizeof(c_int64) * COUNTS_FIELDS,
         }
-        for name, value in agreed.items():
+        for name, value in expected.items():
             if getattr(constants, name) != value:
                 raise OSError(f"{path} was compiled with {name} {getattr(constants, name)}, not {value}: build it again")
         return constants
@@ -110,13 +111,13 @@ def load_best(folder: Path = FOLDER, cpuinfo: Path = CPUINFO) -> KernelLibrary |
     for name, path in libraries(folder, cpuinfo).items():
         try:
             return KernelLibrary(name, path)
-        except (OSError, AttributeError):
+        except (OSError, AttributeError):  # built for another system or version: the next one, or the graphs, give the same answers
             continue
     return None
 
 
 def _processor_flags(cpuinfo: Path) -> set[str]:
-    """All words of the file, the processor's flags among them; none where the libraries aren't for this machine."""
+    """All words of the file, the processor's flags among them; an empty set on other machines, or if the file can't be read."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return set()
     try:
