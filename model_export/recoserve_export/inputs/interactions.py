@@ -99,7 +99,7 @@ def _is_pair(first: Line, columns: RatingsColumns, users: SideIds, items: SideId
 
 
 def _header_warnings(path: Path, header: Line, users: SideIds, items: SideIds) -> list[str]:
-    """A warning for a header that may be a pair with an unknown id: ids are strings, and no column has a known name."""
+    """A warning for a header that may be a pair: the ids of a side are strings, and no column has the name of a user column."""
     if find_column(header.cells, USER_COLUMNS) is not None or "string" not in (users.kind, items.kind):
         return []
-    return [f"{path.name}: line {header.number} is taken for a header, since it has no known user and item id"]
+    return [f"{path.name}: line {header.number} is taken for a header, since its user id and its item id are not both known"]

@@ -17,7 +17,7 @@ TEXT_KINDS = "OSU"
 
 
 def external_tensors(graph: onnx.GraphProto, folder: Path) -> dict[str, NDArray[Any]]:
-    """Every initializer whose data lies in another file in `folder`, by name, as a read-only memory map.
+    """Every initializer whose data lies in another file in `folder`, by name, as a read-only memory map (an array if it is empty).
 
     Raises ExportRefused for data outside of the folder, for a file that is missing or a link, for a negative dimension, for a data
     type of unknown size, and for an offset, a length and a shape that don't fit the file.
@@ -69,7 +69,10 @@ def _file_in_folder(folder: Path, location: str) -> Path | None:
 
 
 def initializers(graph: onnx.GraphProto, external: Arrays) -> dict[str, NDArray[Any]]:
-    """Every initializer that `external` lacks, by name; raises ExportRefused for sparse, damaged and other external ones."""
+    """Every initializer but those of `external`, which `external_tensors` gave, by name.
+
+    Raises ExportRefused for one that is sparse or damaged, or whose data lies in another file.
+    """
     if graph.sparse_initializer:
         raise ExportRefused(f"tensor {graph.sparse_initializer[0].values.name!r} is sparse: save it as a dense one")
     return {tensor.name: _decoded(tensor) for tensor in graph.initializer if tensor.name not in external}
@@ -78,8 +81,8 @@ def initializers(graph: onnx.GraphProto, external: Arrays) -> dict[str, NDArray[
 def _decoded(tensor: onnx.TensorProto) -> NDArray[Any]:
     if _is_external(tensor):
         raise ExportRefused(
-            f"the data of tensor {tensor.name!r} lies in another file, which is read only for initializers of the model's graph: "
-            "export the model with this tensor inside the .onnx file"
+            f"the data of tensor {tensor.name!r} lies in another file. Such files are read for the initializers of the main graph "
+            "alone, and of a model that is loaded from a folder: export the model with this tensor inside the .onnx file"
         )
     try:
         array: NDArray[Any] = numpy_helper.to_array(tensor)

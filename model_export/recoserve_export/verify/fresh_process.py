@@ -26,10 +26,10 @@ MAX_REASON = 500  # characters of the child's last line that an error message qu
 
 
 def run_graphs(folder: Path, user_rows: Rows, item_rows: Rows, k: int) -> tuple[GraphOutputs, SelfCheck]:
-    """The outputs of the graphs in `folder`, and the results of its own check.
+    """The outputs of the graphs in `folder`, and the results of `self_check`, which needs no model to compare with.
 
-    The outputs are the k best items of each of these users, int64 [S], and the scores of each of them with each of these items,
-    int64 [M]. Raises ExportRefused if the process fails.
+    `user_rows` is int64 [S], `item_rows` int64 [M]. The outputs are the k best items of each of the S users, and the score of each
+    of these users with each of the M items. Raises ExportRefused if the process fails.
     """
     packages = [Path(errors.__file__).resolve().parent, Path(__file__).resolve().parents[1]]
     import_paths = os.pathsep.join(str(package.parent) for package in packages)

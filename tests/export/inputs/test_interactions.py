@@ -58,7 +58,7 @@ def test_a_first_line_that_may_be_a_header_or_a_pair_is_named_in_a_warning(heade
 
     _, warnings = read_interactions(write("ratings.csv", f"{header}\nbob,y\n"), users, items)
 
-    assert warnings == ["ratings.csv: line 1 is taken for a header, since it has no known user and item id"] * count
+    assert warnings == ["ratings.csv: line 1 is taken for a header, since its user id and its item id are not both known"] * count
 
 
 @pytest.mark.parametrize(

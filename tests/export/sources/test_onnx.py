@@ -202,7 +202,7 @@ def test_a_constant_node_with_its_data_in_another_file_is_refused(tmp_path):
     tensor = model_proto.graph.node[0].attribute[0].t
     tensor.name, tensor.data_location = "one", onnx.TensorProto.EXTERNAL
 
-    with pytest.raises(ExportRefused, match=r"'one' lies in another file, .* with this tensor inside the \.onnx file"):
+    with pytest.raises(ExportRefused, match=r"'one' lies in another file\. .* with this tensor inside the \.onnx file"):
         load(saved(model_proto, tmp_path))
 
 

@@ -57,8 +57,8 @@ def fit(
 ) -> None:
     """Optimise the parameters, in place, to rank each user's items first.
 
-    `features` has for each further input, by its name, the row number of every item, int64 [item_count]. `report` is called after
-    each epoch. The same `recipe.seed` gives the same parameters on one machine.
+    `features` maps the name of each further input to the row of its table for every item, int64 [item_count]. `report` is called
+    after each epoch. The same `recipe.seed` gives the same parameters on one machine.
     """
     device = trainee.parameters[0].device
     batches, sampler = UserBatches(pairs, user_count, recipe, device), _NegativeSampler(pairs, item_count, device)
@@ -87,7 +87,7 @@ class _NegativeSampler:
         """
         items = torch.randint(self._item_count, (len(user_rows), NEGATIVES), generator=random).to(self._device)
         keys = user_rows[:, None] * self._item_count + items
-        # A key above all others is searched to the position behind the last one.
+        # For a key above all others `searchsorted` returns the position after the last one, which is no index.
         positions = torch.searchsorted(self._pair_keys, keys).clamp(max=len(self._pair_keys) - 1)
         unmasked = self._pair_keys[positions] != keys
         start, stop = (torch.searchsorted(self._pair_keys, (user_rows + offset) * self._item_count) for offset in (0, 1))
@@ -110,10 +110,11 @@ def _loss(
     negative_items: Tensor,
     log_weights: Tensor,
 ) -> Tensor:
-    """The ranking loss, plus `recipe.l2` times the mean squared length of the vectors that the batch looks up in each embedding.
+    """The ranking loss, plus `recipe.l2` times a sum over the embeddings: the mean squared length of the vectors that the batch
+    uses.
 
-    `negative_items` and `log_weights` [B, NEGATIVES] are drawn for the users of the batch. The vectors of drawn items don't count
-    for `recipe.l2`.
+    Used are the distinct vectors of the batch's users and of the items that they interacted with, not those of drawn items.
+    `negative_items` and `log_weights` [B, NEGATIVES] are drawn for the users of the batch.
     """
     positive_users, negative_users = batch.user_rows[batch.pair_users], batch.user_rows.repeat_interleave(NEGATIVES)
     users, items = torch.cat([positive_users, negative_users]), torch.cat([batch.pair_items, negative_items.flatten()])
