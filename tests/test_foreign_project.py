@@ -84,4 +84,7 @@ def test_two_tables_are_exported_and_recommended_from(recoserve, tmp_path):
     "line", ["from recoserve import AsyncClient, Client, __version__", "from recoserve_export import export_model"]
 )
 def test_the_public_names_are_imported(project, path, line):
-    subprocess.run([sys.executable, "-c", line], cwd=project, env={**os.environ, **path}, check=True, timeout=60)
+    environment = {**os.environ, **path}
+    process = subprocess.run([sys.executable, "-c", line], cwd=project, env=environment, capture_output=True, text=True, timeout=60)
+
+    assert (process.returncode, process.stderr) == (0, "")

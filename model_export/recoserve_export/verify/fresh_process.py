@@ -25,7 +25,9 @@ CHILD_CODE = (
 MAX_REASON = 500  # characters of the child's last line that an error message quotes
 
 
-def run_graphs(folder: Path, user_rows: Rows, item_rows: Rows, k: int) -> tuple[GraphOutputs, SelfCheck]:
+def run_graphs(
+    folder: Path, user_rows: Rows, item_rows: Rows, k: int, child_code: str = CHILD_CODE
+) -> tuple[GraphOutputs, SelfCheck]:
     """The outputs of the graphs in `folder`, and the results of `self_check`, which needs no model to compare with.
 
     `user_rows` is int64 [S], `item_rows` int64 [M]. The outputs are the k best items of each of the S users, and the score of each
@@ -36,7 +38,7 @@ def run_graphs(folder: Path, user_rows: Rows, item_rows: Rows, k: int) -> tuple[
     with tempfile.TemporaryDirectory() as scratch:
         inputs_path, outputs_path = Path(scratch, "inputs.npz"), Path(scratch, "outputs.npz")
         np.savez(inputs_path, users=user_rows, items=item_rows, k=np.array([k]))
-        command = [sys.executable, "-P", "-c", CHILD_CODE, import_paths, str(folder), str(inputs_path), str(outputs_path)]
+        command = [sys.executable, "-P", "-c", child_code, import_paths, str(folder), str(inputs_path), str(outputs_path)]
         process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own interpreter and arguments
         # The exit code too: a child that dies while it writes leaves a part of the file.
         if process.returncode or not outputs_path.exists():

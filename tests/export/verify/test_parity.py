@@ -77,9 +77,9 @@ def test_graphs_that_cannot_run_are_refused(exported, tables, tmp_path):
         parity.check(broken, table_reference(*tables))
 
 
-def test_a_process_that_dies_while_it_writes_the_outputs_is_a_refusal(exported, monkeypatch):
+def test_a_process_that_dies_while_it_writes_the_outputs_is_a_refusal(exported):
     """Its file is there, but cut off; without a message on stderr, the exit code is named."""
-    monkeypatch.setattr(fresh_process, "CHILD_CODE", "import sys; open(sys.argv[4], 'wb').write(b'PK'); sys.exit(9)")
+    dying = "import sys; open(sys.argv[4], 'wb').write(b'PK'); sys.exit(9)"
 
     with pytest.raises(ExportRefused, match=r"parity could not be checked.*exit code 9"):
-        fresh_process.run_graphs(exported, np.arange(2), np.arange(2), 2)
+        fresh_process.run_graphs(exported, np.arange(2), np.arange(2), 2, dying)
