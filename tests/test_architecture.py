@@ -38,8 +38,7 @@ FRAMEWORKS = {
     "onnx": [f"recoserve_export.{name}" for name in ("graph", "partial", "sources", "write")],
     "onnxruntime": [
         "recoserve.search.session",
-        "recoserve_export.graph.program",
-        "recoserve_export.verify.bundle_graphs",
+        "recoserve_export.graph.onnx_runtime",
         "recoserve_bench.scorers.tiled",
         *SCRIPTS,
     ],

@@ -1,6 +1,5 @@
 """Runs parts of a network in ONNX Runtime while a bundle is made."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from recoserve.errors import ExportRefused
+from recoserve_export.graph import onnx_runtime
 from recoserve_export.graph.network import Arrays
 
 # A constant of this many bytes or more is fed at each run instead of being written into the graph: a table of several GB would be
@@ -82,15 +82,12 @@ def _inputs(node: onnx.NodeProto) -> Iterator[str]:
 
 def _session(model: onnx.ModelProto) -> tuple[Any, tuple[type[Exception], ...]]:
     """A session of the model, and the exceptions by which its runs can fail."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the library is loaded
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    runtime = onnx_runtime.load()
+    options = runtime.SessionOptions()
     options.log_severity_level = 4  # fatal errors only: the others are raised, and become an ExportRefused
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    state = onnxruntime.capi.onnxruntime_pybind11_state
-    errors = (state.Fail, state.RuntimeException, state.InvalidArgument, state.InvalidGraph, state.NotImplemented)
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    errors = onnx_runtime.refusals(runtime)
     try:
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]), errors
+        return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]), errors
     except errors as error:
         raise ExportRefused(f"ONNX Runtime refuses the model's graph: {' '.join(str(error).split())[:300]}") from None

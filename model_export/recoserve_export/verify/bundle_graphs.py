@@ -1,6 +1,5 @@
 """Runs the graphs of a bundle's folder in ONNX Runtime, as any program does that has nothing but the folder."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from recoserve.bundle import contract
 from recoserve.bundle.arrays import Float32Array, Rows
+from recoserve_export.graph import onnx_runtime
 
 BOUND_USERS = 8  # users for whom the bounds of all blocks are compared
 # A query is rounded to 7 bits here: at 8, sums saturate silently on processors without VNNI, and a bound would fail on these alone.
@@ -36,17 +36,14 @@ class BundleGraphs:
     """The graphs of a folder, a session each. No manifest is read: at export there is none yet."""
 
     def __init__(self, folder: Path) -> None:
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the library is loaded
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
+        runtime = onnx_runtime.load()
+        options = runtime.SessionOptions()
         options.log_severity_level = 4  # fatal errors only: a row that is refused raises an exception, and needs no log line
         # Otherwise large tables are copied instead of memory-mapped.
         options.add_session_config_entry("session.disable_prepacking", "1")
-        state = onnxruntime.capi.onnxruntime_pybind11_state
-        self._errors: tuple[type[Exception], ...] = (state.Fail, state.RuntimeException, state.InvalidArgument)
+        self._errors = onnx_runtime.refusals(runtime)
         self._sessions = {
-            role: onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
+            role: runtime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
             for names in (contract.GRAPHS, contract.QUERY_GRAPHS, contract.SCREEN_GRAPHS, contract.FINISH_GRAPHS)
             for role, name in names.items()
             if (folder / name).exists()
