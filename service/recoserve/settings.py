@@ -43,7 +43,9 @@ class Settings(BaseSettings):
         10_000, ge=1, le=10_000_000, description="Most ids in one list of a request, and most values in its filter."
     )
     max_answer_items: int = Field(
-        200_000, ge=1, description="Most items in one batch response: its users times k, and the items that explain them."
+        200_000,
+        ge=1,
+        description="Most items in one batch response: its users times k, plus the items named in their explanations.",
     )
     max_batch_rows: int = Field(64, ge=1, description="Most users ranked in one run of a model.")
     max_queue_rows: int = Field(1024, ge=1, description="Most users waiting or being answered at once; further requests get 503.")

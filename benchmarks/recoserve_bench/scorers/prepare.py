@@ -17,7 +17,7 @@ from recoserve_bench.scorers.tiled import features
 
 def main() -> None:
     """Write `FOLDER/bundle` with `export_model`, and `FOLDER/model.onnx` with the framework's own exporter."""
-    from recoserve_export import export_model  # here, so that `--help` of the benchmarks doesn't wait for it
+    from recoserve_export import export_model
 
     scorer, item_count, folder = SCORERS[sys.argv[1]], int(sys.argv[2]), Path(sys.argv[3])
     model = scorer.build(item_count)
@@ -26,7 +26,7 @@ def main() -> None:
         model.export(str(folder / "model.onnx"), format="onnx", verbose=False)
     else:
         _export_torch(model, scorer.inputs, folder / "model.onnx")
-    # "model" also for a dot model: the framework's graph, to which the bundle is compared, ranks by the model's own score.
+    # Not the cosine, which a dot model gets by default: the framework's graph, for comparison, ranks by the model's own score.
     export_model(model, folder / "bundle", similarity="model", item_features=features(scorer, item_count))
 
 
@@ -34,7 +34,7 @@ def _export_torch(model: Any, inputs: tuple[str, ...], path: Path) -> None:
     import torch
 
     model.eval()
-    # Three example rows, others for each input: equal examples could be taken for one tensor.
+    # Three example rows, different ones for each input: equal examples could be taken for one tensor.
     examples = {name: torch.tensor([start, start + 1, start + 2]) for start, name in enumerate(inputs)}
     dynamic_shapes = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs}
     torch.onnx.export(model, (), str(path), kwargs=examples, dynamic_shapes=dynamic_shapes, dynamo=True, verbose=False)

@@ -25,8 +25,8 @@ class TailStep:
     def apply(self, values: Float64Array) -> Float64Array:
         """The step's results in float64, of the shape of `values`.
 
-        Raises ValueError if the operator is neither Add nor Mul nor a function that operators.py has as increasing. The sign of a
-        `Mul` is not checked here: `partial/output_activation.py` makes no step of a factor that isn't positive.
+        Raises ValueError if the operator is neither Add nor Mul nor a function that operators.py lists as strictly increasing. The
+        sign of a `Mul` is not checked here: `partial/output_activation.py` makes no step of a factor that isn't positive.
         """
         if self.operator == "Mul":
             return values * self.constant

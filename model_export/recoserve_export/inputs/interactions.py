@@ -32,7 +32,8 @@ def read_interactions(interactions: str | Path | tuple[Any, Any], users: SideIds
 
     In a CSV file a pair with an unknown user or item id is left out, and a warning counts these pairs. Its first line is a pair if
     both ids in it are known or both are integers; otherwise it is taken for a header. Raises ExportRefused for a file that can't be
-    read or lacks a column, and for arrays of other shapes, lengths or dtypes, or with a row outside the tables.
+    read or lacks a column, and for arrays that are not one-dimensional, not of integers or not equally long, or that have a row
+    outside the tables.
     """
     if isinstance(interactions, str | Path):
         user_rows, item_rows, warnings = _pairs_from_csv(Path(interactions), users, items)
@@ -99,7 +100,7 @@ def _is_pair(first: Line, columns: RatingsColumns, users: SideIds, items: SideId
 
 
 def _header_warnings(path: Path, header: Line, users: SideIds, items: SideIds) -> list[str]:
-    """A warning for a header that may be a pair: the ids of a side are strings, and no column has the name of a user column."""
+    """A warning for a header that may be a pair: the ids of a side are strings, and none of its cells is in `USER_COLUMNS`."""
     if find_column(header.cells, USER_COLUMNS) is not None or "string" not in (users.kind, items.kind):
         return []
     return [f"{path.name}: line {header.number} is taken for a header, since its user id and its item id are not both known"]

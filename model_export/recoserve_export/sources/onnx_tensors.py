@@ -36,7 +36,7 @@ def _memory_mapped(tensor: onnx.TensorProto, folder: Path) -> NDArray[Any]:
     if path is None:
         raise ExportRefused(
             f"the data of tensor {tensor.name!r} can't be read from {location!r}: it must be a file, and no link, in the model's "
-            "folder, named by a path from there without '.', '..', ':' and '\\'"
+            "folder, named by a relative path that has no part '.' or '..' and no ':' or '\\'"
         )
     if tensor.data_type not in ITEM_SIZES:
         raise ExportRefused(
@@ -69,7 +69,7 @@ def _file_in_folder(folder: Path, location: str) -> Path | None:
 
 
 def initializers(graph: onnx.GraphProto, external: Arrays) -> dict[str, NDArray[Any]]:
-    """Every initializer but those of `external`, which `external_tensors` gave, by name.
+    """Every initializer, by name, except those in `external`, the result of `external_tensors`.
 
     Raises ExportRefused for one that is sparse or damaged, or whose data lies in another file.
     """
@@ -81,8 +81,8 @@ def initializers(graph: onnx.GraphProto, external: Arrays) -> dict[str, NDArray[
 def _decoded(tensor: onnx.TensorProto) -> NDArray[Any]:
     if _is_external(tensor):
         raise ExportRefused(
-            f"the data of tensor {tensor.name!r} lies in another file. Such files are read for the initializers of the main graph "
-            "alone, and of a model that is loaded from a folder: export the model with this tensor inside the .onnx file"
+            f"the data of tensor {tensor.name!r} lies in another file. Such a file is read only for initializers of the main "
+            "graph, and only if the model is read from a file: export the model with this tensor inside the .onnx file"
         )
     try:
         array: NDArray[Any] = numpy_helper.to_array(tensor)
@@ -92,7 +92,7 @@ def _decoded(tensor: onnx.TensorProto) -> NDArray[Any]:
 
 
 def constant_value(node: onnx.NodeProto) -> NDArray[Any] | None:
-    """The value of a Constant node; None for text in an attribute (`value_string`, `value_strings`).
+    """The value of a Constant node; None for any other attribute, such as text (`value_string`).
 
     A tensor of strings comes as an array of objects, which `check_dtypes` refuses if the score needs it. Raises ExportRefused for a
     node without exactly one attribute, and for a sparse, a damaged or an external tensor.
@@ -116,7 +116,10 @@ def constant_value(node: onnx.NodeProto) -> NDArray[Any] | None:
 
 
 def check_dtypes(constants: Arrays) -> None:
-    """Raise ExportRefused for text, for complex numbers, and for floats below 32 bits, which are too coarse for a parity check."""
+    """Raise ExportRefused for text, for floats below 32 bits, which are too coarse for a parity check, and for other dtypes.
+
+    Accepted are NumPy's own integers, floats and booleans; complex numbers and int4 are not.
+    """
     for name, array in constants.items():
         if array.dtype.kind in TEXT_KINDS:
             raise ExportRefused(f"tensor {name!r} holds text: export the part of the model after its text lookup")

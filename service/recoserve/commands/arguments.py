@@ -9,7 +9,7 @@ from recoserve import strict_json
 from recoserve.bundle.vocabulary import ExternalId, Vocabulary
 from recoserve.errors import MalformedJson
 
-MAX_ID_DIGITS = 29  # anything from 19, the digits of an int64, to 4,300, beyond which `int` raises ValueError, would do
+MAX_ID_DIGITS = 29  # any number from 19 (the digits of an int64) to 4,300 (beyond which `int` raises ValueError) would do
 
 BundleArgument = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A bundle, or a folder of NAME/VERSION/ bundles with one NAME.")
@@ -24,7 +24,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def parse_external_id(vocabulary: Vocabulary, text: str) -> ExternalId:
     """The id typed as `text`: an integer where the vocabulary's ids are integers and the text is one; otherwise the text itself.
 
-    A text where ids are integers is no id: whoever looks it up says so.
+    Where the ids are integers, a text that is returned matches none of them; the code that looks it up reports that.
     """
     if vocabulary.id_type is str:
         return text

@@ -1,4 +1,4 @@
-"""A lower bound on query time: how long one read of as many bytes as an int8 copy of the items holds takes.
+"""A lower bound on query time: the time it takes to read, once, as many bytes as there are in an int8 copy of the items.
 
 A system that reads every int8 item for each user should not be faster than this. The constructor times several ways to read them
 and keeps the fastest; `notes["method"]` names it.

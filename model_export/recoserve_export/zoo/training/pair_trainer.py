@@ -1,10 +1,13 @@
-"""Trains a model of any shape by the ranking loss of `table_trainer.py`, against a sample of items instead of all.
+"""Trains a pair scorer of any architecture by the ranking loss of `table_trainer.py`, against a sample of items instead of all.
 
-Such a model must be run for every pair that it scores. So each user of a batch is scored on the items that they interacted with,
-and on `NEGATIVES` items that are drawn from all items, with replacement and anew for each batch. Drawn items that the user
-interacted with are masked. The others are weighted by w, the number of items that the user didn't interact with, divided by the
-number of drawn items that are not masked: their sum then estimates the sum over all items that the user didn't interact with
-(importance sampling; Bengio & Senécal, 2003). For a user u and an item i that u interacted with:
+Unlike two tables, such a model has to be run for every pair that it scores. So each user of a batch is scored on the items that
+they interacted with, and on `NEGATIVES` items that are drawn from all items, with replacement and anew for each batch. Drawn items
+that the user interacted with are masked. Each of the others has the weight
+
+    w = (items that the user didn't interact with) / (drawn items that are not masked)
+
+so that their weighted sum of exp(s/t) estimates that sum over all items that the user didn't interact with (importance sampling;
+Bengio & Senécal, 2003). For a user u and an item i that u interacted with:
 
     loss(u, i) = -log( exp(s(u,i)/t) / (exp(s(u,i)/t) + Σ over drawn, unmasked items j of w · exp(s(u,j)/t)) )
 
@@ -57,8 +60,8 @@ def fit(
 ) -> None:
     """Optimise the parameters, in place, to rank each user's items first.
 
-    `features` maps the name of each further input to the row of its table for every item, int64 [item_count]. `report` is called
-    after each epoch. The same `recipe.seed` gives the same parameters on one machine.
+    `features` maps the name of each further input to an array, int64 [item_count]: for every item, its row in that input's table.
+    `report` is called after each epoch. The same `recipe.seed` gives the same parameters on one machine.
     """
     device = trainee.parameters[0].device
     batches, sampler = UserBatches(pairs, user_count, recipe, device), _NegativeSampler(pairs, item_count, device)
@@ -110,11 +113,10 @@ def _loss(
     negative_items: Tensor,
     log_weights: Tensor,
 ) -> Tensor:
-    """The ranking loss, plus `recipe.l2` times a sum over the embeddings: the mean squared length of the vectors that the batch
-    uses.
+    """The ranking loss, plus `recipe.l2` times the sum, over the embeddings, of the mean squared length of the vectors in use.
 
-    Used are the distinct vectors of the batch's users and of the items that they interacted with, not those of drawn items.
-    `negative_items` and `log_weights` [B, NEGATIVES] are drawn for the users of the batch.
+    These are the distinct vectors of the batch's users, of the items that they interacted with, and of those items' features;
+    those of drawn items don't count. `negative_items` and `log_weights` [B, NEGATIVES] are drawn for the users of the batch.
     """
     positive_users, negative_users = batch.user_rows[batch.pair_users], batch.user_rows.repeat_interleave(NEGATIVES)
     users, items = torch.cat([positive_users, negative_users]), torch.cat([batch.pair_items, negative_items.flatten()])

@@ -47,7 +47,7 @@ class IndexStruct(ctypes.Structure):
 
 
 class LayoutStruct(ctypes.Structure):
-    """`rs_layout` of kernel.h: bytes of the three arrays that an index is laid out in."""
+    """`rs_layout` of kernel.h: the size in bytes of each of the three arrays that `rs_fill_span` fills."""
 
     _fields_ = [(name, c_int64) for name in ("heads", "tails", "residual_norms")]
 
@@ -117,7 +117,7 @@ def load_best(folder: Path = FOLDER, cpuinfo: Path = CPUINFO) -> KernelLibrary |
 
 
 def _processor_flags(cpuinfo: Path) -> set[str]:
-    """All words of the file, the processor's flags among them; an empty set on other machines, or if the file can't be read."""
+    """All words of the file, the processor's flags among them; empty if the machine isn't x86-64 or the file can't be read."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return set()
     try:
